@@ -1,0 +1,121 @@
+"""Runs what a suite asks for and the store does not have yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.datasets.base import datasets
+from harness.engines.base import DONE, Assignment, Engine, JobOptions
+from harness.metrics.evaluation import require
+from harness.plan import Cohort, make_cohorts
+from harness.spec import RunSpec, Split, canonical_json
+from harness.store.folders import Store
+from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_run
+from harness.tracking.base import Mirror, TrackedRun
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is left of a set of runs.
+
+    Attributes:
+        finished: Runs that have a result, by id.
+        pending: Specs that have none, in the order of the suite.
+    """
+
+    finished: dict[str, RunRecord]
+    pending: tuple[RunSpec, ...]
+
+
+def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
+    """Sort runs into those with a result and those to train.
+
+    Raises:
+        CorruptRecordError: naming file and line, if a run's records are damaged.
+    """
+    finished: dict[str, RunRecord] = {}
+    pending = []
+    for spec in specs:
+        path = store.folder(spec)
+        record = read_run(path) if (path / "spec.json").exists() else None
+        if record is not None and record.is_final:
+            finished[spec.id] = record
+        else:
+            pending.append(spec)
+    return Backlog(finished, tuple(pending))
+
+
+def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
+    """Make sure that data sets which are files are there and whole, before anything is trained.
+
+    Raises:
+        DataError: naming the files and where to put them; weights of extractors included.
+    """
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    needed = {
+        (canonical_json(s.dataset.options), s.dataset.id, s.settings.extractor): s for s in specs
+    }
+    for spec in needed.values():
+        dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+        require(dataset, spec.settings.extractor, root)
+        if dataset.needs_root:
+            for split in splits:
+                dataset.load(split, root)
+
+
+def train_pending(
+    store: Store,
+    plan: SuitePlan,
+    todo: Backlog,
+    engine: Engine,
+    mirror: Mirror,
+    *,
+    device: str,
+    options: JobOptions,
+) -> int:
+    """Train everything that is pending.
+
+    Args:
+        store: The results folder, held by the caller.
+        plan: Labels of all runs.
+        todo: From :func:`backlog`.
+        engine: Where the jobs run.
+        mirror: Told of everything as it happens.
+        device: ``cpu`` or ``cuda``, which decides the cohorts' size.
+        options: What each job is told.
+
+    Returns:
+        0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
+    """
+    labels = {run.id: run for run in plan.runs}
+    cohorts = make_cohorts(todo.pending, device)
+    assignments = assign(store, labels, cohorts)
+    tracked = [run for assignment in assignments for run in assignment.runs]
+    mirror.suite_started(plan, tracked, len(todo.finished))
+    try:
+        return engine.run(assignments, options, mirror) if assignments else DONE
+    finally:
+        mirror.suite_ended()
+
+
+def assign(
+    store: Store, labels: dict[str, PlannedRun], cohorts: Sequence[Cohort]
+) -> list[Assignment]:
+    """Write each cohort's file and attach the labels of its runs."""
+    from harness.job import write_cohort
+
+    folder = store.root / "cohorts"
+    folder.mkdir(exist_ok=True)
+    assignments = []
+    for cohort in cohorts:
+        file = folder / f"{cohort.name}.json"
+        if not file.exists():
+            write_cohort(file, cohort.specs)
+        runs = tuple(
+            TrackedRun(labels[spec.id], store.folder(spec), spec.settings.steps, cohort.name)
+            for spec in cohort.specs
+        )
+        assignments.append(Assignment(cohort, runs, file))
+    return assignments

@@ -1,0 +1,164 @@
+"""Answers ``ganbench list`` and ``ganbench show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import GanbenchError, StoreError
+from harness.registry import Registry, nearest
+from harness.spec import encode_numbers
+from harness.store.records import RunRecord, read_run
+
+KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors", "suites")
+
+
+def catalog(kind: str) -> list[dict[str, Any]]:
+    """List all things of a kind.
+
+    Args:
+        kind: One of :data:`KINDS`.
+
+    Returns:
+        Objects with ``id``, ``summary`` and ``source``; variants, tricks and data sets also with
+        their ``options`` {name: {"default", "description"}}.
+
+    Raises:
+        GanbenchError: if there is no such kind.
+    """
+    if kind not in KINDS:
+        raise GanbenchError(f"nothing is called {kind!r}{nearest(kind, list(KINDS))}")
+    if kind == "suites":
+        from harness.suite import built_in_suites
+
+        return built_in_suites()
+    return [_entry(cls) for cls in _registry(kind)]
+
+
+def _registry(kind: str) -> Registry[Any]:
+    from harness import parts
+    from harness.datasets.base import datasets
+    from harness.metrics.base import metrics
+    from harness.metrics.extractors.base import extractors
+    from harness.networks.base import networks
+
+    registries: dict[str, Registry[Any]] = {
+        "variants": parts.variants,
+        "tricks": parts.tricks,
+        "datasets": datasets,
+        "networks": networks,
+        "metrics": metrics,
+        "extractors": extractors,
+    }
+    return registries[kind]
+
+
+def _entry(cls: Any) -> dict[str, Any]:
+    entry = {"id": cls.id, "summary": cls.summary, "source": cls.source}
+    fields = getattr(cls, "model_fields", None)
+    if fields is not None:
+        entry["options"] = {
+            name: {"default": field.default, "description": field.description or ""}
+            for name, field in fields.items()
+        }
+    return entry
+
+
+def print_catalog(kind: str, entries: list[dict[str, Any]]) -> None:
+    """Print a catalogue as a table."""
+    table = Table(title=kind, title_justify="left", show_lines=False, box=None, pad_edge=False)
+    table.add_column("id", style="bold", no_wrap=True)
+    table.add_column("what it is")
+    table.add_column("source", style="dim")
+    for entry in entries:
+        what = Text(entry["summary"])
+        for name, option in entry.get("options", {}).items():
+            what.append(f"\n  {name} = {option['default']}", style="cyan")
+            if option["description"]:
+                what.append(f"  {option['description']}", style="dim")
+        table.add_row(Text(entry["id"]), what, Text(entry["source"]))
+    Console().print(table)
+
+
+def find_run(name: str) -> Path:
+    """Find a run by its folder, or by its id (or the id's beginning) under ``results/``.
+
+    Raises:
+        StoreError: if there is none, or several.
+    """
+    path = Path(name)
+    if (path / "spec.json").exists():
+        return path
+    if not name or not all(c in "0123456789abcdef" for c in name):
+        raise StoreError(f"{name} is neither a run's folder nor a run's id")
+    found = sorted(Path("results").glob(f"*/runs/*-{name}*/spec.json"))
+    found = [file for file in found if file.parent.name.rpartition("-")[2].startswith(name)]
+    if len(found) != 1:
+        which = "no run" if not found else f"{len(found)} runs"
+        raise StoreError(f"{which} under results/ has the id {name}; give the run's folder instead")
+    return found[0].parent
+
+
+def describe_run(name: str) -> dict[str, Any]:
+    """Describe a run: spec, outcome, last metrics, attempts and where it was computed."""
+    record = read_run(find_run(name))
+    described: dict[str, Any] = encode_numbers(
+        {
+            "id": record.spec.id,
+            "folder": str(record.path),
+            "spec": record.spec.model_dump(mode="json"),
+            "outcome": record.outcome,
+            "metrics": last_metrics(record),
+            "protocol": [vars(metric) for metric in record.metrics],
+            "data": next((e["data"] for e in record.of_type("protocol")), None),
+            "attempts": record.attempts,
+            "environment": record.environment(),
+        }
+    )
+    return described
+
+
+def last_metrics(record: RunRecord) -> dict[str, Any]:
+    """Return the values of the last evaluation by metric name, with ``step`` and ``kimg``."""
+    evaluations = record.of_type("evaluation")
+    if not evaluations:
+        return {}
+    last = evaluations[-1]
+    return {"step": last["step"], "kimg": last["kimg"], **last["values"]}
+
+
+def print_run(found: dict[str, Any]) -> None:
+    """Print a run's description for a person."""
+    console = Console(highlight=False)
+    spec, outcome = found["spec"], found["outcome"] or {}
+    tricks = " + ".join(trick["id"] for trick in spec["tricks"]) or "none"
+    console.print(
+        Text(f"{spec['dataset']['id']} · {spec['variant']['id']} · {tricks} · seed {spec['seed']}"),
+        style="bold",
+    )
+    console.print(Text(f"run {found['id']} in {found['folder']}"), style="dim")
+    reason = f": {outcome['reason']}" if outcome.get("reason") else ""
+    console.print(Text(f"outcome {outcome.get('outcome', 'in progress')}{reason}"))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value"):
+        table.add_column(heading)
+    parts = [("dataset", spec["dataset"]), ("variant", spec["variant"])]
+    for name, part in [*parts, *(("trick", trick) for trick in spec["tricks"])]:
+        for option, value in part["options"].items():
+            table.add_row(f"{name} {part['id']}: {option}", str(value))
+    for setting, value in spec["settings"].items():
+        table.add_row(setting, str(value))
+    console.print(table)
+    better = {metric["name"]: metric["better"] for metric in found["protocol"]}
+    arrows = {"lower": "↓", "higher": "↑", "none": " "}
+    values = Table(box=None, pad_edge=False)
+    values.add_column("last evaluation")
+    values.add_column("value", justify="right")
+    for name, value in found["metrics"].items():
+        shown = f"{value:.4g}" if isinstance(value, int | float) else value["nonfinite"]
+        values.add_row(Text(f"{arrows[better.get(name, 'none')]} {name}"), shown)
+    console.print(values)

@@ -1,0 +1,198 @@
+"""Settles a cell: its settings, gathered, completed and checked, or why it is skipped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from harness.datasets.base import Dataset
+from harness.defaults import complete
+from harness.errors import DataError, GanbenchError
+from harness.layers import Cell, Choice, Rule
+from harness.networks.base import Family, networks, resolve
+from harness.parts import Context
+from harness.registry import nearest
+from harness.spec import Settings, Split
+from harness.strict_yaml import Place, place_text
+from harness.suite_reader import Reader
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A cell that will be run.
+
+    Attributes:
+        cell: The cell.
+        settings: All its settings.
+        metrics: Fingerprint of the protocols by which it will be measured.
+    """
+
+    cell: Cell
+    settings: Settings
+    metrics: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """A setting's value, and where in the file it stands."""
+
+    value: Any
+    place: Place
+
+
+class Skip(Exception):
+    """Raised where a cell makes no sense; says why."""
+
+
+def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
+    """Work out a cell's settings and check them; None if they have problems.
+
+    Raises:
+        Skip: if the cell makes no sense.
+    """
+    given = gather(cell, rules)
+    ids = cell.tricks.ids
+    for i, name in enumerate(ids):
+        if name in ids[:i]:
+            raise Skip(f"the combination has {name} twice")
+    dataset, variant = cell.dataset.part, cell.variant.part
+    family = find_family(cell, given, reader)
+    if family is None:
+        return None
+    refuse_inapplicable(cell, family.id)
+    values = {name: entry.value for name, entry in given.items()}
+    settings = complete(values, dataset, variant, family)
+    sound = check(settings, cell, given, reader)
+    try:
+        metrics = protocol(
+            dataset, settings.extractor, settings.evaluation_samples, settings.reference
+        )
+    except GanbenchError as error:
+        reader.problem(origin("extractor", given, cell.dataset), str(error))
+        return None
+    return Settled(cell, settings, metrics) if sound else None
+
+
+def refuse_inapplicable(cell: Cell, network: str) -> None:
+    """Ask the variant and each trick whether it applies.
+
+    Raises:
+        Skip: with the reason of the first that does not.
+        GanbenchError: naming the part, if the question fails.
+    """
+    tricks = cell.tricks.choices
+    parts = tuple(trick.part for trick in tricks)
+    context = Context(cell.dataset.part, cell.variant.part, parts, network)
+    for choice in (cell.variant, *tricks):
+        try:
+            reason = choice.part.inapplicable(context)
+        except Exception as error:
+            raise GanbenchError(
+                f"{choice.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
+            ) from error
+        if reason is not None:
+            raise Skip(reason)
+
+
+def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Place:
+    """Return where a setting was given, or the choice whose default it is."""
+    return given[name].place if name in given else otherwise.place
+
+
+def gather(cell: Cell, rules: Iterable[Rule]) -> dict[str, Given]:
+    """Collect the settings that rules give a cell; later rules win."""
+    return {
+        name: Given(value, (*rule.place, name))
+        for rule in rules
+        if rule.when.matches(cell)
+        for name, value in rule.settings.items()
+    }
+
+
+def find_family(cell: Cell, given: Mapping[str, Given], reader: Reader) -> type[Family] | None:
+    """Find the network family of a cell: what the settings name, or else the variant.
+
+    Returns:
+        The family; None, and a problem, if there is none of that name or it has no generator.
+
+    Raises:
+        Skip: if it cannot make the data set's examples.
+    """
+    dataset, variant = cell.dataset.part, cell.variant.part
+    name = given["network"].value if "network" in given else variant.networks.get(dataset.kind)
+    place = origin("network", given, cell.variant)
+    if name is None:
+        raise Skip(f"{cell.variant.id} names no network for {dataset.kind}")
+    known = networks.names()
+    resolved = resolve(name, dataset.shape)
+    if resolved not in known:
+        sized = [other for other in known if re.fullmatch(rf"{re.escape(name)}\d+", other)]
+        if sized:
+            size = "×".join(str(side) for side in dataset.shape[1:])
+            examples = f"{size} images" if dataset.kind == "images" else "points"
+            raise Skip(f"{name} comes as {', '.join(sized)}; none of them makes {examples}")
+        stems = {other.rstrip("0123456789") for other in known}
+        hint = nearest(name, [*known, *sorted(stems.difference(known))])
+        reader.problem(
+            place, f"unknown network {name!r}{hint}; `ganbench list networks` shows what there is"
+        )
+        return None
+    family = networks.get(resolved)
+    if not family.has_generator:
+        reader.problem(place, f"{name} has no generator; choose a network that has both")
+        return None
+    misfit = family().misfit(dataset.shape)
+    if misfit is not None:
+        raise Skip(misfit)
+    return family
+
+
+def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader) -> bool:
+    """Check settings against each other and against the data; return whether they are sound."""
+    sound = True
+    for name in ("log_every", "evaluate_every"):
+        every = getattr(settings, name)
+        if every > settings.steps:
+            where = f" ({place_text(given['steps'].place)})" if "steps" in given else ""
+            message = f"{every} is more than the {settings.steps} steps{where}"
+            reader.problem(origin(name, given, cell.variant), message)
+            sound = False
+    examples = training_examples(cell.dataset.part)
+    if examples is not None and settings.batch > examples:
+        reader.problem(
+            origin("batch", given, cell.dataset),
+            f"a batch of {settings.batch} is more than the {examples} training examples "
+            f"of {cell.dataset.label}",
+        )
+        sound = False
+    return sound
+
+
+@lru_cache(maxsize=64)
+def training_examples(dataset: Dataset) -> int | None:
+    """Count a data set's training examples; None if they are files, or cannot be read now.
+
+    What is missing or damaged is refused before training, with the remedy.
+    """
+    if dataset.needs_root:
+        return None
+    try:
+        return len(dataset.read("train", None))
+    except DataError:
+        return None
+
+
+@lru_cache(maxsize=256)
+def protocol(dataset: Dataset, extractor: str, samples: int, reference: Split) -> str:
+    """Fingerprint the metric protocols of a cell.
+
+    Raises:
+        GanbenchError: if the extractor is unknown, or not for this data set.
+    """
+    # Metrics take a while to import, and a file with problems never needs them.
+    from harness.metrics import evaluation
+
+    return evaluation.protocol(dataset, extractor=extractor, samples=samples, reference=reference)

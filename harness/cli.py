@@ -1,0 +1,247 @@
+"""The commands. No logic here: each reads its options and calls the module that knows how."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import GanbenchError
+
+if TYPE_CHECKING:
+    from harness.matrix import Matrix
+
+app = typer.Typer(
+    name="ganbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(envvar="GANBENCH_DATA", help="Folder of data sets that are files, such as MNIST."),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Only such cells: dataset=, variant=, tricks= or seed=. Repeat to combine.",
+    ),
+]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", help="Module that registers parts of your own.")
+]
+Wandb = Annotated[
+    str | None,
+    typer.Option(
+        "--wandb",
+        metavar="disabled|offline|online",
+        help="Mirror runs to W&B. Without it: online if a key is configured, else disabled.",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes at once. Default: one per core, or one per GPU."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from harness.version import VERSION
+
+        print(f"ganbench {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def ganbench(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Which GANs train stably, which tricks really help, and how sure are we?"""
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder. Default: results/SUITE.")
+    ] = None,
+    only: Only = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 … N−1.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    wandb: Wandb = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")
+    ] = False,
+) -> None:
+    """Run a suite: train what is missing, measure it, write the report."""
+    from harness.commands import dry_run as preview
+    from harness.commands import run_suite
+
+    matrix = _matrix(suite, only=only, seeds=seeds, profile=profile, plugins=plugin)
+    if dry_run:
+        preview(matrix, device=device, jobs=jobs)
+        return
+    folder = out or Path("results") / matrix.plan.suite
+    code = run_suite(
+        matrix,
+        folder,
+        device=device,
+        jobs=jobs,
+        wandb=wandb,
+        data_root=data_root,
+        plugins=tuple(plugin or ()),
+    )
+    _write_report(folder)
+    raise typer.Exit(code)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],
+    skip_corrupt: Annotated[
+        bool, typer.Option(help="List runs with damaged records instead of refusing.")
+    ] = False,
+) -> None:
+    """Write tables, figures, index.html and report.md, also while runs are in progress."""
+    _write_report(folder, skip_corrupt=skip_corrupt)
+
+
+@app.command()
+def tune(
+    suite: Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials per cell, the default among them.")],
+    only: Only = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Results folder. Default: results/SUITE.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Trials trained together.")] = 8,
+    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
+    jobs: Jobs = None,
+    device: Device = "auto",
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+) -> None:
+    """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
+    from harness.commands import tune_suite
+
+    matrix = _matrix(suite, only=only, seeds=None, profile=profile, plugins=plugin)
+    folder = out or Path("results") / matrix.plan.suite
+    code = tune_suite(
+        matrix,
+        folder,
+        trials=trials,
+        batch=batch,
+        sampler=sampler,
+        device=device,
+        jobs=jobs,
+        data_root=data_root,
+        plugins=tuple(plugin or ()),
+    )
+    _write_report(folder)
+    raise typer.Exit(code)
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what a run is and what became of it."""
+    from harness.catalog import describe_run, print_run
+
+    found = describe_run(run)
+    if as_json:
+        print(json.dumps(found, indent=1, allow_nan=False))
+    else:
+        print_run(found)
+
+
+@app.command("list")
+def list_parts(
+    kind: Annotated[
+        str,
+        typer.Argument(help="variants, tricks, datasets, networks, metrics, extractors or suites."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """List what there is, with sources."""
+    from harness.catalog import catalog, print_catalog
+    from harness.registry import load_plugin
+
+    for name in plugin or []:
+        load_plugin(name)
+    entries = catalog(kind)
+    if as_json:
+        print(json.dumps(entries, indent=1, ensure_ascii=False))
+    else:
+        print_catalog(kind, entries)
+
+
+@app.command()
+def push(
+    folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],
+    wandb: Wandb = None,
+    project: Annotated[str, typer.Option(help="W&B project.")] = "ganbench",
+) -> None:
+    """Mirror finished or running results to W&B; what is there already is not sent again."""
+    from harness.commands import push_results
+
+    push_results(folder, wandb=wandb, project=project)
+
+
+def _matrix(
+    suite: str,
+    *,
+    only: list[str] | None,
+    seeds: int | None,
+    profile: str | None,
+    plugins: list[str] | None,
+) -> Matrix:
+    from harness.matrix import expand, parse_only
+    from harness.registry import load_plugin
+    from harness.suite import load_suite
+
+    for name in plugins or []:
+        load_plugin(name)
+    return expand(load_suite(suite), profile=profile, seeds=seeds, only=parse_only(only or []))
+
+
+def _write_report(folder: Path, *, skip_corrupt: bool = False) -> None:
+    from reports.build import is_current, write_report
+
+    page = folder / "report" / "index.html"
+    if not is_current(folder):
+        page = write_report(folder, skip_corrupt=skip_corrupt)
+    print(f"report: {page}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message, not a traceback."""
+    try:
+        app()
+    except GanbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

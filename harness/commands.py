@@ -1,0 +1,213 @@
+"""What the commands do, put together from the modules that know how."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.bench import Backlog, backlog, check_data, train_pending
+from harness.engines.base import DONE, JobOptions
+from harness.engines.local import LocalEngine
+from harness.environment import choose_device
+from harness.errors import GanbenchError
+from harness.matrix import Matrix
+from harness.plan import cohort_seconds, make_cohorts, makespan, measure_rate
+from harness.spec import RunSpec
+from harness.store.folders import Store
+from harness.store.index import write_index
+from harness.store.records import FINAL, read_suite
+from harness.tracking.base import Mirror, Mirrors
+from harness.tracking.console import ConsoleMirror
+from harness.tracking.progress import duration
+
+INCOMPLETE = 1
+
+
+def slots(device: str, jobs: int | None) -> list[str]:
+    """Return one device per process: every core, or every GPU, unless ``jobs`` says otherwise."""
+    if device == "cuda":
+        import torch
+
+        gpus = torch.cuda.device_count()
+        return [f"cuda:{i % gpus}" for i in range(jobs or gpus)]
+    return ["cpu"] * (jobs or len(os.sched_getaffinity(0)))
+
+
+def run_suite(
+    matrix: Matrix,
+    folder: Path,
+    *,
+    device: str,
+    jobs: int | None,
+    wandb: str | None,
+    data_root: Path | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """Train what is selected and missing; return the exit status."""
+    store = Store(folder)
+    selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
+    with store.hold():
+        todo = backlog(store, selected)
+        store.write_plan(matrix.plan)
+        code = DONE
+        console = Console()
+        if todo.pending:
+            check_data(todo.pending, data_root)
+            code = _train(
+                store,
+                matrix,
+                todo,
+                device=choose_device(device),
+                jobs=jobs,
+                mirrors=[ConsoleMirror(console), *_wandb(wandb, matrix, folder, console)],
+                options=JobOptions(folder, data_root, plugins),
+            )
+            write_index(read_suite(folder, skip_corrupt=True))
+        else:
+            console.print(f"all {len(todo.finished)} runs of {matrix.plan.suite} are done")
+    if code != DONE:
+        return code
+    return DONE if _complete(folder, matrix.selected) else INCOMPLETE
+
+
+def _train(
+    store: Store,
+    matrix: Matrix,
+    todo: Backlog,
+    *,
+    device: str,
+    jobs: int | None,
+    mirrors: list[Mirror],
+    options: JobOptions,
+) -> int:
+    engine = LocalEngine(slots(device, jobs))
+    return train_pending(
+        store, matrix.plan, todo, engine, Mirrors(mirrors), device=device, options=options
+    )
+
+
+def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> list[Mirror]:
+    from harness.tracking.choice import choose_mode
+
+    mode, message = choose_mode(flag, os.environ)
+    if message:
+        console.print(Text(message), style="dim")
+    if mode == "disabled":
+        return []
+    from harness.tracking.wandb_mirror import WandbMirror
+
+    def announce(line: str) -> None:
+        console.print(Text(line), style="dim")
+
+    return [WandbMirror(mode, project="ganbench", folder=folder, announce=announce)]
+
+
+def _complete(folder: Path, ids: frozenset[str]) -> bool:
+    suite = read_suite(folder, skip_corrupt=True)
+    outcomes = [suite.runs[i].outcome if i in suite.runs else None for i in ids]
+    return all(outcome is not None and outcome["outcome"] in FINAL for outcome in outcomes)
+
+
+def dry_run(matrix: Matrix, *, device: str, jobs: int | None) -> None:
+    """Print cells, skipped cells with their reasons, cohorts and an estimate of the cost."""
+    console = Console()
+    device = choose_device(device)
+    selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
+    cohorts = make_cohorts(selected, device)
+    labels = {run.id: run for run in matrix.plan.runs}
+    table = Table(title=f"{matrix.plan.suite}: cells", title_justify="left", box=None)
+    for heading in ("dataset", "variant", "tricks", "network"):
+        table.add_column(heading)
+    for heading in ("steps", "batch", "seeds"):
+        table.add_column(heading, justify="right")
+    cells: dict[tuple[str, ...], int] = {}
+    for spec in selected:
+        run = labels[spec.id]
+        s = spec.settings
+        key = (run.dataset, run.variant, run.tricks, s.network, str(s.steps), str(s.batch))
+        cells[key] = cells.get(key, 0) + 1
+    for names, count in cells.items():
+        table.add_row(*map(Text, names), str(count))
+    console.print(table)
+    if matrix.plan.skipped:
+        skipped = Table(title="skipped", title_justify="left", box=None)
+        for heading in ("dataset", "variant", "tricks", "reason"):
+            skipped.add_column(heading)
+        for cell in matrix.plan.skipped:
+            skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
+        console.print(skipped)
+    places = slots(device, jobs)
+    rate = measure_rate()
+    seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
+    sizes = sorted({len(cohort.specs) for cohort in cohorts})
+    console.print(
+        f"{len(cells)} cells, {len(matrix.plan.skipped)} skipped, {len(selected)} runs in "
+        f"{len(cohorts)} cohorts of {' or '.join(map(str, sizes)) or 0} runs"
+    )
+    run_steps = sum(spec.settings.steps for spec in selected)
+    where = f"{len(places)} × {places[0].partition(':')[0]}"
+    estimate = (
+        "no estimate for GPUs"
+        if device == "cuda"
+        else f"about {duration(makespan(seconds, len(places)))} of training (give or take a factor of "
+        f"two; {rate / 1e9:.0f} GFLOP/s measured per core)"
+    )
+    console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
+
+
+def push_results(folder: Path, *, wandb: str | None, project: str) -> None:
+    """Mirror a results folder to W&B and say how many runs were sent.
+
+    Raises:
+        GanbenchError: if there is nowhere to push to.
+    """
+    from harness.tracking.choice import choose_mode
+    from harness.tracking.wandb_mirror import push
+
+    mode, message = choose_mode(wandb, os.environ)
+    if mode == "disabled":
+        raise GanbenchError(message or "--wandb disabled leaves nowhere to push to")
+    print(f"pushed {push(folder, mode=mode, project=project, announce=print)} runs")
+
+
+def tune_suite(
+    matrix: Matrix,
+    folder: Path,
+    *,
+    trials: int,
+    batch: int,
+    sampler: str,
+    device: str,
+    jobs: int | None,
+    data_root: Path | None,
+    plugins: tuple[str, ...],
+) -> int:
+    """Tune every selected cell with the same number of trials; return the exit status."""
+    from harness.tuning.tune import Cell, Tuner
+
+    grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
+    labels = {run.id: run for run in matrix.plan.runs}
+    for spec in matrix.specs:
+        if spec.id in matrix.selected:
+            run = labels[spec.id]
+            grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
+    cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
+    check_data(matrix.specs, data_root)
+    store = Store(folder)
+    with store.hold():
+        if not (folder / "suite.json").exists():
+            store.write_plan(matrix.plan)
+        tuner = Tuner(
+            folder,
+            matrix.plan,
+            LocalEngine(slots(choose_device(device), jobs)),
+            Mirrors([ConsoleMirror(Console())]),
+            choose_device(device),
+            JobOptions(folder, data_root, plugins),
+            sampler,
+        )
+        return tuner.tune(cells, trials, batch)

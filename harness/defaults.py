@@ -1,0 +1,110 @@
+"""The value of every setting that a suite leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.datasets.base import Dataset
+from harness.networks.base import Family
+from harness.parts import Variant
+from harness.spec import Settings
+
+STEPS = 2000
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What defaults follow from.
+
+    Attributes:
+        dataset: The cell's data set.
+        variant: The cell's variant.
+        family: The network family in force.
+        steps: The steps in force.
+    """
+
+    dataset: Dataset
+    variant: Variant
+    family: type[Family]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Default:
+    """What a setting is if no suite says otherwise.
+
+    Attributes:
+        text: The value in words.
+        value: Works it out.
+    """
+
+    text: str
+    value: Callable[[Basis], Any]
+
+
+def fixed(value: Any) -> Default:
+    """Make a default that is the same in every cell."""
+    return Default(str(value), lambda basis: value)
+
+
+def recipe(name: str) -> Default:
+    """Make a default that the variant's recipe gives."""
+    return Default("the variant's recipe", lambda basis: getattr(basis.variant.recipe, name))
+
+
+def share_of_steps(parts: int) -> Default:
+    """Make a default that is a share of the steps, rounded up."""
+    return Default(f"steps / {parts}, rounded up", lambda basis: -(-basis.steps // parts))
+
+
+def extractor(basis: Basis) -> str:
+    """Name the extractor that knows the data set's classes, else Inception."""
+    from harness.metrics.evaluation import default_extractor
+
+    return default_extractor(basis.dataset)
+
+
+DEFAULTS: Mapping[str, Default] = {
+    "steps": fixed(STEPS),
+    "batch": fixed(64),
+    "latent": Default("the network's", lambda basis: basis.family.default_latent),
+    "network": Default("the variant's, for points or images", lambda basis: basis.family.id),
+    "width": Default("the network's", lambda basis: basis.family.default_width),
+    "optimizer": recipe("optimizer"),
+    "lr_g": recipe("lr_g"),
+    "lr_d": recipe("lr_d"),
+    "beta1": recipe("beta1"),
+    "beta2": recipe("beta2"),
+    "precision": fixed("float32"),
+    "log_every": share_of_steps(40),
+    "evaluate_every": share_of_steps(10),
+    "evaluation_samples": fixed(1000),
+    "extractor": Default(
+        "`data` for points, else the one that knows the classes, or Inception", extractor
+    ),
+    "reference": fixed("train"),
+    "collapse_diversity": fixed(0.1),
+    "collapse_coverage": fixed(0.5),
+}
+"""Default by setting, in the order of :class:`harness.spec.Settings`."""
+
+
+def complete(
+    given: Mapping[str, Any], dataset: Dataset, variant: Variant, family: type[Family]
+) -> Settings:
+    """Fill in the settings that are not given.
+
+    Args:
+        given: Settings that the suite gives.
+        dataset: The cell's data set.
+        variant: The cell's variant.
+        family: The network family that the cell's ``network`` resolves to.
+    """
+    basis = Basis(dataset, variant, family, given.get("steps", STEPS))
+    values = {
+        name: given[name] if name in given else default.value(basis)
+        for name, default in DEFAULTS.items()
+    }
+    return Settings(**{**values, "network": family.id})

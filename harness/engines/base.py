@@ -1,0 +1,65 @@
+"""What an engine is given and what it owes: jobs placed, watched, and never left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.plan import Cohort
+from harness.tracking.base import Mirror, TrackedRun
+
+DONE = 0
+INCOMPLETE = 1
+PREEMPTED = 75
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A cohort to train, with its runs as mirrors know them.
+
+    Attributes:
+        cohort: What to train.
+        runs: The same runs, in the same order.
+        file: The cohort file that a job reads.
+    """
+
+    cohort: Cohort
+    runs: tuple[TrackedRun, ...]
+    file: Path
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What every job of an invocation is told.
+
+    Attributes:
+        store: The results folder.
+        data_root: Folder of data sets that are files; None where none is needed.
+        plugins: Modules that a job imports first.
+        checkpoint_seconds: Most work that a kill may cost.
+    """
+
+    store: Path
+    data_root: Path | None = None
+    plugins: tuple[str, ...] = ()
+    checkpoint_seconds: float = 30.0
+
+    def arguments(self, file: Path, device: str) -> list[str]:
+        """Return the command line of ``python -m harness.job`` for a cohort file."""
+        arguments = [str(file), "--store", str(self.store), "--device", device]
+        if self.data_root is not None:
+            arguments += ["--data-root", str(self.data_root)]
+        for plugin in self.plugins:
+            arguments += ["--plugin", plugin]
+        return [*arguments, "--checkpoint-seconds", str(self.checkpoint_seconds)]
+
+
+class Engine(Protocol):
+    """Places jobs and waits for them."""
+
+    def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
+        """Train everything; return 0, 1 (some crashed), 75 (preempted) or 130 (interrupted)."""
+        ...

@@ -1,0 +1,54 @@
+"""Errors that a user can cause, each with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GanbenchError(Exception):
+    """A fault of the input or of the surroundings; printed without a traceback."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input file.
+
+    Attributes:
+        message: What is wrong, and where it can be guessed, what was meant.
+        path: Where in the document, such as ``tricks[2].d``; empty for the whole file.
+        line: Line in the file, counted from 1; None where the input had no file.
+    """
+
+    message: str
+    path: str = ""
+    line: int | None = None
+
+
+class SuiteError(GanbenchError):
+    """Every problem of one suite, listed at once."""
+
+    def __init__(self, source: str, problems: list[Problem]) -> None:
+        self.source = source
+        self.problems = problems
+        lines = [f"{source}: {len(problems)} problem{'s' if len(problems) != 1 else ''}"]
+        for problem in sorted(problems, key=lambda p: (p.line or 0, p.path)):
+            where = f"{source}:{problem.line}" if problem.line else source
+            path = f"{problem.path}: " if problem.path else ""
+            lines.append(f"  {where}: {path}{problem.message}")
+        super().__init__("\n".join(lines))
+
+
+class UnknownNameError(GanbenchError):
+    """A name that nothing is registered under."""
+
+
+class DataError(GanbenchError):
+    """A data set or weights file that is absent, truncated or not what it should be."""
+
+
+class StoreError(GanbenchError):
+    """A results folder that cannot be read or written."""
+
+
+class CorruptRecordError(StoreError):
+    """A record in the middle of an event log that is not what was written."""

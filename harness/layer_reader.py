@@ -1,0 +1,244 @@
+"""Reads the lists, settings and patterns of a suite file, or of one of its profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import create_model
+
+from harness.datasets.base import datasets
+from harness.layers import (
+    NONE,
+    Choice,
+    Combination,
+    Inclusion,
+    Layer,
+    Pattern,
+    Rule,
+    label_of,
+)
+from harness.parts import tricks, variants
+from harness.registry import Registry, nearest
+from harness.spec import Frozen, Settings
+from harness.strict_yaml import Place, place_text, shorten
+from harness.suite_reader import Reader, is_name, refuse_name, show
+
+LAYER_KEYS = (
+    "seeds",
+    "datasets",
+    "variants",
+    "tricks",
+    "settings",
+    "overrides",
+    "exclude",
+    "include",
+)
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "dataset": datasets,
+    "variant": variants,
+    "trick": tricks,
+}
+SEED_LIMIT = 2**31
+
+GivenSettings: type[Frozen] = create_model(  # type: ignore[call-overload]
+    "GivenSettings",
+    __base__=Frozen,
+    **{name: (info.rebuild_annotation(), None) for name, info in Settings.model_fields.items()},
+)
+"""The fields of :class:`Settings`, none of them required."""
+
+E = TypeVar("E", bound=Choice[Any] | Combination)
+
+
+class LayerReader:
+    """Reads the layers of one file; what is wrong goes to the reader, and the rest is read.
+
+    Attributes:
+        names: What patterns may call each kind of thing, from all layers read so far.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self.names: dict[str, set[str]] = {"dataset": set(), "variant": set(), "trick": {NONE}}
+
+    def layer(self, entries: Mapping[str, Any], place: Place) -> Layer:
+        """Read those keys of a layer that are there.
+
+        Args:
+            entries: Value by key.
+            place: Of the mapping that has the keys.
+        """
+
+        def at(key: str) -> tuple[Any, Place]:
+            return entries[key], (*place, key)
+
+        rules: list[Rule] = []
+        if "settings" in entries:
+            rules.append(Rule(Pattern(place), self._settings(*at("settings")), at("settings")[1]))
+        if "overrides" in entries:
+            rules += [self._override(*item) for item in self.reader.items(*at("overrides"))]
+        return Layer(
+            datasets=self._choices("dataset", *at("datasets")) if "datasets" in entries else None,
+            variants=self._choices("variant", *at("variants")) if "variants" in entries else None,
+            tricks=self._combinations(*at("tricks")) if "tricks" in entries else None,
+            seeds=self._seeds(*at("seeds")) if "seeds" in entries else None,
+            rules=tuple(rules),
+            exclude=tuple(
+                self._pattern(*item)
+                for item in (self.reader.items(*at("exclude")) if "exclude" in entries else ())
+            ),
+            include=tuple(
+                self._inclusion(*item)
+                for item in (self.reader.items(*at("include")) if "include" in entries else ())
+            ),
+        )
+
+    def check_names(self, layers: Iterable[Layer]) -> None:
+        """Check that patterns name what the suite has, in its own lists or in a profile's."""
+        for layer in layers:
+            for pattern in (*(rule.when for rule in layer.rules), *layer.exclude):
+                for kind, known in self.names.items():
+                    for i, name in enumerate(getattr(pattern, kind) or ()):
+                        if name not in known:
+                            self.reader.problem(
+                                self._item_place((*pattern.place, kind), i),
+                                f"no {kind} of this suite is called {shorten(name)}"
+                                f"{nearest(name[:64], sorted(known))}",
+                            )
+
+    def _item_place(self, place: Place, i: int) -> Place:
+        item = (*place, i)
+        return item if item in self.reader.document.lines else place
+
+    def _alternatives(self, value: Any, place: Place) -> list[tuple[Any, Place]]:
+        """Return a list's items, or a single value as if it were a list of one."""
+        return self.reader.items(value, place) if isinstance(value, list) else [(value, place)]
+
+    def _choices(self, kind: str, value: Any, place: Place) -> tuple[Choice[Any], ...]:
+        read = [self._choice(kind, *item) for item in self._alternatives(value, place)]
+        return self._distinct(choice for choice in read if choice is not None)
+
+    def _combinations(self, value: Any, place: Place) -> tuple[Combination, ...]:
+        read = [self._combination(*item) for item in self._alternatives(value, place)]
+        return self._distinct(combination for combination in read if combination is not None)
+
+    def _distinct(self, entries: Iterable[E]) -> tuple[E, ...]:
+        found: dict[str, E] = {}
+        for entry in entries:
+            first = found.setdefault(entry.key, entry)
+            if first is not entry:
+                line = self.reader.document.line(first.place)
+                self.reader.problem(
+                    entry.place,
+                    f"{entry.label} is there twice: it equals {place_text(first.place)} "
+                    f"in line {line}",
+                )
+        return tuple(found.values())
+
+    def _choice(self, kind: str, value: Any, place: Place) -> Choice[Any] | None:
+        """Read an id, or a mapping of an id and options."""
+        options = dict(value) if isinstance(value, dict) else {"id": value}
+        where = (*place, "id") if isinstance(value, dict) and "id" in value else place
+        if not isinstance(value, str | dict) or "id" not in options:
+            what = "a mapping without id" if isinstance(value, dict) else show(value)
+            self.reader.problem(place, f"must be an id, or {{id: …, option: value}}, not {what}")
+            return None
+        name = options.pop("id")
+        registry = REGISTRIES[kind]
+        known = [*registry.names(), NONE] if kind == "trick" else registry.names()
+        if not is_name(name):
+            self.reader.problem(where, refuse_name(name, known))
+            return None
+        self.names[kind].add(name)
+        if name == NONE:
+            self.reader.problem(where, "none stands alone, without options or other tricks")
+            return None
+        if name not in known:
+            there = f"`ganbench list {kind}s` shows what there is"
+            self.reader.problem(where, f"unknown {kind} {name!r}{nearest(name, known)}; {there}")
+            return None
+        part = self.reader.model(registry.get(name), options, place, f"option of {name}")
+        if part is None:
+            return None
+        choice = Choice(name, part, label_of(name, part), not options, place)
+        self.names[kind].add(choice.label)
+        return choice
+
+    def _combination(self, value: Any, place: Place) -> Combination | None:
+        """Read ``none``, a trick, or a list of tricks."""
+        if value == NONE:
+            return Combination((), place)
+        read = [self._choice("trick", *item) for item in self._alternatives(value, place)]
+        choices = tuple(choice for choice in read if choice is not None)
+        if not choices or len(choices) < len(read):
+            return None
+        combination = Combination(choices, place)
+        self.names["trick"] |= combination.names
+        return combination
+
+    def _seeds(self, value: Any, place: Place) -> Sequence[int]:
+        """Read a number of seeds, from 0 on, or a list of seeds."""
+        if not isinstance(value, list):
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= SEED_LIMIT:
+                return range(value)
+            self.reader.problem(
+                place, f"must be a whole number from 1, or a list of seeds, not {show(value)}"
+            )
+            return ()
+        found: dict[int, None] = {}
+        for seed, where in self.reader.items(value, place):
+            if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEED_LIMIT:
+                self.reader.problem(
+                    where, f"a seed is a whole number from 0 to {SEED_LIMIT - 1}, not {show(seed)}"
+                )
+            elif seed in found:
+                self.reader.problem(where, f"seed {seed} is there twice")
+            else:
+                found[seed] = None
+        return tuple(found)
+
+    def _settings(self, value: Any, place: Place) -> dict[str, Any]:
+        entries = self.reader.mapping(value, place)
+        settings = self.reader.model(GivenSettings, entries, place, "setting")
+        return settings.model_dump(exclude_unset=True) if settings is not None else {}
+
+    def _override(self, value: Any, place: Place) -> Rule:
+        keys = ("when", "settings")
+        entries = self.reader.fields(value, place, keys, required=keys)
+        where = (*place, "settings")
+        when = self._pattern(entries["when"], (*place, "when")) if "when" in entries else None
+        settings = self._settings(entries["settings"], where) if "settings" in entries else {}
+        return Rule(when or Pattern(place), settings, where)
+
+    def _pattern(self, value: Any, place: Place) -> Pattern:
+        """Read a mapping of dataset, variant and trick to a name or a list of names."""
+        entries = self._sides(value, place)
+        found: dict[str, tuple[str, ...]] = {}
+        for kind, names in entries.items():
+            read = [
+                self.reader.text(name, where)
+                for name, where in self._alternatives(names, (*place, kind))
+            ]
+            found[kind] = tuple(name for name in read if name is not None)
+        return Pattern(place, **found)
+
+    def _sides(self, value: Any, place: Place) -> dict[str, Any]:
+        entries = self.reader.fields(value, place, tuple(self.names))
+        if value == {}:
+            self.reader.problem(place, "must name a dataset, variant or trick")
+        return entries
+
+    def _inclusion(self, value: Any, place: Place) -> Inclusion:
+        """Read a small product: entries as in the suite's lists, one or a list of each kind."""
+        entries = self._sides(value, place)
+
+        def at(kind: str) -> tuple[Any, Place]:
+            return entries[kind], (*place, kind)
+
+        return Inclusion(
+            self._choices("dataset", *at("dataset")) if "dataset" in entries else None,
+            self._choices("variant", *at("variant")) if "variant" in entries else None,
+            self._combinations(*at("trick")) if "trick" in entries else None,
+            place,
+        )

@@ -1,0 +1,260 @@
+"""What a suite file says once it is read: choices, patterns, rules, and layers of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.datasets.base import Dataset
+from harness.errors import GanbenchError
+from harness.parts import Trick, Variant
+from harness.registry import nearest
+from harness.spec import PartSpec, canonical_json
+from harness.strict_yaml import Document, Place
+
+NONE = "none"
+"""How a suite names the absence of tricks."""
+
+P = TypeVar("P", bound=BaseModel, covariant=True)
+
+
+@dataclass(frozen=True)
+class Choice(Generic[P]):
+    """A data set, variant or trick with its options.
+
+    Attributes:
+        id: Its id in the registry.
+        part: The part itself.
+        label: The id, with options that differ from their defaults: ``update-ratio(d=5)``.
+        bare: Whether the file gave nothing but the id.
+        place: Where in the file.
+    """
+
+    id: str
+    part: P
+    label: str
+    bare: bool
+    place: Place
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The id alone, as a combination has several."""
+        return (self.id,)
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """All options, defaults written out."""
+        return self.part.model_dump(mode="json")
+
+    @property
+    def spec(self) -> PartSpec:
+        """What a run's spec holds of it."""
+        return PartSpec(id=self.id, options=self.options)
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for equal choices."""
+        return canonical_json([self.id, self.options])
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What patterns may call it."""
+        return frozenset((self.id, self.label))
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The tricks of a cell, in the order in which they are laid over the variant."""
+
+    choices: tuple[Choice[Trick], ...]
+    place: Place
+
+    @cached_property
+    def label(self) -> str:
+        """The labels joined by `` + ``; ``none`` without any."""
+        return " + ".join(choice.label for choice in self.choices) or NONE
+
+    @property
+    def bare(self) -> bool:
+        """Whether the file gave nothing but ids."""
+        return all(choice.bare for choice in self.choices)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the tricks."""
+        return tuple(choice.id for choice in self.choices)
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for equal combinations."""
+        return canonical_json([choice.key for choice in self.choices])
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """What patterns may call it: as a whole, or by one of its tricks."""
+        whole = (self.label, " + ".join(self.ids) or NONE)
+        return frozenset(whole).union(*(choice.names for choice in self.choices))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One data set, variant and combination of tricks."""
+
+    dataset: Choice[Dataset]
+    variant: Choice[Variant]
+    tricks: Combination
+
+    @cached_property
+    def label(self) -> str:
+        """Such as ``ring8 × gan × none``."""
+        return f"{self.dataset.label} × {self.variant.label} × {self.tricks.label}"
+
+    @cached_property
+    def key(self) -> tuple[str, str, str]:
+        """Equal for equal cells."""
+        return self.dataset.key, self.variant.key, self.tricks.key
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which cells a rule is about, by ids or labels; None is any.
+
+    Attributes:
+        place: Where in the file.
+    """
+
+    place: Place
+    dataset: tuple[str, ...] | None = None
+    variant: tuple[str, ...] | None = None
+    trick: tuple[str, ...] | None = None
+
+    def matches(self, cell: Cell) -> bool:
+        """Whether a cell is meant; of the names of one kind, one must fit."""
+        return (
+            (self.dataset is None or not cell.dataset.names.isdisjoint(self.dataset))
+            and (self.variant is None or not cell.variant.names.isdisjoint(self.variant))
+            and (self.trick is None or not cell.tricks.names.isdisjoint(self.trick))
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Settings for the cells of a pattern.
+
+    Attributes:
+        when: The cells.
+        settings: Value by name.
+        place: Where the settings stand in the file.
+    """
+
+    when: Pattern
+    settings: Mapping[str, Any]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Inclusion:
+    """Cells beside the product: a small product of its own; None is all of the suite's."""
+
+    datasets: tuple[Choice[Dataset], ...] | None
+    variants: tuple[Choice[Variant], ...] | None
+    tricks: tuple[Combination, ...] | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A suite without its profiles, or one of its profiles; None and empty say nothing.
+
+    Attributes:
+        rules: Settings from first to last, later ones winning; the unconditional ones first.
+    """
+
+    datasets: tuple[Choice[Dataset], ...] | None = None
+    variants: tuple[Choice[Variant], ...] | None = None
+    tricks: tuple[Combination, ...] | None = None
+    seeds: Sequence[int] | None = None
+    rules: tuple[Rule, ...] = ()
+    exclude: tuple[Pattern, ...] = ()
+    include: tuple[Inclusion, ...] = ()
+
+    def overlaid(self, top: Layer) -> Layer:
+        """Lay another layer over this one: lists replace, rules and patterns are added."""
+        return replace(
+            self,
+            datasets=self.datasets if top.datasets is None else top.datasets,
+            variants=self.variants if top.variants is None else top.variants,
+            tricks=self.tricks if top.tricks is None else top.tricks,
+            seeds=self.seeds if top.seeds is None else top.seeds,
+            rules=self.rules + top.rules,
+            exclude=self.exclude + top.exclude,
+            include=self.include + top.include,
+        )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file that has been read and found valid.
+
+    Attributes:
+        name: Its name, and its results folder's.
+        summary: The question it asks, one line.
+        source: Name of the built-in suite, or path of the file.
+        base: What it says without a profile.
+        profiles: What each profile lays over it.
+        document: The file's content, for lines in later messages.
+    """
+
+    name: str
+    summary: str
+    source: str
+    base: Layer
+    profiles: Mapping[str, Layer]
+    document: Document = field(repr=False)
+
+    def layer(self, profile: str | None) -> Layer:
+        """Return what the suite says with a profile, or without one.
+
+        Raises:
+            GanbenchError: if there is no such profile; the message suggests the nearest.
+        """
+        if profile is None:
+            return self.base
+        if profile not in self.profiles:
+            known = sorted(self.profiles)
+            there = f"it has {', '.join(known)}" if known else "it has none"
+            raise GanbenchError(
+                f"suite {self.name!r} has no profile {profile!r}{nearest(profile, known)}; {there}"
+            )
+        return self.base.overlaid(self.profiles[profile])
+
+
+def label_of(name: str, part: BaseModel) -> str:
+    """Write an id with the fewest options from which the part follows.
+
+    Options that are at their defaults, or that follow from another option, are left out.
+    """
+    options = part.model_dump(mode="json")
+    needed = dict(options)
+    for option in reversed(options):
+        fewer = {key: value for key, value in needed.items() if key != option}
+        try:
+            follows = type(part).model_validate(fewer) == part
+        except ValidationError:
+            follows = False
+        needed = fewer if follows else needed
+    written = ", ".join(f"{key}={plain(value)}" for key, value in needed.items())
+    return f"{name}({written})" if written else name
+
+
+def plain(value: Any) -> str:
+    """Write an option's value: names as they are, everything else as JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]*", value, re.ASCII):
+        return value
+    return json.dumps(value)

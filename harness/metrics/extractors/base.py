@@ -1,0 +1,113 @@
+"""What an extractor is: a frozen network, named by its weights, that metrics look through."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import DataError
+from harness.registry import Registry
+
+
+class Extractor:
+    """Turns images into features and class logits.
+
+    A subclass builds its network, in evaluation mode, from a file of weights whose hash it has
+    checked; its constructor takes the device.
+
+    Args:
+        network: Takes uint8 images, gives (features, logits); frozen and in evaluation mode.
+        device: Where the network lives.
+        sha256: Hash of the weights file.
+    """
+
+    id: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    classifies: ClassVar[tuple[str, ...]] = ()
+    """Data sets whose classes the logits stand for; it is their default extractor."""
+    channels: ClassVar[tuple[int, ...]] = (1, 3)
+    """Numbers of channels that images may have."""
+    batch: ClassVar[int] = 250
+    """Images per pass through the network; fixed, so that a number depends on nothing else."""
+
+    def __init__(self, network: nn.Module, device: torch.device, sha256: str) -> None:
+        self.network = network
+        self.device = device
+        self.sha256 = sha256
+
+    @classmethod
+    def weights_sha256(cls) -> str:
+        """Return the hash that the weights must have, without loading them."""
+        raise NotImplementedError
+
+    @classmethod
+    def label(cls) -> str:
+        """Name the extractor in metrics: its id and the first 8 digits of its weights' hash."""
+        return f"{cls.id}@{cls.weights_sha256()[:8]}"
+
+    @classmethod
+    def require(cls, root: Path | None = None) -> None:
+        """Check that the weights are there, without reading them.
+
+        Raises:
+            DataError: if they are absent; the message says which file belongs where.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls, device: torch.device, root: Path | None = None) -> Self:
+        """Build the extractor.
+
+        Args:
+            device: Where it computes.
+            root: The data root, where weights that are not shipped may lie.
+
+        Raises:
+            DataError: if its weights are absent or not what they should be.
+        """
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def features(self, images: Tensor, batch: int | None = None) -> tuple[Tensor, Tensor]:
+        """Look at images.
+
+        Args:
+            images: uint8 ``(n, channels, height, width)``, on any device.
+            batch: Images per pass; the extractor's own choice unless given.
+
+        Returns:
+            Features ``(n, dimensions)`` and logits ``(n, classes)``, float64 on the CPU.
+        """
+        if self.network.training:
+            raise RuntimeError(f"extractor {self.id!r} is in training mode")
+        passes = [
+            self.network(part.to(self.device)) for part in torch.split(images, batch or self.batch)
+        ]
+        features, logits = (
+            torch.cat([outputs[k].cpu() for outputs in passes]).double() for k in (0, 1)
+        )
+        return features, logits
+
+
+def read_verified(path: Path, expected: str, remedy: str) -> bytes:
+    """Read a file and check its SHA-256.
+
+    Raises:
+        DataError: if it is absent or has another hash; the message ends with the remedy.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path} ({error.strerror}); {remedy}") from error
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != expected:
+        raise DataError(f"{path} has sha256 {actual}, expected {expected}; {remedy}")
+    return data
+
+
+extractors: Registry[Extractor] = Registry("extractor", "harness.metrics.extractors")

@@ -1,0 +1,38 @@
+"""Penalties on the discriminator's gradient, as pure functions of a judging function.
+
+Norms go over *all* dimensions of one example, and every example has its own interpolation
+coefficient; the two mistakes most often found in public code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Differentiate each example's logit (a map's sum) by the example, keeping the graph.
+
+    Args:
+        judge: Maps ``(runs, batch, …)`` to logits ``(runs, batch, …)``.
+        x: Where to differentiate, ``(runs, batch, …)``.
+
+    Returns:
+        Gradients flattened to ``(runs, batch, dimensions)``.
+    """
+    x = x.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(judge(x).sum(), x, create_graph=True)
+    return gradient.flatten(2)
+
+
+def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """Return ``x + α(x̃ − x)`` with one α of ``(runs, batch)`` per example."""
+    return torch.lerp(real, fake, alpha.reshape(alpha.shape + (1,) * (real.ndim - 2)))
+
+
+def centred_penalty(gradient: Tensor, center: float = 1.0) -> Tensor:
+    """Return ``E(‖∇D‖₂ − center)²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``."""
+    norms: Tensor = gradient.norm(dim=2)
+    return (norms - center).square().mean(1)

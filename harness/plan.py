@@ -1,0 +1,181 @@
+"""Groups runs into cohorts and estimates what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from harness.parts import Part, Schedule, tricks, variants
+from harness.spec import RunSpec, canonical_json, content_id
+
+SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2")
+
+LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
+"""Most runs of a cohort by (device, convolutional).
+
+On a CPU, stacking makes small fully connected nets several times faster. Convolutions gain
+nothing from it there (0.9–1.1× measured at widths 16 and 64), so their cohorts only save the
+start of a process for each run and stay small enough to share the cores evenly.
+"""
+
+STEP_OVERHEAD = 3e-3
+"""Seconds per update that no arithmetic accounts for: calls, noise and diagnostics."""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Runs that differ only in seed and scalars, and train as one computation."""
+
+    specs: tuple[RunSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """A hash of the runs' ids."""
+        return content_id([spec.id for spec in self.specs])
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run computes.
+
+    Attributes:
+        d_updates: Discriminator updates.
+        g_updates: Generator updates.
+        flops: Floating-point operations, without evaluations.
+    """
+
+    d_updates: int
+    g_updates: int
+    flops: float
+
+
+def parts_of(spec: RunSpec) -> list[tuple[type[Part], dict[str, Any]]]:
+    """Return class and options of the variant and the tricks, in order."""
+    return [
+        (variants.get(spec.variant.id), spec.variant.options),
+        *((tricks.get(trick.id), trick.options) for trick in spec.tricks),
+    ]
+
+
+def structure(spec: RunSpec) -> str:
+    """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
+    data = spec.model_dump(mode="json", exclude={"seed"})
+    for name in SETTING_SCALARS:
+        del data["settings"][name]
+    described = [data["variant"], *data["tricks"]]
+    for (part, _), entry in zip(parts_of(spec), described, strict=True):
+        for name in part.scalar_fields():
+            entry["options"].pop(name, None)
+    return canonical_json(data)
+
+
+def make_cohorts(specs: Iterable[RunSpec], device: str) -> list[Cohort]:
+    """Group runs into cohorts, the most expensive first.
+
+    Args:
+        specs: Runs to train.
+        device: ``cpu`` or ``cuda``, which decides how many train together.
+    """
+    from harness.networks.base import networks
+
+    groups: dict[str, list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault(structure(spec), []).append(spec)
+    cohorts = []
+    for group in groups.values():
+        convolutional = networks.get(group[0].settings.network).convolutional
+        size = LARGEST[device, convolutional]
+        pieces = -(-len(group) // size)
+        for piece in range(pieces):
+            # Every n-th run, so that pieces differ by at most one run in size.
+            cohorts.append(Cohort(tuple(group[piece::pieces])))
+    return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, 5e10))
+
+
+def updates(spec: RunSpec) -> tuple[int, int]:
+    """Count a run's discriminator and generator updates."""
+    schedule = Schedule()
+    for part, options in parts_of(spec):
+        schedule = part.model_validate(options).schedule(schedule)
+    counts = [schedule.updates(step) for step in range(spec.settings.steps)]
+    return sum(d for d, _ in counts), sum(g for _, g in counts)
+
+
+def work_of(spec: RunSpec) -> Work:
+    """Count what a run computes; penalties are not counted."""
+    d_updates, g_updates = updates(spec)
+    g_pass, d_pass = _passes(structure(spec), spec)
+    # A backward pass costs two forward passes; one to inputs alone costs one.
+    flops = d_updates * (g_pass + 6 * d_pass) + g_updates * (3 * g_pass + 2 * d_pass)
+    return Work(d_updates, g_updates, flops)
+
+
+_pass_cache: dict[str, tuple[float, float]] = {}
+
+
+def _passes(key: str, spec: RunSpec) -> tuple[float, float]:
+    """Count the operations of one forward pass of a batch through G and through D."""
+    if key not in _pass_cache:
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from harness.networks.base import build_discriminator, build_generator
+        from harness.networks.dropout import StreamDropout
+        from harness.training.trainer import blueprint_of
+
+        blueprint = blueprint_of(spec)
+        counts = []
+        for build, shape in (
+            (build_generator, (blueprint.latent,)),
+            (build_discriminator, blueprint.shape),
+        ):
+            module = build(blueprint).eval()
+            for layer in module.modules():
+                if isinstance(layer, StreamDropout):
+                    layer.at_test = False  # needs no noise then, and adds no operations to count
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                module(torch.zeros(2, *shape))
+            counts.append(counter.get_total_flops() / 2 * spec.settings.batch)
+        _pass_cache[key] = (counts[0], counts[1])
+    return _pass_cache[key]
+
+
+def cohort_seconds(cohort: Cohort, rate: float) -> float:
+    """Estimate a cohort's training time on one slot.
+
+    Args:
+        cohort: The runs.
+        rate: Operations per second, from :func:`measure_rate`.
+    """
+    work = work_of(cohort.specs[0])
+    return len(cohort.specs) * work.flops / rate + (work.d_updates + work.g_updates) * STEP_OVERHEAD
+
+
+def makespan(seconds: Sequence[float], slots: int) -> float:
+    """Return when the last of some jobs ends if each goes to the slot that is free first."""
+    free = [0.0] * slots
+    for job in seconds:
+        first = free.index(min(free))
+        free[first] += job
+    return max(free)
+
+
+@lru_cache(maxsize=1)
+def measure_rate() -> float:
+    """Measure one core's matrix rate in operations per second, in about a fifth of a second."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a = torch.randn(4, 128, 128)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < 0.2:
+        torch.bmm(a, a)
+        count += 1
+    elapsed = time.perf_counter() - start
+    torch.set_num_threads(threads)
+    # Training reaches about half of what one product alone does, between element-wise work.
+    return count * 2 * 4 * 128**3 / elapsed / 2

@@ -1,0 +1,120 @@
+"""Finds variants, tricks, networks, data sets and metrics by being there: one file adds one."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from harness.errors import GanbenchError, UnknownNameError
+from harness.spec import NAME_PATTERN
+
+
+class Registered(Protocol):
+    """What registration writes onto a class."""
+
+    id: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+
+
+T = TypeVar("T", bound=Registered)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Phrase a suggestion, such as `` (did you mean 'wgan-gp'?)``, or nothing."""
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+class Registry(Generic[T]):
+    """The classes of one kind, found in one package, in entry points and in plugins.
+
+    Args:
+        kind: Singular noun for messages, such as ``variant``.
+        package: Package whose modules register themselves when imported.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._classes: dict[str, type[T]] = {}
+        self._discovered = False
+
+    def register(self, name: str, *, source: str) -> Callable[[type[T]], type[T]]:
+        """Register a class under an id; its docstring's first line becomes its summary.
+
+        Args:
+            name: Id by which suites call it.
+            source: Paper and equation, or where else the definition comes from.
+
+        Raises:
+            GanbenchError: if the id is malformed or taken, or the class has no docstring.
+        """
+
+        def add(cls: type[T]) -> type[T]:
+            if not re.fullmatch(NAME_PATTERN, name):
+                raise GanbenchError(f"{self.kind} id {name!r} does not match {NAME_PATTERN}")
+            known = self._classes.get(name)
+            if known is not None and known.__module__ != cls.__module__:
+                raise GanbenchError(
+                    f"{self.kind} {name!r} is defined in {known.__module__} and {cls.__module__}"
+                )
+            if not cls.__doc__:
+                raise GanbenchError(f"{self.kind} {name!r} needs a docstring")
+            cls.id = name
+            cls.source = source
+            cls.summary = cls.__doc__.strip().splitlines()[0].rstrip(".")
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        """List all ids, sorted."""
+        self._discover()
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """Return the class registered under an id.
+
+        Raises:
+            UnknownNameError: if there is none; the message suggests the nearest.
+        """
+        self._discover()
+        if name not in self._classes:
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}{nearest(name, self.names())}; "
+                f"`ganbench list {self.kind}s` shows what there is"
+            )
+        return self._classes[name]
+
+    def __iter__(self) -> Iterator[type[T]]:
+        """Iterate over all classes in the order of their ids."""
+        return iter([self.get(name) for name in self.names()])
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+            importlib.import_module(f"{self.package}.{module}")
+        for point in entry_points(group=f"ganbench.{self.kind}s"):
+            load_plugin(point.module)
+
+
+def load_plugin(module: str) -> Any:
+    """Import a plugin module, which registers what it defines.
+
+    Raises:
+        GanbenchError: naming the plugin, if its import fails for any reason.
+    """
+    try:
+        return importlib.import_module(module)
+    except Exception as error:
+        raise GanbenchError(f"plugin {module!r} failed on import: {error!r}") from error

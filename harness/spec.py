@@ -1,0 +1,140 @@
+"""What defines a run: frozen, canonical, and named by its own content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.version import RESULTS_VERSION
+
+ID_LENGTH = 12
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+Split = Literal["train", "validation", "test"]
+
+
+def canonical_json(value: object) -> str:
+    """Write a value as JSON that is the same for equal values.
+
+    Keys are sorted, there is no white space, floats that are whole keep their point, and
+    non-finite numbers are refused.
+
+    Raises:
+        ValueError: if the value holds NaN or an infinity.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    )
+
+
+def content_id(value: object, length: int = ID_LENGTH) -> str:
+    """Name a value by the SHA-256 of its canonical JSON, in lower-case hexadecimal."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+class Frozen(BaseModel):
+    """Base of the records that define a run: immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PartSpec(Frozen):
+    """A variant, a trick or a data set by its id, with every option written out."""
+
+    id: str = Field(pattern=NAME_PATTERN)
+    options: dict[str, Any] = {}
+
+
+class DatasetSpec(PartSpec):
+    """A data set, with what its content must hash to."""
+
+    fingerprint: str
+
+
+class Settings(Frozen):
+    """How a run trains and is measured; every value resolved, nothing left to a default.
+
+    One *step* is a round of the update schedule: d discriminator updates, then g generator
+    updates (1 and 1 unless the variant or a trick says otherwise).
+    """
+
+    steps: int = Field(gt=0, description="rounds of the update schedule")
+    batch: int = Field(gt=1, description="images or points per update")
+    latent: int = Field(gt=0, description="dimensions of the latent z")
+    network: str = Field(pattern=NAME_PATTERN, description="network family of G and D")
+    width: int = Field(gt=0, description="channels or hidden units of the narrowest layer")
+    optimizer: Literal["adam", "rmsprop", "sgd"]
+    lr_g: float = Field(gt=0, description="generator's learning rate")
+    lr_d: float = Field(gt=0, description="discriminator's learning rate")
+    beta1: float = Field(ge=0, lt=1, description="first-moment decay; SGD's momentum")
+    beta2: float = Field(ge=0, lt=1, description="second-moment decay; RMSprop's alpha")
+    precision: Literal["float32", "float64"] = Field(description="of parameters and arithmetic")
+    log_every: int = Field(gt=0, description="steps between two rows of training diagnostics")
+    evaluate_every: int = Field(gt=0, description="steps between two evaluations")
+    evaluation_samples: int = Field(gt=1, description="generated samples per evaluation")
+    extractor: str = Field(description="features that metrics look through; `data` for points")
+    reference: Split = Field(description="the split that generated samples are compared with")
+    collapse_diversity: float = Field(
+        ge=0, le=1, description="collapsed below this share of the real data's diversity"
+    )
+    collapse_coverage: float = Field(
+        ge=0, le=1, description="collapsed below this share of modes or classes"
+    )
+
+
+class RunSpec(Frozen):
+    """A cell and a seed: the unit of result. Its id is a hash of its canonical JSON."""
+
+    schema_version: Literal[1] = 1
+    results_version: int = RESULTS_VERSION
+    dataset: DatasetSpec
+    variant: PartSpec
+    tricks: tuple[PartSpec, ...] = ()
+    settings: Settings
+    metrics: str = Field(description="fingerprint of the metric protocols in force")
+    seed: int = Field(ge=0, lt=2**31)
+
+    @property
+    def id(self) -> str:
+        """The first 12 hexadecimal digits of the content's SHA-256."""
+        return content_id(self.model_dump(mode="json"))
+
+    @property
+    def slug(self) -> str:
+        """A readable folder name that starts with a letter or digit and ends with the id."""
+        tricks = "+".join(trick.id for trick in self.tricks) or "none"
+        words = f"{self.dataset.id}-{self.variant.id}-{tricks}"
+        safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in words)[:72]
+        return f"{safe}-s{self.seed}-{self.id}"
+
+
+def encode_number(value: float) -> float | dict[str, str]:
+    """Store a number so that JSON keeps it: non-finite ones are typed, never bare ``NaN``."""
+    if math.isfinite(value):
+        return value
+    return {"nonfinite": "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"}
+
+
+def decode_numbers(value: Any) -> Any:
+    """Undo :func:`encode_number` everywhere inside a JSON value."""
+    if isinstance(value, dict):
+        if value.keys() == {"nonfinite"}:
+            return float(value["nonfinite"])
+        return {key: decode_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode_numbers(item) for item in value]
+    return value
+
+
+def encode_numbers(value: Any) -> Any:
+    """Apply :func:`encode_number` to every float inside a JSON value."""
+    if isinstance(value, float):
+        return encode_number(value)
+    if isinstance(value, dict):
+        return {key: encode_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode_numbers(item) for item in value]
+    return value

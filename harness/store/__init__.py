@@ -1,0 +1,1 @@
+"""The run records on disk: the only truth about what was done."""

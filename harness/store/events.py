@@ -1,0 +1,158 @@
+"""The event log of a run: append-only lines of JSON, each with its own checksum.
+
+One record is one ``os.write`` on an ``O_APPEND`` descriptor, so a kill tears at most the last
+line. Such a torn tail is ignored by readers and cut off by the next writer; a bad line anywhere
+else is an error, never skipped in silence.
+
+Records of an attempt that was cut off stay in the file. An attempt that resumes from step ``s``
+supersedes what earlier attempts said about later steps; :func:`effective` applies that rule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.errors import CorruptRecordError, StoreError
+from harness.failpoints import failpoint
+from harness.spec import decode_numbers, encode_numbers
+
+SCHEMA = 1
+Event = dict[str, Any]
+
+
+def encode(record: Event) -> bytes:
+    """Write a record as one line that ends with the CRC-32 of all before it."""
+    body = json.dumps(encode_numbers({"schema": SCHEMA, **record}), allow_nan=False)
+    return f'{body[:-1]}, "crc": "{zlib.crc32(body.encode()):08x}"}}\n'.encode()
+
+
+def decode(line: bytes) -> Event:
+    """Read a line back.
+
+    Raises:
+        ValueError: if it is not a whole record with the right checksum, or of a newer schema.
+    """
+    text = line.decode()
+    body, found, crc = text.rpartition(', "crc": "')
+    if not found or not text.endswith('"}'):
+        raise ValueError("not a whole record")
+    body += "}"
+    if crc[:-2] != f"{zlib.crc32(body.encode()):08x}":
+        raise ValueError("checksum differs")
+    record: Event = decode_numbers(json.loads(body))
+    if record.pop("schema") > SCHEMA:
+        raise ValueError("written by a newer ganbench")
+    return record
+
+
+def split_lines(data: bytes) -> tuple[list[bytes], int]:
+    """Split a log into whole lines and the length of what they take; the rest is a torn tail."""
+    end = data.rfind(b"\n") + 1
+    return data[:end].split(b"\n")[:-1], end
+
+
+def read_events(path: Path, *, skip_corrupt: bool = False) -> list[Event]:
+    """Read all whole records of a log, in the order of writing.
+
+    Args:
+        path: The ``events.jsonl``; absent counts as empty.
+        skip_corrupt: Leave out bad lines instead of raising.
+
+    Raises:
+        CorruptRecordError: naming file and line, if a line before the torn tail is bad.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    events = []
+    for number, line in enumerate(split_lines(data)[0], start=1):
+        try:
+            events.append(decode(line))
+        except ValueError as error:
+            if not skip_corrupt:
+                raise CorruptRecordError(
+                    f"{path}:{number}: {error}; restore the file, or delete the run's folder to "
+                    f"train it again"
+                ) from error
+    return events
+
+
+def effective(events: list[Event]) -> list[Event]:
+    """Leave out what a later attempt did again: one record for each thing that happened.
+
+    ``attempt`` records are all kept; of the others, those that tell of a step after the one
+    from which a later attempt resumed, and outcomes that were not final, go.
+    """
+    kept: list[Event] = []
+    for event in events:
+        if event["type"] == "attempt":
+            # An attempt that starts over evaluates the untrained generator again, at step 0.
+            resumed = event["resumed_from"] or -1
+            kept = [
+                e
+                for e in kept
+                if e["type"] == "attempt"
+                or (e["type"] not in ("outcome", "protocol") and e["step"] <= resumed)
+            ]
+        kept.append(event)
+    return kept
+
+
+class EventLog:
+    """Appends records to a run's log.
+
+    Args:
+        path: The ``events.jsonl``; created if absent, its torn tail cut off if there is one.
+
+    Raises:
+        StoreError: if the file cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        size = os.fstat(self._file).st_size
+        end = split_lines(path.read_bytes())[1]
+        if end < size:
+            os.ftruncate(self._file, end)
+
+    def append(self, record: Event, *, durable: bool = False) -> None:
+        """Write one record.
+
+        Args:
+            record: Must have a ``type``; floats may be non-finite.
+            durable: Wait until it is on the disk (evaluations, checkpoints, outcomes).
+        """
+        line = encode(record)
+        failpoint("event")
+        before = os.fstat(self._file).st_size
+        written = os.write(self._file, line)
+        if written != len(line):
+            os.ftruncate(self._file, before)
+            raise OSError(28, "no space left for an event", str(self.path))
+        if durable:
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

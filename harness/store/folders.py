@@ -1,0 +1,138 @@
+"""Writes a results folder: atomically, and never outside its root."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.failpoints import failpoint
+from harness.spec import RunSpec
+from harness.store.records import SuitePlan
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file so that a reader, or a restart after a kill, sees the old or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        failpoint("replace")
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file atomically."""
+    write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+class Store:
+    """The results folder of one suite.
+
+    Args:
+        root: Such as ``results/stability``; created if absent.
+
+    Raises:
+        StoreError: if it cannot be written, or is a link that leads elsewhere.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if root.is_symlink():
+            raise StoreError(f"{root} is a symbolic link; give the folder it points to")
+        try:
+            (root / "runs").mkdir(parents=True, exist_ok=True)
+            probe = root / f".writable-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"cannot write to {root}: {error.strerror}; choose another folder with --out"
+            ) from error
+        if (root / "runs").is_symlink():
+            raise StoreError(f"{root / 'runs'} is a symbolic link; results stay under their root")
+
+    def write_plan(self, plan: SuitePlan) -> None:
+        """Write ``suite.json`` unless it already says the same."""
+        value = {"schema": 1, **asdict(plan)}
+        data = (json.dumps(value, indent=1) + "\n").encode()
+        file = self.root / "suite.json"
+        if not file.exists() or file.read_bytes() != data:
+            write_atomically(file, data)
+
+    def folder(self, spec: RunSpec) -> Path:
+        """Return a run's folder, which may not exist yet.
+
+        Raises:
+            StoreError: if the name would lead out of the root, or is a link.
+        """
+        path = self.root / "runs" / spec.slug
+        if path.parent != self.root / "runs" or path.is_symlink():
+            raise StoreError(f"{path} leads out of {self.root}")
+        return path
+
+    def create(self, spec: RunSpec) -> Path:
+        """Create a run's folder with its ``spec.json``, or check the one that is there.
+
+        Raises:
+            StoreError: if the folder holds another spec.
+        """
+        path = self.folder(spec)
+        (path / "samples").mkdir(parents=True, exist_ok=True)
+        (path / "checkpoints").mkdir(exist_ok=True)
+        file = path / "spec.json"
+        if not file.exists():
+            write_atomically(file, (spec.model_dump_json(indent=1) + "\n").encode())
+        elif RunSpec.model_validate_json(file.read_bytes()) != spec:
+            raise StoreError(f"{file} describes another run; delete the folder to train it again")
+        return path
+
+    def hold(self) -> AbstractContextManager[None]:
+        """Hold the whole folder for one invocation; see :func:`hold`."""
+        return hold(self.root)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock; the kernel drops it when the process dies, however it dies.
+
+    Raises:
+        StoreError: naming the holder, if a live process has it.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            raise StoreError(
+                f"{folder} is in use by {holder or 'another process'}; "
+                "wait for it to end, or choose another folder with --out"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

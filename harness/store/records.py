@@ -1,0 +1,246 @@
+"""Reads a results folder: what was planned, and what each run did.
+
+Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of the schedule):
+
+* ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together)
+* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries
+* ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
+* ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
+  step 0 is the untrained generator, each metric's ceiling. Labelled data also gives
+  ``histogram``: generated examples per class or mode
+* ``samples``: ``step``, ``file`` (relative to the run's folder)
+* ``outcome``: ``outcome``, ``step``, ``onset`` (step or None), ``reason``, ``seconds`` of training,
+  ``evaluation_seconds``, ``kimg``, ``updates`` {"d": n, "g": n}, ``peak_memory`` (bytes, or None)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import CorruptRecordError, StoreError
+from harness.spec import RunSpec
+from harness.store.events import Event, effective, read_events
+
+Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
+FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
+"""Outcomes that are results; the others are tried again by the next invocation."""
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One column of an evaluation.
+
+    Attributes:
+        name: With its protocol, such as ``fd[digits-cnn@1a2b3c4d]@1000/train``.
+        metric: Id in the registry, such as ``frechet``.
+        summary: What it measures, one line.
+        better: ``lower``, ``higher`` or ``none`` (a diagnostic without a direction).
+        primary: Whether verdicts and tuning go by it; true of exactly one per data set.
+        floor: Its value for real held-out data of the same count; None where not defined.
+    """
+
+    name: str
+    metric: str
+    summary: str
+    better: Literal["lower", "higher", "none"]
+    primary: bool = False
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a suite's plan.
+
+    Attributes:
+        id: The run's id.
+        folder: Name of its folder under ``runs/``.
+        dataset: Label of its data set: the id, with options that differ from their defaults.
+        variant: Label of its variant.
+        tricks: Label of its tricks joined by `` + ``; ``none`` without any.
+        seed: Its seed.
+    """
+
+    id: str
+    folder: str
+    dataset: str
+    variant: str
+    tricks: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class SkippedCell:
+    """A cell that is not run, and why."""
+
+    dataset: str
+    variant: str
+    tricks: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SuitePlan:
+    """What ``suite.json`` holds."""
+
+    suite: str
+    summary: str
+    fingerprint: str
+    runs: tuple[PlannedRun, ...]
+    skipped: tuple[SkippedCell, ...] = ()
+    source: str = ""
+    profile: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run did, read from its folder."""
+
+    path: Path
+    spec: RunSpec
+    events: list[Event] = field(repr=False)
+    """Effective events: nothing doubled by attempts that were cut off."""
+
+    def of_type(self, kind: str) -> list[Event]:
+        """Return the events of one type, in order."""
+        return [event for event in self.events if event["type"] == kind]
+
+    @property
+    def outcome(self) -> Event | None:
+        """The last outcome record; None while the run is in progress or was killed."""
+        outcomes = self.of_type("outcome")
+        return outcomes[-1] if outcomes else None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has a result and will not be trained again."""
+        return self.outcome is not None and self.outcome["outcome"] in FINAL
+
+    @cached_property
+    def metrics(self) -> list[MetricInfo]:
+        """The columns of its evaluations, in order; empty before the first attempt."""
+        protocols = self.of_type("protocol")
+        return [MetricInfo(**info) for info in protocols[-1]["metrics"]] if protocols else []
+
+    @property
+    def primary(self) -> MetricInfo | None:
+        """The metric that verdicts go by."""
+        return next((metric for metric in self.metrics if metric.primary), None)
+
+    def curve(self, name: str) -> tuple[list[int], list[float]]:
+        """Return steps and values of one metric over all evaluations."""
+        rows = [e for e in self.of_type("evaluation") if name in e["values"]]
+        return [e["step"] for e in rows], [e["values"][name] for e in rows]
+
+    def last(self, name: str) -> float | None:
+        """Return a metric's value at the last evaluation, None if there was none."""
+        values = self.curve(name)[1]
+        return values[-1] if values else None
+
+    @property
+    def attempts(self) -> list[Event]:
+        """All attempts, the first one first."""
+        return self.of_type("attempt")
+
+    def environment(self) -> dict[str, Any]:
+        """Return versions, device and threads of the last attempt."""
+        files = sorted(self.path.glob("environment-*.json"))
+        return json.loads(files[-1].read_text()) if files else {}
+
+
+@dataclass(frozen=True)
+class SuiteRecord:
+    """A results folder: its plan, the runs that have begun, and those that cannot be read."""
+
+    path: Path
+    plan: SuitePlan
+    runs: dict[str, RunRecord]
+    """By run id; planned runs only."""
+    corrupt: dict[str, str] = field(default_factory=dict)
+    """Error by run id, where corrupt runs were to be skipped."""
+    stale: list[str] = field(default_factory=list)
+    """Folders of runs that the plan no longer has."""
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read one run's folder.
+
+    Raises:
+        StoreError: if it holds no run.
+        CorruptRecordError: if its spec or a record is damaged.
+    """
+    spec = read_spec(path)
+    return RunRecord(path, spec, effective(read_events(path / "events.jsonl")))
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read the spec of a run's folder.
+
+    Raises:
+        StoreError: if there is none.
+        CorruptRecordError: if it is damaged or was written by a newer version.
+    """
+    file = path / "spec.json"
+    try:
+        return RunSpec.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(f"{path} is not a run's folder: it has no spec.json") from None
+    except ValueError as error:
+        raise CorruptRecordError(
+            f"{file}: {error}; delete the run's folder to train it again"
+        ) from error
+
+
+def read_plan(path: Path) -> SuitePlan:
+    """Read ``suite.json`` of a results folder.
+
+    Raises:
+        StoreError: if there is none, it is damaged, or a newer version wrote it.
+    """
+    file = path / "suite.json"
+    try:
+        data = json.loads(file.read_bytes())
+        if data.pop("schema") != 1:
+            raise StoreError(f"{file} was written by a newer ganbench; update to read it")
+        data["runs"] = tuple(PlannedRun(**run) for run in data["runs"])
+        data["skipped"] = tuple(SkippedCell(**cell) for cell in data["skipped"])
+        return SuitePlan(**data)
+    except FileNotFoundError:
+        raise StoreError(
+            f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{file} is damaged ({error}); running the suite rewrites it") from error
+
+
+def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
+    """Read a results folder, also while runs are in progress.
+
+    Args:
+        path: The folder, such as ``results/stability``.
+        skip_corrupt: List damaged runs instead of raising.
+
+    Raises:
+        StoreError: if it holds no results.
+        CorruptRecordError: naming file and line of a damaged record.
+    """
+    plan = read_plan(path)
+    runs: dict[str, RunRecord] = {}
+    corrupt: dict[str, str] = {}
+    for planned in plan.runs:
+        folder = path / "runs" / planned.folder
+        if not (folder / "spec.json").exists():
+            continue
+        try:
+            runs[planned.id] = read_run(folder)
+        except CorruptRecordError as error:
+            if not skip_corrupt:
+                raise
+            corrupt[planned.id] = str(error)
+    known = {planned.folder for planned in plan.runs}
+    root = path / "runs"
+    stale = sorted(p.name for p in root.iterdir() if p.name not in known) if root.is_dir() else []
+    return SuiteRecord(path, plan, runs, corrupt, stale)

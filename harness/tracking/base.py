@@ -1,0 +1,84 @@
+"""What a mirror of the results is: something that is told, and can never harm a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.store.events import Event
+from harness.store.records import PlannedRun, SuitePlan
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """A run as mirrors know it.
+
+    Attributes:
+        planned: Its labels and id.
+        path: Its folder.
+        steps: How many steps it will make.
+        cohort: Name of the cohort that it trains in.
+    """
+
+    planned: PlannedRun
+    path: Path
+    steps: int
+    cohort: str
+
+
+class Mirror:
+    """Told of everything as it happens; each method does nothing by default."""
+
+    def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
+        """A suite begins: ``pending`` will be trained now, ``finished`` were done before."""
+
+    def cohort_started(self, name: str, runs: Sequence[TrackedRun]) -> None:
+        """A job begins."""
+
+    def event(self, run: TrackedRun, event: Event) -> None:
+        """A run wrote a record (types as in :mod:`harness.store.records`)."""
+
+    def cohort_ended(self, name: str, runs: Sequence[TrackedRun]) -> None:
+        """A job ended, whatever its outcome."""
+
+    def suite_ended(self) -> None:
+        """Everything is done, or was interrupted."""
+
+
+class Mirrors(Mirror):
+    """Passes everything on to several mirrors; one that raises is switched off with a warning."""
+
+    def __init__(self, mirrors: Sequence[Mirror]) -> None:
+        self._mirrors = list(mirrors)
+
+    def _tell(self, call: Callable[[Mirror], Any]) -> None:
+        for mirror in list(self._mirrors):
+            try:
+                call(mirror)
+            except Exception as error:  # noqa: BLE001 - a mirror may fail in any way it likes
+                self._mirrors.remove(mirror)
+                name = type(mirror).__name__
+                warnings.warn(f"{name} failed and was switched off: {error!r}", stacklevel=2)
+
+    def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
+        """Pass it on."""
+        self._tell(lambda mirror: mirror.suite_started(plan, pending, finished))
+
+    def cohort_started(self, name: str, runs: Sequence[TrackedRun]) -> None:
+        """Pass it on."""
+        self._tell(lambda mirror: mirror.cohort_started(name, runs))
+
+    def event(self, run: TrackedRun, event: Event) -> None:
+        """Pass it on."""
+        self._tell(lambda mirror: mirror.event(run, event))
+
+    def cohort_ended(self, name: str, runs: Sequence[TrackedRun]) -> None:
+        """Pass it on."""
+        self._tell(lambda mirror: mirror.cohort_ended(name, runs))
+
+    def suite_ended(self) -> None:
+        """Pass it on."""
+        self._tell(lambda mirror: mirror.suite_ended())

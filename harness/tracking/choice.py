@@ -1,0 +1,122 @@
+"""Decides whether and how runs are mirrored to W&B; without network, and without importing it."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+from urllib.parse import urlsplit
+
+from harness.errors import GanbenchError
+
+Mode = Literal["disabled", "offline", "online"]
+
+PUBLIC_HOSTS = ("api.wandb.ai", "wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
+"""Names under which the public server's key may be kept; the last two are its newer address."""
+
+
+class TrackingError(GanbenchError):
+    """A mirror that cannot work, or that stopped working; the results folder is not affected."""
+
+
+def choose_mode(flag: str | None, environ: Mapping[str, str]) -> tuple[Mode, str | None]:
+    """Choose a mode, and say so in one line where it is not simply what was asked for.
+
+    Args:
+        flag: What ``--wandb`` says; None without it. Then ``WANDB_MODE`` decides, and without
+            that: online if a key is configured, else disabled.
+        environ: The environment variables.
+
+    Returns:
+        The mode, and a message for the user or None. ``online`` is only returned where there is
+        a key, so that nothing ever waits at a prompt.
+
+    Raises:
+        TrackingError: if the flag is none of the modes.
+    """
+    if flag is not None and flag not in get_args(Mode):
+        raise TrackingError(f"--wandb {flag!r} is unknown; give disabled, offline or online")
+    wanted = flag or _mode_of_environment(environ)
+    if wanted == "disabled":
+        return "disabled", None
+    if wanted == "offline":
+        return "offline", None
+    if key_source(environ) is not None:
+        return "online", None
+    if wanted == "online":
+        return "disabled", (
+            "W&B is off: no key is configured; `wandb login` or WANDB_API_KEY gives one, and "
+            "`ganbench push` mirrors the results later"
+        )
+    return "disabled", "W&B is off: no key is configured (--wandb offline mirrors without one)"
+
+
+def _mode_of_environment(environ: Mapping[str, str]) -> Mode | None:
+    """Translate W&B's own variable; its older spellings are still accepted by W&B."""
+    older = {"dryrun": "offline", "run": "online", "shared": "online"}
+    mode = environ.get("WANDB_MODE", "").strip().lower()
+    mode = older.get(mode, mode)
+    if environ.get("WANDB_DISABLED", "").strip().lower() in ("1", "true"):
+        return "disabled"
+    return next((known for known in get_args(Mode) if known == mode), None)
+
+
+def key_source(environ: Mapping[str, str]) -> str | None:
+    """Say where a W&B key is configured, None if nowhere; the key itself is not kept.
+
+    Looks where W&B looks: its two variables, the netrc file's entry for the server, and its
+    settings files.
+    """
+    for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+        if environ.get(variable, "").strip():
+            return variable
+    settings = _settings_files(environ)
+    values = [_read_settings(path) for path in settings]
+    address = environ.get("WANDB_BASE_URL") or next(
+        (found["base_url"] for found in reversed(values) if found.get("base_url")), ""
+    )
+    file = netrc_file(environ)
+    if _netrc_has_key(file, address):
+        return str(file)
+    for path, found in zip(settings, values, strict=True):
+        if found.get("api_key"):
+            return str(path)
+    return None
+
+
+def netrc_file(environ: Mapping[str, str]) -> Path:
+    """Return where W&B keeps the key that ``wandb login`` asked for; it may not exist."""
+    if environ.get("NETRC"):
+        return Path(environ["NETRC"]).expanduser()
+    home = Path(environ.get("HOME") or Path.home())
+    windows = home / "_netrc"
+    return windows if windows.exists() and not (home / ".netrc").exists() else home / ".netrc"
+
+
+def _netrc_has_key(file: Path, address: str) -> bool:
+    host = urlsplit(address).netloc
+    hosts = [host] if host and host not in PUBLIC_HOSTS else list(PUBLIC_HOSTS)
+    try:
+        entries = netrc.netrc(str(file))
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return False
+    found = (entries.authenticators(host) for host in hosts)
+    return any(entry is not None and bool(entry[2]) for entry in found)
+
+
+def _settings_files(environ: Mapping[str, str]) -> list[Path]:
+    """Return W&B's settings files, the one that wins last."""
+    home = Path(environ.get("HOME") or Path.home())
+    folder = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb").expanduser()
+    return [folder / "settings", Path("wandb") / "settings"]
+
+
+def _read_settings(path: Path) -> dict[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(path.read_text())
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        return {}
+    return dict(parser["default"]) if parser.has_section("default") else {}

@@ -1,0 +1,277 @@
+"""Counts what a suite has done, and estimates what is left; knows nothing of terminals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import GanbenchError
+from harness.store.events import Event
+from harness.store.records import SuitePlan, read_run
+from harness.tracking.base import TrackedRun
+
+SETTLED_SECONDS = 3.0
+"""Of training that an estimate must rest on."""
+
+
+@dataclass
+class RunProgress:
+    """How far one run is.
+
+    Attributes:
+        run: Its labels.
+        step: Last step that it told of.
+        started_at: Step from which this attempt began.
+        primary: Name of the metric that verdicts go by; None before the first attempt.
+        untrained: That metric before training; None where it is not known.
+        value: That metric at the last evaluation.
+        outcome: Its outcome record; None while it trains.
+    """
+
+    run: TrackedRun
+    step: int = 0
+    started_at: int = 0
+    primary: str | None = None
+    untrained: float | None = None
+    value: float | None = None
+    outcome: Event | None = None
+
+    @property
+    def left(self) -> int:
+        """Steps to go; none once there is an outcome."""
+        return 0 if self.outcome is not None else max(0, self.run.steps - self.step)
+
+    @property
+    def share(self) -> float:
+        """Part of the run that is done, in [0, 1]."""
+        return 1.0 if self.outcome is not None else min(1.0, self.step / self.run.steps)
+
+
+@dataclass
+class CohortProgress:
+    """How far the runs that train together are.
+
+    Attributes:
+        name: Which of them there are, in words.
+        runs: Its runs.
+        since: When it began, on the clock.
+    """
+
+    name: str
+    runs: list[RunProgress]
+    since: float
+
+    @property
+    def step(self) -> int:
+        """Step of the runs that still train, else the last one."""
+        training = [run.step for run in self.runs if run.outcome is None]
+        return min(training) if training else max(run.step for run in self.runs)
+
+    @property
+    def steps(self) -> int:
+        """Steps that each run makes."""
+        return max(run.run.steps for run in self.runs)
+
+    @property
+    def median(self) -> tuple[str, float] | None:
+        """Primary metric's name, and its median over the runs' last evaluations."""
+        values = [r.value for r in self.runs if r.value is not None and not math.isnan(r.value)]
+        name = next((run.primary for run in self.runs if run.primary), None)
+        return (name, statistics.median(values)) if values and name else None
+
+
+@dataclass
+class Pace:
+    """Seconds of processes and steps of runs that were measured on one data set."""
+
+    seconds: float = 0.0
+    steps: int = 0
+
+
+@dataclass
+class Progress:
+    """Everything that a display shows of a suite.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    clock: Callable[[], float]
+    suite: str = ""
+    finished_before: int = 0
+    runs: dict[str, RunProgress] = field(default_factory=dict)
+    cohorts: dict[str, CohortProgress] = field(default_factory=dict)
+    """Those that train now, by the name that the engine gave them."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    since: float = 0.0
+    _pace: dict[str, Pace] = field(default_factory=lambda: defaultdict(Pace))
+    _slots: int = 1
+
+    def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
+        """Begin."""
+        self.suite = plan.suite
+        self.finished_before = finished
+        self.runs = {run.planned.id: RunProgress(run) for run in pending}
+        self.since = self.clock()
+
+    def cohort_started(self, name: str, runs: Sequence[TrackedRun]) -> None:
+        """Count a job in."""
+        members = [self.runs.setdefault(run.planned.id, RunProgress(run)) for run in runs]
+        self.cohorts[name] = CohortProgress(describe(runs), members, self.clock())
+        self._slots = max(self._slots, len(self.cohorts))
+
+    def event(self, run: TrackedRun, event: Event) -> RunProgress | None:
+        """Take in a record; return the run if this gave it an outcome."""
+        found = self.runs.get(run.planned.id)
+        if found is None:
+            return None
+        kind = event["type"]
+        if kind == "losses":
+            found.step = event["step"]
+        elif kind == "evaluation":
+            found.step = event["step"]
+            if found.primary in event["values"]:
+                found.value = event["values"][found.primary]
+                if event["step"] == 0:
+                    found.untrained = found.value
+        elif kind == "attempt":
+            self._forget(found)
+            found.step = found.started_at = event["resumed_from"]
+        elif kind == "protocol":
+            found.primary = next((m["name"] for m in event["metrics"] if m["primary"]), None)
+        elif kind == "outcome":
+            self._forget(found)
+            found.outcome = event
+            found.step = event["step"]
+            self.outcomes[event["outcome"]] += 1
+            if found.untrained is None:
+                found.untrained = recall_untrained(found)
+            return found
+        return None
+
+    def _forget(self, run: RunProgress) -> None:
+        """Take back an outcome that was not the last word."""
+        if run.outcome is not None:
+            self.outcomes[run.outcome["outcome"]] -= 1
+            run.outcome = None
+
+    def cohort_ended(self, name: str) -> CohortProgress | None:
+        """Count a job out, and learn its pace."""
+        cohort = self.cohorts.pop(name, None)
+        if cohort is not None:
+            for dataset, seconds, steps in self._measured(cohort):
+                self._pace[dataset].seconds += seconds
+                self._pace[dataset].steps += steps
+        return cohort
+
+    def _measured(self, cohort: CohortProgress) -> Iterable[tuple[str, float, int]]:
+        """Divide a cohort's time among its runs, which are almost always of one data set."""
+        seconds = (self.clock() - cohort.since) / len(cohort.runs)
+        for run in cohort.runs:
+            yield run.run.planned.dataset, seconds, max(0, run.step - run.started_at)
+
+    @property
+    def total(self) -> int:
+        """Runs of the suite, those that were done before included."""
+        return self.finished_before + len(self.runs)
+
+    @property
+    def done(self) -> int:
+        """Runs that have an outcome."""
+        return self.finished_before + sum(self.outcomes.values())
+
+    @property
+    def share(self) -> float:
+        """Part of the suite that is done, in [0, 1], with parts of runs."""
+        parts = sum(run.share for run in self.runs.values())
+        return (self.finished_before + parts) / self.total if self.total else 1.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the suite began."""
+        return self.clock() - self.since
+
+    def remaining(self) -> tuple[float, bool] | None:
+        """Estimate the seconds to go, from the measured seconds per run and step.
+
+        Each data set has its own pace; those that were not measured yet are taken to go at the
+        mean pace. As many jobs are taken to run at once as ever did, and the longest of those
+        that run sets a lower bound.
+
+        Returns:
+            Seconds, and whether every data set to come has been measured; None before there is
+            anything to rest on.
+        """
+        pace: dict[str, Pace] = defaultdict(Pace)
+        for dataset, known in self._pace.items():
+            pace[dataset] = Pace(known.seconds, known.steps)
+        for cohort in self.cohorts.values():
+            for dataset, seconds, steps in self._measured(cohort):
+                pace[dataset].seconds += seconds
+                pace[dataset].steps += steps
+        measured = {d: p.seconds / p.steps for d, p in pace.items() if p.steps > 0}
+        spent = sum(p.seconds for p in pace.values() if p.steps > 0)
+        if not measured or spent < SETTLED_SECONDS:
+            return None
+        mean = spent / sum(p.steps for p in pace.values() if p.steps > 0)
+        left: dict[str, int] = defaultdict(int)
+        for run in self.runs.values():
+            left[run.run.planned.dataset] += run.left
+        work = sum(steps * measured.get(dataset, mean) for dataset, steps in left.items())
+        longest = 0.0
+        for cohort in self.cohorts.values():
+            rate = measured.get(cohort.runs[0].run.planned.dataset, mean)
+            longest = max(longest, rate * sum(run.left for run in cohort.runs))
+        is_known = all(dataset in measured for dataset, steps in left.items() if steps)
+        return max(work / self._slots, longest), is_known
+
+
+def recall_untrained(found: RunProgress) -> float | None:
+    """Look up a resumed run's value before training, which an earlier attempt recorded."""
+    if found.primary is None or found.started_at == 0:
+        return None
+    try:
+        steps, values = read_run(found.run.path).curve(found.primary)
+    except GanbenchError:
+        return None
+    return values[0] if steps and steps[0] == 0 else None
+
+
+def describe(runs: Sequence[TrackedRun]) -> str:
+    """Name a cohort by what its runs share: ``ring8 · wgan-gp · none +5``."""
+    words = []
+    for labels in (
+        [run.planned.dataset for run in runs],
+        [run.planned.variant for run in runs],
+        [run.planned.tricks for run in runs],
+    ):
+        distinct = list(dict.fromkeys(labels))
+        more = f" +{len(distinct) - 1}" if len(distinct) > 1 else ""
+        words.append(distinct[0] + more)
+    return " · ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Write a time to the precision that one wants to know it: ``42 s``, ``4 min``, ``2.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def number(value: float | None) -> str:
+    """Write a metric's value with three digits."""
+    if value is None or math.isnan(value):
+        return "?" if value is None else "NaN"
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
+        return f"{value:.1e}"
+    return f"{value:#.3g}".rstrip(".")
+
+
+def short_name(metric: str) -> str:
+    """Leave out a metric's protocol: ``fd[digits-cnn@1a2b]@1000/test`` is ``fd``."""
+    return metric.partition("[")[0].partition("@")[0]

@@ -1,0 +1,152 @@
+"""What of a run goes where in W&B: pure functions from its records to rows, tags and summary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from harness.spec import RunSpec, canonical_json, content_id, encode_numbers
+from harness.store.events import Event
+from harness.store.records import PlannedRun, RunRecord
+
+AXIS = "kimg"
+"""Thousands of training images seen: the horizontal axis of every chart."""
+
+SECTIONS = ("evaluation", "losses")
+TAG_LENGTH = 64
+FORBIDDEN = frozenset("/\\#?%:")
+"""What W&B refuses in a run's id."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a W&B run's history.
+
+    Attributes:
+        values: By chart, such as ``losses/d``, together with ``kimg``; may be non-finite.
+        picture: File of generated examples, relative to the run's folder; None without.
+    """
+
+    values: dict[str, float]
+    picture: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The same for equal rows; unlike the row itself, also where a value is NaN."""
+        return canonical_json([encode_numbers(self.values), self.picture])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How a run is called and found in W&B."""
+
+    id: str
+    name: str
+    group: str
+    tags: tuple[str, ...]
+    config: dict[str, Any] = field(repr=False)
+    job_type: str = "train"
+
+
+def identity(suite: str, fingerprint: str, planned: PlannedRun, spec: RunSpec) -> Identity:
+    """Name a run: the id is the run's own, the group is the suite with its fingerprint."""
+    if FORBIDDEN & set(planned.id):
+        raise ValueError(f"W&B refuses the id {planned.id!r}")
+    labels = (
+        planned.variant,
+        *([planned.tricks] if planned.tricks != "none" else []),
+        planned.dataset,
+        f"seed {planned.seed}",
+    )
+    return Identity(
+        id=planned.id,
+        name=" · ".join(labels),
+        group=f"{suite}-{fingerprint}",
+        tags=tags(planned),
+        config=spec.model_dump(mode="json"),
+    )
+
+
+def tags(planned: PlannedRun) -> tuple[str, ...]:
+    """Return ``variant:``, one ``trick:`` for each trick (or ``trick:none``) and ``data:``."""
+    found = [
+        f"variant:{planned.variant}",
+        *(f"trick:{trick}" for trick in planned.tricks.split(" + ")),
+        f"data:{planned.dataset}",
+    ]
+    shortened = (tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in found)
+    return tuple(dict.fromkeys(shortened))
+
+
+def rows(events: Sequence[Event]) -> list[Row]:
+    """Turn effective events into history rows, in order.
+
+    A longer log of the same run begins with the same rows, so that rows which were sent stay
+    valid. Examples join the evaluation of their step, or follow it where they were recorded
+    after it.
+    """
+    pictures: dict[int, str] = {}
+    evaluated: dict[int, float] = {}
+    found: list[Row] = []
+    for event in events:
+        if event["type"] == "losses":
+            found.append(Row(_values("losses", event)))
+        elif event["type"] == "evaluation":
+            found.append(Row(_values("evaluation", event), pictures.pop(event["step"], None)))
+            evaluated[event["step"]] = event["kimg"]
+        elif event["type"] == "samples" and _is_inside(event["file"]):
+            if event["step"] in evaluated:
+                found.append(Row({AXIS: evaluated[event["step"]]}, event["file"]))
+            else:
+                pictures[event["step"]] = event["file"]
+    return found
+
+
+def _values(section: str, event: Event) -> dict[str, float]:
+    values = {f"{section}/{name}": value for name, value in event["values"].items()}
+    for name in ("diversity", "coverage"):
+        if isinstance(event.get(name), int | float):
+            values[f"{section}/{name}"] = event[name]
+    return {AXIS: event["kimg"], **values}
+
+
+def _is_inside(file: str) -> bool:
+    path = PurePosixPath(file)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def summary(record: RunRecord) -> dict[str, Any]:
+    """Say in single values what became of a run; empty while it has no outcome.
+
+    ``primary`` is the metric that verdicts go by at the last evaluation, ``untrained`` its value
+    before training.
+    """
+    outcome = record.outcome
+    if outcome is None:
+        return {}
+    names = ("outcome", "onset", "reason", "seconds", "evaluation_seconds", "peak_memory")
+    found: dict[str, Any] = {name: outcome[name] for name in names if name in outcome}
+    found["steps"] = outcome["step"]
+    found["attempts"] = len(record.attempts)
+    primary = record.primary
+    if primary is not None:
+        steps, values = record.curve(primary.name)
+        found["primary_metric"] = primary.name
+        if values:
+            found["primary"] = values[-1]
+            found["untrained"] = values[0] if steps[0] == 0 else None
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def digest(
+    who: Identity, history: Sequence[Row], totals: dict[str, Any], *, length: int = 16
+) -> str:
+    """Name everything that W&B is told of a run, so that a second push knows it is there."""
+    told = {
+        "who": [who.id, who.name, who.group, who.tags, who.job_type, who.config],
+        "rows": [row.text for row in history],
+        "summary": totals,
+    }
+    return content_id(encode_numbers(told), length)

@@ -1,0 +1,139 @@
+"""Words, symbols and colours for outcomes, in terminals and in plain logs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from rich.console import Console, OverflowMethod
+from rich.table import Table
+from rich.text import Text
+
+from harness.tracking.progress import Progress, RunProgress, duration, number, short_name
+
+STYLES = {
+    "ok": ("✔", "+", "green"),
+    "collapsed": ("◐", "o", "yellow"),
+    "diverged": ("✖", "x", "red"),
+    "oom": ("▲", "m", "magenta"),
+    "crashed": ("!", "!", "bold red"),
+    "preempted": ("◌", ".", "cyan"),
+}
+"""Symbol, the same in ASCII, and style; the order is that of all lists."""
+
+ASCII = str.maketrans({"·": "-", "→": ">", "…": "~", "—": "-", "×": "x", "±": "~"})
+
+
+class Wording:
+    """Writes for one console.
+
+    Args:
+        console: Decides whether there are symbols beyond ASCII.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._encoding = console.encoding
+        self.is_ascii = console.options.ascii_only
+        # Where text is cut, rich writes an ellipsis whatever the encoding.
+        self.overflow: OverflowMethod = "crop" if self.is_ascii else "ellipsis"
+
+    def clean(self, text: str) -> str:
+        """Replace what the console's encoding lacks, and control characters."""
+        text = "".join(c if c.isprintable() else " " for c in text)
+        if self.is_ascii:
+            text = text.translate(ASCII)
+        return text.encode(self._encoding, "replace").decode(self._encoding)
+
+    def symbol(self, outcome: str) -> str:
+        """Return an outcome's sign."""
+        return STYLES[outcome][1 if self.is_ascii else 0]
+
+    def label(self, run: RunProgress) -> str:
+        """Name a run."""
+        planned = run.run.planned
+        words = (planned.dataset, planned.variant, planned.tricks, f"s{planned.seed}")
+        return self.clean(" · ".join(words))
+
+    def change(self, run: RunProgress) -> str:
+        """Say what became of the primary metric: ``fd 4.20 → 0.031``."""
+        if run.primary is None or run.value is None:
+            return ""
+        before = f"{number(run.untrained)} → " if run.untrained is not None else ""
+        return self.clean(f"{short_name(run.primary)} {before}{number(run.value)}")
+
+    def outcome(self, run: RunProgress) -> Table:
+        """Say in one line what became of a run: outcome, label, metric, and why."""
+        event = run.outcome or {"outcome": "preempted"}
+        name = event["outcome"]
+        style = STYLES[name][2]
+        line = Table.grid(padding=(0, 1), expand=True)
+        line.add_column(width=11, no_wrap=True)
+        line.add_column(ratio=1, no_wrap=True, overflow=self.overflow)
+        line.add_column(justify="right", no_wrap=True)
+        label = Text(self.label(run))
+        why = self.clean(explain(event))
+        if why:
+            label.append(f"  {why}", style)
+        line.add_row(
+            Text(f"{self.symbol(name)} {name}", style), label, Text(self.change(run), "dim")
+        )
+        return line
+
+    def counts(self, outcomes: Counter[str]) -> Text:
+        """List how many runs had each outcome, in words; zeros left out."""
+        found = [name for name in STYLES if outcomes[name] > 0]
+        return Text(", ").join(Text(f"{outcomes[n]} {n}", STYLES[n][2]) for n in found)
+
+    def signs(self, outcomes: Counter[str]) -> Text:
+        """List the same by signs, for a cell."""
+        found = [name for name in STYLES if outcomes[name] > 0]
+        return Text(" ").join(Text(f"{outcomes[n]}{self.symbol(n)}", STYLES[n][2]) for n in found)
+
+    def legend(self, outcomes: Counter[str]) -> Text:
+        """List the same with both, which explains the signs."""
+        found = [name for name in STYLES if outcomes[name] > 0]
+        return Text("  ").join(
+            Text(f"{self.symbol(n)} {outcomes[n]} {n}", STYLES[n][2]) for n in found
+        )
+
+    def remaining(self, progress: Progress) -> str:
+        """Say how long it takes: `about`, or `perhaps` where a data set was not measured yet."""
+        estimate = progress.remaining()
+        if estimate is None:
+            return "estimating"
+        seconds, is_known = estimate
+        return f"{'about' if is_known else 'perhaps'} {duration(seconds)} left"
+
+    def summary(self, runs: Iterable[RunProgress]) -> Table:
+        """Tabulate outcomes: tricks (data sets where there is one trick) × variants."""
+        ended = [run for run in runs if run.outcome is not None]
+        by_trick = len({run.run.planned.tricks for run in ended}) > 1
+        row_of: Callable[[RunProgress], str] = lambda run: (  # noqa: E731 - chosen once
+            run.run.planned.tricks if by_trick else run.run.planned.dataset
+        )
+        cells: dict[tuple[str, str], Counter[str]] = {}
+        for run in ended:
+            cell = cells.setdefault((row_of(run), run.run.planned.variant), Counter())
+            cell[(run.outcome or {})["outcome"]] += 1
+        variants = list(dict.fromkeys(variant for _, variant in cells))
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("tricks" if by_trick else "data set", no_wrap=True, overflow="crop")
+        for variant in variants:
+            table.add_column(Text(self.clean(variant)), justify="right", overflow="fold")
+        for row in dict.fromkeys(row for row, _ in cells):
+            found = [cells.get((row, variant), Counter()) for variant in variants]
+            table.add_row(Text(self.clean(row)), *(self.signs(cell) for cell in found))
+        return table
+
+
+def explain(event: dict[str, object]) -> str:
+    """Say when and why a run did not end well."""
+    name, onset = event["outcome"], event.get("onset")
+    reason = str(event.get("reason") or "")
+    if name == "ok":
+        return ""
+    if name == "collapsed":
+        return f"at step {onset}" if onset is not None else reason
+    if name == "preempted":
+        return f"at step {event.get('step')}"
+    return f"at step {event.get('step')}: {reason}" if reason else f"at step {event.get('step')}"

@@ -1,0 +1,1 @@
+"""Stacked training: the runs of a cohort as one computation."""

@@ -1,0 +1,119 @@
+"""Optimisers on stacked parameters, with a learning rate and decay rates for each run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from harness.spec import Settings
+
+EPSILON = 1e-8
+
+
+class Optimizer:
+    """Updates ``theta (runs, parameters)`` in place from gradients of the same shape.
+
+    Args:
+        theta: What will be updated; gives shape, device and precision.
+        lr: Learning rate of each run.
+        beta1: First-moment decay of each run (momentum for SGD).
+        beta2: Second-moment decay of each run (alpha for RMSprop).
+    """
+
+    slots: tuple[str, ...] = ()
+    """Names of the per-parameter tensors that it keeps."""
+
+    def __init__(
+        self, theta: Tensor, lr: Sequence[float], beta1: Sequence[float], beta2: Sequence[float]
+    ) -> None:
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(list(values), dtype=theta.dtype, device=theta.device)[:, None]
+
+        self.lr, self.beta1, self.beta2 = column(lr), column(beta1), column(beta2)
+        self.updates = 0
+        self.slot = {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
+
+    def step(self, theta: Tensor, gradient: Tensor) -> None:
+        """Make one update."""
+        raise NotImplementedError
+
+    def state(self, run: int) -> dict[str, Tensor]:
+        """Return one run's slots as copies."""
+        return {name: slot[run].clone() for name, slot in self.slot.items()}
+
+    def load(self, run: int, state: dict[str, Tensor], updates: int) -> None:
+        """Put one run's slots back."""
+        for name, slot in self.slot.items():
+            slot[run].copy_(state[name])
+        self.updates = updates
+
+    def keep(self, runs: list[int]) -> None:
+        """Go on with some of the runs, by position."""
+        self.lr, self.beta1, self.beta2 = self.lr[runs], self.beta1[runs], self.beta2[runs]
+        self.slot = {name: slot[runs].clone() for name, slot in self.slot.items()}
+
+
+class Adam(Optimizer):
+    """Adam with bias correction.
+
+    Source: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1.
+    """
+
+    slots = ("mean", "square")
+
+    @torch.no_grad()
+    def step(self, theta: Tensor, gradient: Tensor) -> None:
+        """Make one update."""
+        self.updates += 1
+        mean, square = self.slot["mean"], self.slot["square"]
+        mean.lerp_(gradient, 1 - self.beta1)
+        square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
+        rate = self.lr / (1 - self.beta1**self.updates)
+        scale = (1 - self.beta2**self.updates).sqrt()
+        theta.sub_(rate * mean / ((square.sqrt() / scale).add_(EPSILON)))
+
+
+class RMSprop(Optimizer):
+    """RMSprop without momentum or centring.
+
+    Source: Tieleman and Hinton 2012, lecture 6e; as in PyTorch, epsilon outside the root.
+    """
+
+    slots = ("square",)
+
+    @torch.no_grad()
+    def step(self, theta: Tensor, gradient: Tensor) -> None:
+        """Make one update."""
+        self.updates += 1
+        square = self.slot["square"]
+        square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
+        theta.sub_(self.lr * gradient / square.sqrt().add_(EPSILON))
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with heavy-ball momentum ``beta1``.
+
+    Source: Polyak 1964; as in PyTorch, the learning rate multiplies the velocity.
+    """
+
+    slots = ("velocity",)
+
+    @torch.no_grad()
+    def step(self, theta: Tensor, gradient: Tensor) -> None:
+        """Make one update."""
+        self.updates += 1
+        velocity = self.slot["velocity"]
+        velocity.mul_(self.beta1).add_(gradient)
+        theta.sub_(self.lr * velocity)
+
+
+KINDS: dict[str, type[Optimizer]] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
+
+
+def make_optimizer(theta: Tensor, settings: Sequence[Settings], lr: Sequence[float]) -> Optimizer:
+    """Make the optimiser that the runs' settings name, with each run's own rates."""
+    return KINDS[settings[0].optimizer](
+        theta, lr, [s.beta1 for s in settings], [s.beta2 for s in settings]
+    )

@@ -1,0 +1,155 @@
+"""One network of every run of a cohort, trained as a single tensor of parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+
+from harness.networks.dropout import StreamDropout
+
+Noise = Callable[[str, tuple[int, ...]], Tensor]
+"""Draws U[0, 1) of ``(runs, *shape)`` for the dropout layer of a name."""
+
+
+class Stack:
+    """The same network of several runs.
+
+    All parameters lie in ``theta (runs, parameters)``, so that an optimiser, a norm or a
+    clipping is one operation on one tensor. A forward pass splits it into views; the split's
+    backward pass is one concatenation.
+
+    Args:
+        modules: One network per run, of the same structure.
+        example: An input for one run, ``(batch, …)``, from which dropout learns its shapes.
+        device: Where to train.
+        dtype: Precision of parameters and floating-point buffers.
+    """
+
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        example: Tensor,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        first = modules[0]
+        self.runs = len(modules)
+        self.dropouts = dropout_shapes(first, example)
+        self.names = [name for name, _ in first.named_parameters()]
+        self.shapes = [p.shape for _, p in first.named_parameters()]
+        self.sizes = [p.numel() for _, p in first.named_parameters()]
+        flat = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in modules]
+        self.theta = torch.stack(flat).to(device, dtype).requires_grad_()
+        noise = set(self.dropouts)
+        self.buffers: dict[str, Tensor] = {}
+        for name in dict(first.named_buffers()):
+            if name not in noise:
+                held = torch.stack([m.get_buffer(name) for m in modules]).to(device)
+                self.buffers[name] = held.to(dtype) if held.is_floating_point() else held
+        skeleton = copy.deepcopy(first).to("meta")
+        self._skeletons = {
+            True: skeleton.train(),
+            False: copy.deepcopy(skeleton).eval(),
+        }
+        self._places = {mode: slots(module) for mode, module in self._skeletons.items()}
+
+    def __call__(self, x: Tensor, *, training: bool = True, noise: Noise | None = None) -> Any:
+        """Apply each run's network to its own batch.
+
+        Args:
+            x: ``(runs, batch, …)``.
+            training: Training or evaluation mode; training updates the buffers in place.
+            noise: Source of the dropout masks; required where a dropout layer is active.
+
+        Returns:
+            The network's output, every tensor in it with a leading runs axis.
+        """
+        skeleton = self._skeletons[training]
+        state = self.parameters() | self.buffers | self._masks(skeleton, x.shape[1], noise)
+        places = [self._places[training][name] for name in state]
+
+        # What torch.func.functional_call does, without its search for tied weights in every call:
+        # for small networks that search costs as much as the forward pass.
+        def single(tensors: list[Tensor], x: Tensor) -> Any:
+            for (owner, name), tensor in zip(places, tensors, strict=True):
+                owner[name] = tensor
+            return skeleton(x)
+
+        return vmap(single)(list(state.values()), x)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Return views of theta by parameter name, ``(runs, *shape)`` each."""
+        parts = torch.split(self.theta, self.sizes, dim=1)
+        return {
+            name: part.view(-1, *shape)
+            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
+        }
+
+    def _masks(self, skeleton: nn.Module, batch: int, noise: Noise | None) -> dict[str, Tensor]:
+        masks = {}
+        for name, shape in self.dropouts.items():
+            layer = skeleton.get_submodule(name.rpartition(".")[0])
+            if isinstance(layer, StreamDropout) and layer.active:
+                if noise is None:
+                    raise ValueError(f"{name} is active and needs noise")
+                masks[name] = noise(name, (batch, *shape))
+        return masks
+
+    def state(self, run: int) -> dict[str, Tensor]:
+        """Return one run's parameters and buffers by the module's own names, as copies."""
+        state = {name: value[run].detach().clone() for name, value in self.parameters().items()}
+        return state | {name: value[run].clone() for name, value in self.buffers.items()}
+
+    def load(self, run: int, state: dict[str, Tensor]) -> None:
+        """Put one run's parameters and buffers back.
+
+        Raises:
+            KeyError: if a name is missing.
+        """
+        with torch.no_grad():
+            flat = [state[name].flatten() for name in self.names]
+            self.theta[run].copy_(torch.cat(flat))
+            for name, buffer in self.buffers.items():
+                buffer[run].copy_(state[name])
+
+    def keep(self, runs: list[int]) -> None:
+        """Go on with some of the runs, by position."""
+        self.theta = self.theta.detach()[runs].clone().requires_grad_()
+        self.buffers = {name: buffer[runs].clone() for name, buffer in self.buffers.items()}
+        self.runs = len(runs)
+
+
+def slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
+    """Find the dictionary and key that hold each parameter and buffer, by its full name."""
+    found: dict[str, tuple[dict[str, Any], str]] = {}
+    for prefix, child in module.named_modules():
+        for held in (child._parameters, child._buffers):
+            for name in held:
+                found[f"{prefix}.{name}" if prefix else name] = (held, name)
+    return found
+
+
+def dropout_shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+    """Find each dropout layer's noise buffer and the shape of one example's activation there."""
+    probe = copy.deepcopy(module).eval()
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def record(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            shapes[f"{name}.noise"] = tuple(inputs[0].shape[1:])
+            layer.noise = torch.ones_like(inputs[0])
+
+        return hook
+
+    for name, layer in probe.named_modules():
+        if isinstance(layer, StreamDropout):
+            layer.register_forward_pre_hook(record(name))
+    with torch.no_grad():
+        probe(example)
+    return shapes

@@ -1,0 +1,1 @@
+"""Learning rates by Optuna, trained as cohorts, reported on fresh seeds."""

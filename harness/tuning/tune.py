@@ -1,0 +1,289 @@
+"""Tunes the learning rates of cells: batches of trials, each trained as cohorts, then fresh seeds.
+
+Trials look at the data set's validation split; what is reported is measured as everywhere else,
+by the suite's own settings, on seeds that tuning never saw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness.bench import Backlog, backlog, train_pending
+from harness.datasets.base import datasets
+from harness.engines.base import DONE, Engine, JobOptions
+from harness.metrics.evaluation import protocol
+from harness.spec import RunSpec, Settings, content_id, encode_number
+from harness.store.folders import Store, write_json
+from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_plan
+from harness.tracking.base import Mirror
+from harness.tuning.study import Rates, Trial, best, propose
+
+TUNING_SEED = 1_000_000_007
+"""Seed of every trial; suites use small ones, so the seeds of the report stay fresh."""
+
+WINNERS = 3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell to tune.
+
+    Attributes:
+        dataset: Label of its data set.
+        variant: Label of its variant.
+        tricks: Label of its tricks.
+        specs: Its runs in the suite, one per seed.
+    """
+
+    dataset: str
+    variant: str
+    tricks: str
+    specs: tuple[RunSpec, ...]
+
+    @property
+    def name(self) -> str:
+        """Folder name: readable, and different for different cells."""
+        spec = self.specs[0]
+        tricks = "+".join(trick.id for trick in spec.tricks) or "none"
+        key = content_id(spec.model_dump(mode="json", exclude={"seed"}), 8)
+        return f"{spec.dataset.id}-{spec.variant.id}-{tricks}"[:72] + f"-{key}"
+
+    @property
+    def default(self) -> Rates:
+        """The suite's own rates."""
+        settings = self.specs[0].settings
+        return Rates(settings.lr_g, settings.lr_d)
+
+
+@dataclass
+class Tuner:
+    """Tunes cells with an equal number of trials each.
+
+    Attributes:
+        folder: Results folder of the suite; tuning keeps a store of its own under ``tuning/``.
+        suite: The suite's plan, for its name.
+        engine: Where the jobs run.
+        mirror: Told of everything as it happens.
+        device: ``cpu`` or ``cuda``.
+        options: What each job is told; the store is replaced by tuning's own.
+        sampler: ``tpe`` or ``random``.
+    """
+
+    folder: Path
+    suite: SuitePlan
+    engine: Engine
+    mirror: Mirror
+    device: str
+    options: JobOptions
+    sampler: str = "tpe"
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.folder / "tuning")
+        self.planned: dict[str, PlannedRun] = {}
+        if (self.store.root / "suite.json").exists():
+            self.planned = {run.id: run for run in read_plan(self.store.root).runs}
+
+    def tune(self, cells: Sequence[Cell], trials: int, batch: int) -> int:
+        """Tune, retrain the best on fresh seeds, write each cell's ``summary.json``.
+
+        Args:
+            cells: What to tune.
+            trials: Trials per cell, the default among them.
+            batch: Trials of a cell trained together.
+
+        Returns:
+            0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
+        """
+        asked = {cell.name: self._asked(cell) for cell in cells}
+        while any(len(asked[cell.name]) < trials for cell in cells):
+            for cell in cells:
+                specs = asked[cell.name]
+                finished = self._finished(specs)
+                count = min(batch, trials - len(specs))
+                if count <= 0 or len(finished) < len(specs):
+                    continue
+                rates = propose(
+                    [trial for _, trial in finished], cell.default, count, self.sampler, 0
+                )
+                specs += [trial_spec(cell, rate) for rate in rates]
+                self._remember(cell, specs)
+            code = self._train([(cell, asked[cell.name]) for cell in cells])
+            if code != DONE:
+                return code
+        winners = {
+            cell.name: best([trial for _, trial in self._finished(asked[cell.name])], WINNERS)
+            for cell in cells
+        }
+        fresh = [
+            (cell, [with_rates(spec, rates) for rates in settings for spec in cell.specs])
+            for cell in cells
+            for settings in [self._settings(cell, winners[cell.name])]
+        ]
+        code = self._train([(cell, self._missing(specs)) for cell, specs in fresh])
+        if code == DONE:
+            for cell in cells:
+                self._summarise(cell, asked[cell.name], winners[cell.name])
+        return code
+
+    @staticmethod
+    def _settings(cell: Cell, winners: Sequence[Trial]) -> list[Rates]:
+        """List the default and the winners, each once."""
+        return list(dict.fromkeys([cell.default, *(trial.rates for trial in winners)]))
+
+    def _asked(self, cell: Cell) -> list[RunSpec]:
+        """Read which trials were asked for, in order."""
+        file = self.store.root / cell.name / "trials.json"
+        if not file.exists():
+            return []
+        data = json.loads(file.read_bytes())
+        return [RunSpec.model_validate(spec) for spec in data["specs"]]
+
+    def _remember(self, cell: Cell, specs: Sequence[RunSpec]) -> None:
+        """Write down which trials were asked for, before any is trained."""
+        folder = self.store.root / cell.name
+        folder.mkdir(exist_ok=True)
+        dumped = [spec.model_dump(mode="json") for spec in specs]
+        write_json(folder / "trials.json", {"schema": 1, "specs": dumped})
+
+    def _train(self, wanted: Iterable[tuple[Cell, Sequence[RunSpec]]]) -> int:
+        specs: dict[str, RunSpec] = {}
+        for cell, of_cell in wanted:
+            for spec in of_cell:
+                specs[spec.id] = spec
+                self.planned[spec.id] = PlannedRun(
+                    spec.id, spec.slug, cell.dataset, cell.variant, cell.tricks, spec.seed
+                )
+        plan = SuitePlan(
+            suite=f"{self.suite.suite}-tuning",
+            summary=f"Learning rates for {self.suite.suite}",
+            fingerprint=content_id(sorted(self.planned)),
+            runs=tuple(self.planned.values()),
+        )
+        self.store.write_plan(plan)
+        todo: Backlog = backlog(self.store, specs.values())
+        if not todo.pending:
+            return DONE
+        return train_pending(
+            self.store,
+            plan,
+            todo,
+            self.engine,
+            self.mirror,
+            device=self.device,
+            options=JobOptions(
+                self.store.root,
+                self.options.data_root,
+                self.options.plugins,
+                self.options.checkpoint_seconds,
+            ),
+        )
+
+    def _records(self, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
+        """Read finished runs: the suite's own where it has them, else tuning's."""
+        specs = list(specs)
+        own = backlog(self.store, specs).finished
+        main = Store(self.folder)
+        return {**backlog(main, specs).finished, **own}
+
+    def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
+        """Leave out runs that the suite itself has finished."""
+        specs = list(specs)
+        done = self._records(specs)
+        return [spec for spec in specs if spec.id not in done]
+
+    def _finished(self, specs: Sequence[RunSpec]) -> list[tuple[RunRecord, Trial]]:
+        records = self._records(specs)
+        return [
+            (records[spec.id], Trial(rates_of(spec), final_value(records[spec.id])))
+            for spec in specs
+            if spec.id in records
+        ]
+
+    def _summarise(self, cell: Cell, asked: Sequence[RunSpec], winners: Sequence[Trial]) -> None:
+        finished = self._finished(asked)
+        metric = finished[0][0].primary
+        write_json(
+            self.store.root / cell.name / "summary.json",
+            {
+                "schema": 1,
+                "cell": {
+                    "dataset": cell.dataset,
+                    "variant": cell.variant,
+                    "tricks": cell.tricks,
+                },
+                "metric": metric.name if metric else None,
+                "trials": [
+                    {
+                        "number": number,
+                        "params": asdict(trial.rates),
+                        "value": _stored(trial.value),
+                        "outcome": (record.outcome or {})["outcome"],
+                        "run": record.spec.id,
+                    }
+                    for number, (record, trial) in enumerate(finished)
+                ],
+                "default": self._fresh(cell, cell.default),
+                "best": [self._fresh(cell, trial.rates) for trial in winners],
+                "sampler": self.sampler,
+                "optuna_version": version("optuna"),
+            },
+        )
+
+    def _fresh(self, cell: Cell, rates: Rates) -> dict[str, Any]:
+        """Describe a setting by its runs on the suite's seeds."""
+        records = self._records(with_rates(spec, rates) for spec in cell.specs)
+        return {
+            "params": asdict(rates),
+            "fresh": [
+                {
+                    "seed": record.spec.seed,
+                    "value": _stored(final_value(record)),
+                    "outcome": (record.outcome or {})["outcome"],
+                }
+                for record in records.values()
+            ],
+        }
+
+
+def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:
+    """Give a run other learning rates."""
+    values = {**spec.settings.model_dump(), "lr_g": rates.lr_g, "lr_d": rates.lr_d}
+    return spec.model_copy(update={"settings": Settings(**values)})
+
+
+def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
+    """Make a trial's run: tuning's own seed, measured against the validation split.
+
+    All trials share the seed, so that they differ by their rates alone.
+    """
+    spec = with_rates(cell.specs[0], rates)
+    settings = Settings(**{**spec.settings.model_dump(), "reference": "validation"})
+    dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+    metrics = protocol(
+        dataset,
+        extractor=settings.extractor,
+        samples=settings.evaluation_samples,
+        reference=settings.reference,
+    )
+    return spec.model_copy(update={"settings": settings, "metrics": metrics, "seed": TUNING_SEED})
+
+
+def rates_of(spec: RunSpec) -> Rates:
+    """Read a run's learning rates."""
+    return Rates(spec.settings.lr_g, spec.settings.lr_d)
+
+
+def final_value(record: RunRecord) -> float | None:
+    """Return the primary metric at the end, None for a run that did not get there."""
+    if record.outcome is None or record.outcome["outcome"] not in ("ok", "collapsed"):
+        return None
+    return record.last(record.primary.name) if record.primary else None
+
+
+def _stored(value: float | None) -> float | dict[str, str] | None:
+    return None if value is None else encode_number(value)

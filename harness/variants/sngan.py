@@ -1,0 +1,44 @@
+"""Spectrally normalised GAN with the hinge loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import relu
+
+from harness.networks.blueprint import Blueprint
+from harness.parts import Schedule, Variant, variants
+
+
+@variants.register("sngan", source="Miyato et al. 2018, arXiv:1802.05957, eq. 16–17, table 1 row C")
+class SNGAN(Variant):
+    """Hinge loss, every weight of D divided by its largest singular value.
+
+    D minimises E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))), G minimises −E D(G(z)).
+    The defaults are the paper's setting C: Adam 2e-4 (0.5, 0.999), one D-step.
+    """
+
+    d_steps: int = Field(default=1, ge=1, description="discriminator updates per generator update")
+
+    def build(self, blueprint: Blueprint) -> Blueprint:
+        """Normalise D's weights spectrally instead of its activations."""
+        plan = replace(blueprint.discriminator, normalization="none", spectral_norm=True)
+        return replace(blueprint, discriminator=plan)
+
+    def schedule(self, schedule: Schedule) -> Schedule:
+        """Train D ``d_steps`` times per generator update."""
+        return Schedule(d=self.d_steps, g=1)
+
+    def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Ask for a margin of 1 above zero; the hinge has no target."""
+        return relu(1 - logits)
+
+    def fake_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Ask for a margin of 1 below zero; the hinge has no target."""
+        return relu(1 + logits)
+
+    def fooling_loss(self, logits: Tensor) -> Tensor:
+        """Raise D's value of generated data."""
+        return -logits

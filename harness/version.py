@@ -1,0 +1,6 @@
+"""The version of ganbench and of the numbers it produces."""
+
+VERSION = "0.1.0"
+
+RESULTS_VERSION = 1
+"""Raised by every change that alters a run's numbers; part of each run's identity."""

@@ -1,0 +1,1 @@
+"""Comparison reports: reads a store, knows nothing of training."""

@@ -1,0 +1,62 @@
+// Sorts and filters tables; the page is complete without it.
+"use strict";
+(() => {
+  const keyOf = (row, column) => {
+    const cell = row.cells[column];
+    const text = cell.textContent.trim();
+    const number = Number(cell.dataset.key ?? (text === "" ? NaN : text));
+    return text === "–" ? null : Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b) => {
+    if (typeof a === "number" && typeof b === "number") return a - b;
+    return String(a).localeCompare(String(b), "en", { numeric: true });
+  };
+  const sortBy = (table, heading, column) => {
+    const down = heading.getAttribute("aria-sort") === "ascending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", down ? "descending" : "ascending");
+    const rows = [...table.tBodies[0].rows].map((row) => [keyOf(row, column), row]);
+    // What is absent stays last in both directions.
+    rows.sort(([a], [b]) => {
+      if (a === null || b === null) return (a === null) - (b === null);
+      return down ? compare(b, a) : compare(a, b);
+    });
+    table.tBodies[0].append(...rows.map(([, row]) => row));
+  };
+  const addFilter = (table) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    const count = document.createElement("output");
+    const rows = [...table.tBodies[0].rows];
+    label.className = "filter";
+    input.type = "search";
+    input.placeholder = "Filter rows: words, all of them";
+    input.setAttribute("aria-label", "Filter rows");
+    label.append(input, count);
+    table.parentElement.before(label);
+    input.addEventListener("input", () => {
+      const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+        shown += row.hidden ? 0 : 1;
+      }
+      count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
+    });
+  };
+  for (const table of document.querySelectorAll("table.data")) {
+    if (table.tBodies[0].rows.length > 8) addFilter(table);
+    if (table.tBodies[0].rows.length < 2) continue;
+    [...table.tHead.rows[0].cells].forEach((heading, column) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = heading.textContent;
+      heading.replaceChildren(button);
+      button.addEventListener("click", () => sortBy(table, heading, column));
+    });
+  }
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details")) details.open = true;
+  });
+})();

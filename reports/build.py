@@ -1,0 +1,146 @@
+"""Writes the report of a results folder, and knows whether the one that is there still holds.
+
+Imports what is heavy only when a report is really written, so that a finished suite that is run
+again pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reports.document import Document
+
+MANIFEST = ".report.json"
+"""Beside the page: what it was made of, and the files it consists of."""
+
+
+def source_digest(folder: Path) -> str:
+    """Name what a report depends on: this package, the plan, every run's log, tuning results.
+
+    Of logs, size and time of change are taken, not content: a finished suite must be recognised
+    in milliseconds.
+    """
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted(
+        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js")
+    ):
+        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    plan = folder / "suite.json"
+    digest.update(plan.read_bytes() if plan.exists() else b"")
+    followed = [*folder.glob("runs/*/events.jsonl"), *folder.glob("runs/*/environment-*.json")]
+    for file in sorted([*followed, *folder.glob("tuning/*/summary.json")]):
+        stat = file.stat()
+        line = f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+        digest.update(line.encode(errors="surrogateescape"))
+    runs = folder / "runs"
+    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
+    digest.update("\n".join(names).encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def is_current(folder: Path, out: Path | None = None) -> bool:
+    """Say whether a folder's report is there and nothing that it shows has changed since."""
+    out = folder / "report" if out is None else out
+    manifest = _read_manifest(out)
+    files = manifest.get("files", [])
+    return (
+        bool(files)
+        and manifest.get("digest") == source_digest(folder)
+        and all((out / name).is_file() for name in files)
+    )
+
+
+def _read_manifest(out: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((out / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
+def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
+    """Read a results folder and lay out its report.
+
+    Raises:
+        StoreError: if it holds no results.
+        CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
+    """
+    from harness.store.records import read_suite
+    from reports.cells import group
+    from reports.document import Document
+    from reports.sections import (
+        measurements,
+        outcomes,
+        provenance,
+        samples,
+        training,
+        tuning,
+        verdicts,
+    )
+
+    cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
+    searched = tuning.build(folder)
+    sections = (
+        verdicts.build(cells),
+        outcomes.build(cells),
+        measurements.build(cells),
+        training.build(cells),
+        samples.build(cells),
+        *((searched,) if searched else ()),
+        provenance.build(cells),
+    )
+    plan = cells.suite.plan
+    return Document(plan.suite, plan.summary, provenance.facts(cells), sections)
+
+
+def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:
+    """Write page, Markdown, tables and figures; the same bytes for the same store.
+
+    Args:
+        folder: A results folder, such as ``results/stability``; runs may be in progress.
+        out: Where to write; ``report`` inside the folder unless given.
+        skip_corrupt: List damaged runs instead of refusing.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        StoreError: if the folder holds no results, or the report cannot be written.
+        CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
+    """
+    from harness.errors import StoreError
+    from harness.store.folders import write_atomically
+    from reports import comma_separated, html, markdown
+
+    digest = source_digest(folder)
+    document = compose(folder, skip_corrupt=skip_corrupt)
+    files = {"index.html": html.render(document), "report.md": markdown.render(document)}
+    for table in document.tables():
+        files[f"tables/{table.name}.csv"] = comma_separated.render(table)
+    for figure in document.figures():
+        files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
+    out = folder / "report" if out is None else out
+    before = _read_manifest(out).get("files", [])
+    try:
+        for name in ("tables", "figures"):
+            (out / name).mkdir(parents=True, exist_ok=True)
+        (out / MANIFEST).unlink(missing_ok=True)
+        for name, text in files.items():
+            # A label may hold half a surrogate pair, which no encoding can write.
+            write_atomically(out / name, text.encode(errors="replace"))
+        for name in set(before) - set(files):
+            if Path(name).parent in (Path("tables"), Path("figures")):
+                (out / name).unlink(missing_ok=True)
+        if not skip_corrupt:
+            # A report that leaves damaged runs out is never current: without the option, the
+            # next reading has to refuse.
+            manifest = {"digest": digest, "files": sorted(files)}
+            write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+    except OSError as error:
+        raise StoreError(f"cannot write the report to {out}: {error.strerror}") from error
+    return out / "index.html"

@@ -1,0 +1,190 @@
+"""Orders a suite's runs into cells, and says of each run what became of it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from harness.store.records import MetricInfo, PlannedRun, RunRecord, SuiteRecord
+
+BASELINE = "none"
+"""Label of a cell without tricks."""
+FAILURES = ("collapsed", "diverged", "oom")
+"""Outcomes that are results, and bad ones."""
+STATUSES = ("ok", *FAILURES, "crashed", "preempted", "running", "corrupt", "missing")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one planned run.
+
+    Attributes:
+        planned: The run.
+        status: One of :data:`STATUSES`; ``missing`` has not begun, ``running`` has begun and has
+            no outcome yet.
+        record: What it wrote; None if it has not begun or cannot be read.
+    """
+
+    planned: PlannedRun
+    status: str
+    record: RunRecord | None = field(repr=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a result that ranks worst."""
+        return self.status in FAILURES
+
+    @property
+    def final(self) -> bool:
+        """Whether it counts: a success or a failure, not something still to be done."""
+        return self.status == "ok" or self.failed
+
+    @property
+    def outcome(self) -> dict[str, Any]:
+        """The outcome record; empty if there is none."""
+        return (self.record.outcome or {}) if self.record else {}
+
+    def last(self, metric: str) -> float | None:
+        """Return the metric's finite value at the last evaluation."""
+        value = self.record.last(metric) if self.record else None
+        return value if value is not None and math.isfinite(value) else None
+
+    def curve(self, metric: str) -> list[tuple[float, float]]:
+        """Return (kimg, value) of every evaluation with a finite value, step 0 included."""
+        if self.record is None:
+            return []
+        return [
+            (event["kimg"], event["values"][metric])
+            for event in self.record.of_type("evaluation")
+            if math.isfinite(event["values"].get(metric, math.nan))
+        ]
+
+
+@dataclass(frozen=True)
+class CellRuns:
+    """All runs of one cell, by seed."""
+
+    dataset: str
+    variant: str
+    tricks: str
+    results: tuple[Result, ...]
+
+    @cached_property
+    def metrics(self) -> list[MetricInfo]:
+        """The columns of its evaluations; empty before any run has begun."""
+        return next((r.record.metrics for r in self.results if r.record and r.record.metrics), [])
+
+    @property
+    def primary(self) -> MetricInfo | None:
+        """The metric that verdicts go by."""
+        return next((metric for metric in self.metrics if metric.primary), None)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many runs have each status."""
+        return Counter(result.status for result in self.results)
+
+    @property
+    def finals(self) -> list[Result]:
+        """The runs that count."""
+        return [result for result in self.results if result.final]
+
+    @property
+    def failures(self) -> int:
+        """How many runs failed."""
+        return sum(result.failed for result in self.results)
+
+    @property
+    def worst(self) -> Result | None:
+        """The run that did worst: a failure if there is one, else by the primary metric."""
+        begun = [result for result in self.results if result.record]
+        return max(begun, key=self._badness) if begun else None
+
+    def _badness(self, result: Result) -> tuple[int, float, int]:
+        primary = self.primary
+        value = result.last(primary.name) if primary else None
+        size = math.inf if value is None else value
+        if primary and primary.better == "higher" and value is not None:
+            size = -size
+        rank = {"ok": 1, "collapsed": 2, "oom": 3, "diverged": 4}.get(result.status, 0)
+        return rank, size, -result.planned.seed
+
+
+@dataclass(frozen=True)
+class SuiteCells:
+    """A suite's runs in the order of its plan."""
+
+    suite: SuiteRecord
+    cells: tuple[CellRuns, ...]
+
+    @property
+    def datasets(self) -> list[str]:
+        """Labels of the data sets, in order."""
+        return list(dict.fromkeys(cell.dataset for cell in self.cells))
+
+    @property
+    def variants(self) -> list[str]:
+        """Labels of the variants, in order."""
+        return list(dict.fromkeys(cell.variant for cell in self.cells))
+
+    @property
+    def tricks(self) -> list[str]:
+        """Labels of the tricks, the baseline first, then in order."""
+        found = dict.fromkeys(cell.tricks for cell in self.cells)
+        return sorted(found, key=lambda label: label != BASELINE)
+
+    @property
+    def results(self) -> list[Result]:
+        """All planned runs."""
+        return [result for cell in self.cells for result in cell.results]
+
+    @cached_property
+    def _by_label(self) -> dict[tuple[str, str, str], CellRuns]:
+        return {(cell.dataset, cell.variant, cell.tricks): cell for cell in self.cells}
+
+    def cell(self, dataset: str, variant: str, tricks: str) -> CellRuns | None:
+        """Return one cell, None if the plan does not have it."""
+        return self._by_label.get((dataset, variant, tricks))
+
+    def of_dataset(self, dataset: str) -> list[CellRuns]:
+        """Return a data set's cells, in order."""
+        return [cell for cell in self.cells if cell.dataset == dataset]
+
+    def data_facts(self, dataset: str) -> dict[str, Any]:
+        """Return what the protocol record says of a data set; empty if no run has begun."""
+        for cell in self.of_dataset(dataset):
+            for result in cell.results:
+                protocols = result.record.of_type("protocol") if result.record else []
+                if protocols and isinstance(protocols[-1].get("data"), dict):
+                    facts: dict[str, Any] = protocols[-1]["data"]
+                    return facts
+        return {}
+
+
+def status_of(planned: PlannedRun, suite: SuiteRecord) -> str:
+    """Say what became of a planned run."""
+    if planned.id in suite.corrupt:
+        return "corrupt"
+    record = suite.runs.get(planned.id)
+    if record is None:
+        return "missing"
+    return str(record.outcome["outcome"]) if record.outcome else "running"
+
+
+def group(suite: SuiteRecord) -> SuiteCells:
+    """Order a suite's planned runs into cells, each by seed."""
+    cells: dict[tuple[str, str, str], list[Result]] = {}
+    for planned in suite.plan.runs:
+        key = (planned.dataset, planned.variant, planned.tricks)
+        result = Result(planned, status_of(planned, suite), suite.runs.get(planned.id))
+        cells.setdefault(key, []).append(result)
+    return SuiteCells(
+        suite,
+        tuple(
+            CellRuns(*key, tuple(sorted(results, key=lambda r: r.planned.seed)))
+            for key, results in cells.items()
+        ),
+    )

@@ -1,0 +1,122 @@
+"""A report before it is written: sections of sentences, tables, figures and sample images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reports.effects import Verdict
+from reports.tables import Table
+
+PREDICATES: dict[Verdict, str] = {
+    "helps": "helps",
+    "hurts": "hurts",
+    "fewer failures": "makes fewer runs fail",
+    "no evidence": "shows no evidence of an effect",
+    "screening": "was only screened",
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A verdict in one plain sentence with its numbers."""
+
+    verdict: Verdict
+    subject: str
+    sentence: str
+
+    @property
+    def predicate(self) -> str:
+        """What is said of the subject, up to the numbers."""
+        return PREDICATES[self.verdict]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing.
+
+    Attributes:
+        name: File name without suffix.
+        title: Caption.
+        alt: What it shows, for someone who cannot see it.
+        svg: The SVG document.
+        note: How to read it.
+        folded: Whether a page may show it closed at first.
+    """
+
+    name: str
+    title: str
+    alt: str
+    svg: str = field(repr=False)
+    note: str = ""
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image of one run's samples.
+
+    Attributes:
+        png: The image.
+        caption: Which run, and how it did.
+        alt: What it shows, for someone who cannot see it.
+        failed: Whether the run failed.
+        pixelated: Whether its pixels are data, to be enlarged without smoothing.
+    """
+
+    png: bytes = field(repr=False)
+    caption: str = ""
+    alt: str = ""
+    failed: bool = False
+    pixelated: bool = True
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Thumbnails in rows and columns, keyed by (row, column); not every place is filled."""
+
+    name: str
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    images: Mapping[tuple[str, str], Thumbnail] = field(repr=False)
+    note: str = ""
+
+
+Block = Table | Figure | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of the report."""
+
+    id: str
+    title: str
+    lead: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report.
+
+    Attributes:
+        title: The suite's name.
+        summary: What it asks.
+        facts: Label and value pairs for the head of the page.
+        sections: In reading order.
+    """
+
+    title: str
+    summary: str
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+
+    def tables(self) -> list[Table]:
+        """Return all tables, in order."""
+        return [b for section in self.sections for b in section.blocks if isinstance(b, Table)]
+
+    def figures(self) -> list[Figure]:
+        """Return all figures, in order."""
+        return [b for section in self.sections for b in section.blocks if isinstance(b, Figure)]

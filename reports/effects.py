@@ -1,0 +1,260 @@
+"""What a trick does: paired comparison with the same cells without it, and a verdict.
+
+**The unit is the training seed.** All cells of one seed share their data order, latents and first
+weights, so their differences are not independent of each other; taking each as a repeat would
+make intervals too narrow. Log-ratios are therefore first averaged over the cells of a seed, and
+the t-interval is taken over seeds.
+
+**Failures are never dropped.** A ratio of distances exists only where both runs of a pair survived,
+so it is printed with how many did. Beside it stands a test that uses every pair: a failed run ranks
+worse than any other, two failed runs tie, and the signed ranks of all pairs are tested by exact
+sign flips, adjusted by Holm over all tricks of the table.
+
+**A claim needs both**: the adjusted p-value below 0.05 and the seeds' interval on the same side.
+The first looks at all pairs, failures included; the second guards against cells that repeat
+each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from reports.cells import BASELINE, CellRuns, Result, SuiteCells
+from reports.statistics import (
+    Interval,
+    holm,
+    paired_rate_change,
+    probability_less,
+    sign_flip_p,
+    signed_ranks,
+    t_interval,
+)
+
+ALPHA = 0.05
+SEEDS_FOR_A_CLAIM = 5
+Verdict = Literal["helps", "hurts", "fewer failures", "no evidence", "screening"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same data set, variant and seed, with a trick and without; both runs are final.
+
+    Attributes:
+        cell: Data set and variant.
+        seed: The seed.
+        treated: The run with the trick.
+        control: The run without.
+        scores: Log of the primary metric, with and without, smaller is better; a failed run or
+            one without a value has +∞.
+    """
+
+    cell: tuple[str, str]
+    seed: int
+    treated: Result
+    control: Result
+    scores: tuple[float, float]
+
+    @property
+    def survived(self) -> bool:
+        """Whether a ratio can be formed: neither run failed, and both have a positive value."""
+        return math.isfinite(self.scores[0]) and math.isfinite(self.scores[1])
+
+    @property
+    def difference(self) -> float:
+        """The log-ratio; ±∞ where one run failed, 0 where both did."""
+        treated, control = self.scores
+        return 0.0 if treated == control else treated - control
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a trick changes, over all pairs of some cells.
+
+    Attributes:
+        tricks: Label of the trick.
+        dataset: Label of the data set; None where all are pooled.
+        planned: Pairs that the suite plans.
+        pairs: Pairs of which both runs are final.
+        survivors: Pairs that the ratio is formed of.
+        seeds: Seeds with at least one pair.
+        ratio: Of geometric means of the primary metric, with over without; below 1 is better
+            (inverted for metrics of which more is better). None without survivors.
+        interval: 95 % interval of the ratio over seeds.
+        better: Probability that a run with the trick beats one without, failures ranked worst.
+        failures: Failed runs with the trick, and without.
+        failure_change: Change of the failure rate, −1…1.
+        failure_interval: Its 95 % interval.
+        p: Exact paired sign-flip p-value of the signed ranks.
+        p_holm: Adjusted for all rows of its table.
+        failure_p: Exact p-value of the change in failures (McNemar).
+        failure_p_holm: Adjusted likewise.
+        runs: Ids of all runs that went in.
+    """
+
+    tricks: str
+    dataset: str | None
+    planned: int
+    pairs: int
+    survivors: int
+    seeds: int
+    ratio: float | None
+    interval: Interval | None
+    better: float | None
+    failures: tuple[int, int]
+    failure_change: float | None
+    failure_interval: Interval | None
+    p: float
+    failure_p: float
+    runs: tuple[str, ...]
+    p_holm: float = 1.0
+    failure_p_holm: float = 1.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """What may be claimed."""
+        if self.seeds < SEEDS_FOR_A_CLAIM:
+            return "screening"
+        ranks_differ = self.p_holm < ALPHA and self.interval is not None
+        failures_differ = self.failure_p_holm < ALPHA and self.failure_interval is not None
+        if failures_differ and self.failure_interval and self.failure_interval.low > 0:
+            return "hurts"
+        if ranks_differ and self.interval and self.interval.low > 1:
+            return "hurts"
+        if ranks_differ and self.interval and self.interval.high < 1:
+            return "helps"
+        if failures_differ and self.failure_interval and self.failure_interval.high < 0:
+            return "fewer failures"
+        return "no evidence"
+
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that so many pairs could give."""
+        return min(1.0, 2.0 ** (1 - self.pairs))
+
+
+def score(result: Result, cell: CellRuns) -> float:
+    """Return the log of a run's primary metric, smaller is better; +∞ if there is none."""
+    primary = cell.primary
+    value = result.last(primary.name) if primary and not result.failed else None
+    if primary is None or value is None or value <= 0:
+        return math.inf
+    return -math.log(value) if primary.better == "higher" else math.log(value)
+
+
+def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
+    """Pair the final runs of two cells by seed."""
+    by_seed = {result.planned.seed: result for result in control.finals}
+    return [
+        Pair(
+            (treated.dataset, treated.variant),
+            result.planned.seed,
+            result,
+            by_seed[result.planned.seed],
+            (score(result, treated), score(by_seed[result.planned.seed], control)),
+        )
+        for result in treated.finals
+        if result.planned.seed in by_seed
+    ]
+
+
+def ratio_over_seeds(pairs: Sequence[Pair]) -> tuple[float | None, Interval | None]:
+    """Average log-ratios within each seed, then over seeds; return ratio and interval."""
+    by_seed: dict[int, list[float]] = {}
+    for pair in pairs:
+        if pair.survived:
+            by_seed.setdefault(pair.seed, []).append(pair.difference)
+    means = [float(np.mean(values)) for values in by_seed.values()]
+    if not means:
+        return None, None
+    interval = t_interval(means)
+    if interval is not None:
+        interval = Interval(math.exp(interval.low), math.exp(interval.high))
+    return math.exp(float(np.mean(means))), interval
+
+
+def probability_better(pairs: Sequence[Pair]) -> float | None:
+    """Average P(better) over cells; within a cell every run with meets every run without.
+
+    Source: Agarwal et al., NeurIPS 2021, section 4.3 (probability of improvement).
+    """
+    cells: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault(pair.cell, []).append(pair)
+    shares = [
+        probability_less([p.scores[0] for p in group], [p.scores[1] for p in group])
+        for group in cells.values()
+    ]
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if known else None
+
+
+def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: int) -> Effect:
+    """Summarise pairs into an effect, not yet adjusted for its family."""
+    ratio, interval = ratio_over_seeds(pairs)
+    treated = [pair.treated.failed for pair in pairs]
+    control = [pair.control.failed for pair in pairs]
+    change = paired_rate_change(treated, control)
+    flips = [float(a) - float(b) for a, b in zip(treated, control, strict=True)]
+    return Effect(
+        tricks=tricks,
+        dataset=dataset,
+        planned=planned,
+        pairs=len(pairs),
+        survivors=sum(pair.survived for pair in pairs),
+        seeds=len({pair.seed for pair in pairs}),
+        ratio=ratio,
+        interval=interval,
+        better=probability_better(pairs),
+        failures=(sum(treated), sum(control)),
+        failure_change=change[0] if change else None,
+        failure_interval=change[1] if change else None,
+        p=sign_flip_p(signed_ranks([pair.difference for pair in pairs])),
+        failure_p=sign_flip_p(flips),
+        runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),
+    )
+
+
+def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+    """Apply Holm over a family of effects, to each of the two tests."""
+    ranks = holm([effect.p for effect in effects])
+    failures = holm([effect.failure_p for effect in effects])
+    return [
+        replace(effect, p_holm=p, failure_p_holm=q)
+        for effect, p, q in zip(effects, ranks, failures, strict=True)
+    ]
+
+
+def cell_effects(cells: SuiteCells) -> list[tuple[CellRuns, Effect]]:
+    """Return the effect of every trick in every cell that has a baseline, unadjusted."""
+    found = []
+    for cell in cells.cells:
+        control = cells.cell(cell.dataset, cell.variant, BASELINE)
+        if cell.tricks != BASELINE and control is not None:
+            pairs = pairs_of(cell, control)
+            planned = _planned(cell, control)
+            found.append((cell, effect_of(cell.tricks, cell.dataset, pairs, planned)))
+    return found
+
+
+def trick_effects(cells: SuiteCells, *, by_dataset: bool) -> list[Effect]:
+    """Return the adjusted effect of every trick, over all data sets or on each."""
+    groups: dict[tuple[str, str | None], tuple[list[Pair], int]] = {}
+    for tricks in cells.tricks:
+        for cell in cells.cells:
+            control = cells.cell(cell.dataset, cell.variant, BASELINE)
+            if cell.tricks != tricks or tricks == BASELINE or control is None:
+                continue
+            key = (tricks, cell.dataset if by_dataset else None)
+            pairs, planned = groups.get(key, ([], 0))
+            groups[key] = (pairs + pairs_of(cell, control), planned + _planned(cell, control))
+    return adjusted([effect_of(*key, pairs, planned) for key, (pairs, planned) in groups.items()])
+
+
+def _planned(treated: CellRuns, control: CellRuns) -> int:
+    seeds = {result.planned.seed for result in control.results}
+    return sum(result.planned.seed in seeds for result in treated.results)

@@ -1,0 +1,225 @@
+"""Figures over training: distance by images seen, diagnostics, and the learning-rate cliff."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    facets,
+    short,
+    styled,
+    thin,
+    to_svg,
+    trick_styles,
+)
+from reports.tables import significant
+
+Points = Sequence[tuple[float, float]]
+LOG_SPAN = 20.0
+"""Largest over smallest value from which an axis becomes logarithmic."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run's curve.
+
+    Attributes:
+        points: (kimg, value), finite.
+        died: Whether the run diverged or ran out of memory where the curve ends.
+        onset: kimg at which a collapsed run collapsed; None for others.
+    """
+
+    points: Points
+    died: bool = False
+    onset: float | None = None
+
+
+def median_curve(curves: Sequence[Points]) -> list[tuple[float, float]]:
+    """Return the median at each kimg that at least half of the curves reach.
+
+    Where fewer are left, the median would be one of the survivors only.
+    """
+    by_place: dict[float, list[float]] = {}
+    for points in curves:
+        for place, value in points:
+            by_place.setdefault(place, []).append(value)
+    return [
+        (place, float(np.median(values)))
+        for place, values in sorted(by_place.items())
+        if 2 * len(values) >= len(curves)
+    ]
+
+
+def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str) -> str:
+    """Draw one small plot per variant: every seed thin, each trick's median bold.
+
+    Args:
+        panels: By variant, then by trick: one curve per seed. Tricks of all panels must come in
+            one order, the baseline first.
+        label: Of the vertical axis: the metric with its protocol.
+    """
+    tricks = list(dict.fromkeys(trick for panel in panels.values() for trick in panel))
+    styles = trick_styles(tricks)
+    with styled():
+        canvas, axes = facets(len(panels), columns=3, width=3.5, height=2.5)
+        for plot, (variant, panel) in zip(axes, panels.items(), strict=True):
+            for trick, curves in panel.items():
+                _draw_seeds(plot, curves, styles[trick])
+            plot.set_title(short(variant))
+            plot.xaxis.set_major_locator(MaxNLocator(5))
+        values = [
+            y for panel in panels.values() for cs in panel.values() for c in cs for _, y in c.points
+        ]
+        _share_scale(axes, values)
+        canvas.supxlabel("thousand images or points seen by D", fontsize=9, color=INK)
+        canvas.supylabel(short(label, 60), fontsize=9, color=INK)
+        _legend(canvas, styles, deaths=True)
+        return to_svg(canvas)
+
+
+def _draw_seeds(plot: Axes, curves: Sequence[Curve], style: dict[str, Any]) -> None:
+    for curve in curves:
+        xs, ys = _columns(thin(curve.points))
+        plot.plot(xs, ys, linewidth=0.7, alpha=0.4, **style)
+        if curve.died and xs:
+            plot.plot(
+                xs[-1:], ys[-1:], "x", color=style["color"], markersize=6, markeredgewidth=1.5
+            )
+        if curve.onset is not None and xs:
+            height = float(np.interp(curve.onset, xs, ys))
+            plot.plot(
+                [curve.onset], [height], "v", color=style["color"], markersize=5,
+                markerfacecolor="none",
+            )  # fmt: skip
+    xs, ys = _columns(thin(median_curve([curve.points for curve in curves])))
+    plot.plot(xs, ys, linewidth=2, **style)
+
+
+def draw_diagnostics(
+    rows: Mapping[str, Mapping[str, Mapping[str, Points]]],
+    variants: Sequence[str],
+    comparable: frozenset[str],
+) -> str:
+    """Draw medians over seeds of training diagnostics: a row of plots for each, a column a variant.
+
+    Args:
+        rows: By diagnostic, then by variant, then by trick: (kimg, median).
+        variants: Columns.
+        comparable: Diagnostics that mean the same for all variants and share a vertical scale.
+    """
+    tricks = list(
+        dict.fromkeys(t for row in rows.values() for panel in row.values() for t in panel)
+    )
+    styles = trick_styles(tricks)
+    with styled():
+        count = len(rows) * len(variants)
+        canvas, axes = facets(count, columns=len(variants), width=1.95, height=1.5)
+        for i, (name, row) in enumerate(rows.items()):
+            line = axes[i * len(variants) : (i + 1) * len(variants)]
+            for plot, variant in zip(line, variants, strict=True):
+                for trick, points in row.get(variant, {}).items():
+                    plot.plot(*_columns(thin(points, 40)), linewidth=1.1, **styles[trick])
+                plot.xaxis.set_major_locator(MaxNLocator(3))
+                if i == 0:
+                    plot.set_title(short(variant, 20))
+            by_plot = [
+                [y for points in row.get(variant, {}).values() for _, y in points]
+                for variant in variants
+            ]
+            if name in comparable:
+                _share_scale(line, [y for values in by_plot for y in values], of_variant=True)
+            else:
+                for plot, values in zip(line, by_plot, strict=True):
+                    _share_scale([plot], values)
+            line[0].set_ylabel(name)
+        canvas.supxlabel("thousand images or points seen by D", fontsize=9, color=INK)
+        _legend(canvas, styles, deaths=False)
+        return to_svg(canvas)
+
+
+def draw_cliff(
+    panels: Mapping[str, Sequence[tuple[float, float | None]]], lines: Mapping[str, float]
+) -> str:
+    """Draw trial values by learning rate; failed trials stand as crosses on the upper edge.
+
+    Args:
+        panels: By parameter, such as ``lr_g``: (rate, value or None where the trial failed).
+        lines: Rates of the default setting by parameter.
+    """
+    values = [v for panel in panels.values() for _, v in panel if v is not None and v > 0]
+    with styled():
+        canvas, axes = facets(len(panels), columns=2, width=4.4, height=2.7)
+        top = max(values) * 1.6 if values else 1.0
+        for plot, (name, trials) in zip(axes, panels.items(), strict=True):
+            finished = [(rate, v) for rate, v in trials if v is not None and v > 0]
+            failed = [rate for rate, v in trials if v is None]
+            plot.plot(*_columns(finished), "o", color=GOOD, alpha=0.75, markersize=5)
+            plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
+            plot.set_xscale("log")
+            plot.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+            if name in lines:
+                plot.axvline(lines[name], color=MUTED, linewidth=1, linestyle="--")
+            plot.set_xlabel(short(name))
+        _share_scale(axes, [*values, top])
+        if axes:
+            axes[0].set_ylabel("value of the trial")
+        handles = [
+            Line2D([], [], color=GOOD, marker="o", linestyle="", label="trial"),
+            Line2D([], [], color=BAD, marker="x", linestyle="", label="failed"),
+            Line2D([], [], color=MUTED, linestyle="--", label="default"),
+        ]
+        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        return to_svg(canvas)
+
+
+def _columns(points: Points) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _share_scale(
+    axes: Sequence[Axes], values: Sequence[float], *, of_variant: bool = False
+) -> None:
+    """Give plots one vertical scale, logarithmic where the values span decades."""
+    if not values or not axes:
+        return
+    low, high = min(values), max(values)
+    logarithmic = low > 0 and high > LOG_SPAN * low
+    for position, plot in enumerate(axes):
+        if logarithmic:
+            plot.set_yscale("log")
+            plot.set_ylim(low / 1.15, high * 1.15)
+            plot.yaxis.set_major_locator(LogLocator(numticks=5))
+            plot.yaxis.set_minor_locator(LogLocator(subs=(), numticks=5))
+            plot.yaxis.set_major_formatter(lambda value, _: significant(value, 1))
+        else:
+            margin = 0.05 * (high - low) or 0.5
+            plot.set_ylim(low - margin, high + margin)
+            plot.yaxis.set_major_locator(MaxNLocator(4))
+        if of_variant and position:
+            plot.tick_params(labelleft=False)
+
+
+def _legend(canvas: Canvas, styles: Mapping[str, dict[str, Any]], *, deaths: bool) -> None:
+    handles = [Line2D([], [], linewidth=2, label=short(t), **s) for t, s in styles.items()]
+    if deaths:
+        handles.append(Line2D([], [], color=MUTED, marker="x", linestyle="", label="died"))
+        handles.append(
+            Line2D([], [], color=MUTED, marker="v", markerfacecolor="none", linestyle="",
+                   label="collapse began")
+        )  # fmt: skip
+    width = canvas.get_size_inches()[0]
+    longest = max((len(str(handle.get_label())) for handle in handles), default=8)
+    columns = max(1, min(len(handles), int(width / (0.5 + 0.085 * longest))))
+    canvas.legend(handles=handles, loc="outside upper left", ncols=columns)

@@ -1,0 +1,109 @@
+"""Writes a report as Markdown that shows every foreign string as text."""
+
+from __future__ import annotations
+
+import re
+
+from reports.document import Document, Figure, Gallery, Section
+from reports.tables import NO_BREAK, Cell, Column, Table, full_text, printable
+
+SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$])")
+NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
+
+
+def escape(text: str) -> str:
+    """Escape everything that Markdown or HTML inside it could act on, pipes included."""
+    clean = SPECIAL.sub(r"\\\1", printable(text).replace("&", "&amp;").replace(NO_BREAK, " "))
+    # A bare address would become a link.
+    return clean.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
+
+
+def code(text: str) -> str:
+    """Write a code span that holds any text, also inside a table."""
+    clean = printable(text)
+    if "\\|" in clean:
+        # Inside a table no code span can hold this: the backslash would free the pipe.
+        return escape(text)
+    longest = max((len(run) for run in re.findall("`+", clean)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if clean.startswith("`") or clean.endswith("`") else ""
+    return f"{fence}{pad}{clean}{pad}{fence}".replace("|", "\\|")
+
+
+def entry(cell: Cell, column: Column) -> str:
+    """Write one entry of a table."""
+    text = full_text(cell, column)
+    if column.kind == "code" and cell.value:
+        return code(text)
+    return f"**{escape(text)}**" if column.kind == "verdict" else escape(text)
+
+
+def render_table(table: Table) -> str:
+    """Write a table with its caption and note."""
+    parts = [f"### {escape(table.title)}"]
+    if table.rows:
+        lines = [
+            "| " + " | ".join(escape(column.title) for column in table.columns) + " |",
+            "|" + "|".join("--:" if c.kind in NUMERIC else "---" for c in table.columns) + "|",
+        ]
+        lines += [
+            "| " + " | ".join(entry(c, k) for c, k in zip(row, table.columns, strict=True)) + " |"
+            for row in table.rows
+        ]
+        parts.append("\n".join(lines))
+    else:
+        parts.append(escape(table.empty))
+    if table.note:
+        parts.append(escape(table.note))
+    return "\n\n".join(parts)
+
+
+def render_figure(figure: Figure) -> str:
+    """Write a figure as an image that lies beside the report."""
+    parts = [
+        f"### {escape(figure.title)}",
+        f"![{escape(figure.alt)}](figures/{figure.name}.svg)",
+    ]
+    return "\n\n".join([*parts, escape(figure.note)] if figure.note else parts)
+
+
+def render_gallery(gallery: Gallery) -> str:
+    """Say what a gallery shows; the images themselves are in the page."""
+    lines = [f"### {escape(gallery.title)}", "The images are in `index.html`."]
+    lines.append(
+        "\n".join(
+            f"- {escape(row)} · {escape(column)}: {escape(image.caption)}"
+            for (row, column), image in gallery.images.items()
+        )
+    )
+    return "\n\n".join(lines)
+
+
+def render_section(section: Section) -> str:
+    """Write a chapter."""
+    parts = [f"## {escape(section.title)}"]
+    if section.claims:
+        parts.append(
+            "\n".join(
+                f"- **{escape(claim.subject)} {claim.predicate}**: {escape(claim.sentence)}"
+                for claim in section.claims
+            )
+        )
+    parts += [escape(paragraph) for paragraph in section.lead]
+    for block in section.blocks:
+        match block:
+            case Table():
+                parts.append(render_table(block))
+            case Figure():
+                parts.append(render_figure(block))
+            case Gallery():
+                parts.append(render_gallery(block))
+    return "\n\n".join(parts)
+
+
+def render(document: Document) -> str:
+    """Write the whole report."""
+    facts = "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in document.facts)
+    parts = [f"# {escape(document.title)}", escape(document.summary), facts]
+    parts += [render_section(section) for section in document.sections]
+    return "\n\n".join(part for part in parts if part) + "\n"

@@ -1,0 +1,118 @@
+"""Second chapter: how the runs ended, cell by cell, with what was skipped and why."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from reports.cells import STATUSES, CellRuns, SuiteCells
+from reports.document import Section
+from reports.statistics import wilson
+from reports.tables import Cell, Column, Table
+
+SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
+NOTE = (
+    "Failed: collapsed, diverged or out of memory (oom). Crashed and unfinished runs are no "
+    "results: the same command tries them again. The interval is Wilson's; onset is the step at "
+    "which a collapse began or a divergence was seen."
+)
+
+
+def onset(cell: CellRuns) -> list[int]:
+    """Return the step at which each failed run went wrong, where it is known."""
+    steps = []
+    for result in cell.results:
+        if result.failed:
+            outcome = result.outcome
+            step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
+            if step is not None:
+                steps.append(int(step))
+    return steps
+
+
+def outcome_row(cell: CellRuns) -> tuple[Cell, ...]:
+    """Write one cell's outcomes as a row."""
+    counts, n = cell.counts, len(cell.finals)
+    unfinished = sum(counts[s] for s in STATUSES if s not in SHOWN)
+    steps = onset(cell)
+    ids = tuple(result.planned.id for result in cell.finals)
+    return (
+        Cell(cell.dataset),
+        Cell(cell.variant),
+        Cell(cell.tricks),
+        *(Cell(counts[status]) for status in SHOWN),
+        Cell(unfinished),
+        Cell(cell.failures / n if n else None, wilson(cell.failures, n), n, ids, "lower"),
+        Cell(float(median(steps)) if steps else None, None, len(steps)),
+    )
+
+
+def failures_table(cells: SuiteCells) -> Table:
+    """List every run that did not end well, with the reason it gave."""
+    rows = [
+        (
+            Cell(cell.dataset),
+            Cell(cell.variant),
+            Cell(cell.tricks),
+            Cell(result.planned.seed),
+            Cell(result.status),
+            Cell(result.outcome.get("step")),
+            Cell(str(result.outcome.get("reason") or "")),
+        )
+        for cell in cells.cells
+        for result in cell.results
+        if result.failed or result.status == "crashed"
+    ]
+    titles = ("Data set", "Variant", "Tricks")
+    return Table(
+        "failures",
+        "Runs that failed or crashed",
+        (
+            *(Column(title) for title in titles),
+            Column("Seed", "count"),
+            Column("Outcome"),
+            Column("Step", "count"),
+            Column("Reason", "prose"),
+        ),
+        tuple(rows),
+        folded=True,
+        empty="No run failed or crashed.",
+    )
+
+
+def build(cells: SuiteCells) -> Section:
+    """Make the chapter."""
+    table = Table(
+        "outcomes",
+        "Outcomes of every cell",
+        (
+            Column("Data set"),
+            Column("Variant"),
+            Column("Tricks"),
+            *(Column(status, "count") for status in SHOWN),
+            Column("unfinished", "count", "not begun, running, interrupted or unreadable"),
+            Column("Failure rate", "share"),
+            Column("Median onset", "number", "step"),
+        ),
+        tuple(outcome_row(cell) for cell in cells.cells),
+        NOTE,
+        empty="The suite has no cells.",
+    )
+    skipped = Table(
+        "skipped",
+        "Skipped cells",
+        (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Reason", "prose")),
+        tuple(
+            (Cell(s.dataset), Cell(s.variant), Cell(s.tricks), Cell(s.reason))
+            for s in cells.suite.plan.skipped
+        ),
+        "Where a trick does not apply, the cell is not run without it under its name.",
+        empty="No cell was skipped.",
+    )
+    results = cells.results
+    finals = sum(result.final for result in results)
+    failed = sum(result.failed for result in results)
+    lead = (
+        f"{finals} of {len(results)} planned runs have a result; {failed} of them failed. "
+        "Failures are results: they are counted, timed and never averaged away.",
+    )
+    return Section("outcomes", "Outcomes", lead, (), (table, failures_table(cells), skipped))

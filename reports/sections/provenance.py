@@ -1,0 +1,213 @@
+"""Last chapter: what the numbers rest on, what is missing, and how to make them again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import Any
+
+from reports.cells import SuiteCells
+from reports.document import Section
+from reports.tables import Cell, Column, Table, significant
+
+MOST_VALUES = 6
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Write nested settings as dotted names with texts."""
+    if isinstance(value, dict):
+        flat: dict[str, str] = {}
+        for key, item in value.items():
+            flat |= flatten(item, f"{prefix}.{key}" if prefix else str(key))
+        return flat
+    return {prefix: ", ".join(map(str, value)) if isinstance(value, list) else str(value)}
+
+
+def environment_table(cells: SuiteCells) -> Table:
+    """Show versions and devices, with how many runs had each."""
+    found: dict[str, Counter[str]] = {}
+    for result in cells.results:
+        if result.record:
+            try:
+                environment = result.record.environment()
+            except ValueError:
+                environment = {"environment": "file is damaged"}
+            for key, text in flatten(environment).items():
+                found.setdefault(key, Counter())[text] += 1
+    rows = []
+    for key, counts in found.items():
+        shown = counts.most_common(MOST_VALUES)
+        text = "; ".join(f"{value} ({n})" if len(counts) > 1 else value for value, n in shown)
+        if len(counts) > MOST_VALUES:
+            text += f"; and {len(counts) - MOST_VALUES} more"
+        rows.append((Cell(key), Cell(text), Cell(counts.total())))
+    return Table(
+        "environment",
+        "Versions and devices",
+        (Column("What"), Column("Value", "prose", "runs in brackets where they differ"),
+         Column("Runs", "count")),
+        tuple(rows),
+        folded=True,
+    )  # fmt: skip
+
+
+def data_table(cells: SuiteCells) -> Table:
+    """Show each data set's fingerprint and what the metrics saw of it."""
+    rows = []
+    for dataset in cells.datasets:
+        prints = {
+            result.record.spec.dataset.fingerprint
+            for cell in cells.of_dataset(dataset)
+            for result in cell.results
+            if result.record
+        }
+        facts = cells.data_facts(dataset)
+        shape = " × ".join(str(side) for side in facts.get("shape") or ())
+        rows.append(
+            (
+                Cell(dataset),
+                Cell(", ".join(sorted(prints)) or None),
+                Cell(str(facts.get("kind") or "") or None),
+                Cell(shape or None),
+                Cell(facts.get("classes")),
+                Cell(str(facts.get("extractor") or "") or None),
+                Cell(facts.get("reference_count")),
+            )
+        )
+    return Table(
+        "data",
+        "Data sets",
+        (
+            Column("Data set"),
+            Column("Fingerprint", "code"),
+            Column("Kind"),
+            Column("Shape"),
+            Column("Modes or classes", "count"),
+            Column("Extractor", "code"),
+            Column("Reference examples", "count"),
+        ),
+        tuple(rows),
+    )
+
+
+def protocol_table(cells: SuiteCells) -> Table:
+    """List every metric with its protocol."""
+    rows: dict[tuple[str, str], tuple[Cell, ...]] = {}
+    for cell in cells.cells:
+        for metric in cell.metrics:
+            floor = significant(metric.floor) if metric.floor is not None else None
+            rows.setdefault(
+                (cell.dataset, metric.name),
+                (
+                    Cell(cell.dataset),
+                    Cell(metric.name),
+                    Cell(metric.summary),
+                    Cell({"none": "diagnostic"}.get(metric.better, metric.better)),
+                    Cell("yes" if metric.primary else ""),
+                    Cell(floor),
+                ),
+            )
+    return Table(
+        "protocols",
+        "Metric protocols",
+        (
+            Column("Data set"),
+            Column("Metric", "code"),
+            Column("Measures", "prose"),
+            Column("Better"),
+            Column("Primary"),
+            Column("Real against real"),
+        ),
+        tuple(rows.values()),
+        folded=True,
+    )
+
+
+def gaps_table(cells: SuiteCells) -> Table:
+    """List what is not in the numbers: stale folders, unreadable and unfinished runs."""
+    suite = cells.suite
+    rows = [
+        (Cell("stale"), Cell(folder), Cell("the plan no longer has it; it is in no number"))
+        for folder in suite.stale
+    ]
+    for result in cells.results:
+        if not result.final:
+            text = suite.corrupt.get(result.planned.id, "")
+            text = text or str(result.outcome.get("reason") or "run the suite again to finish it")
+            rows.append((Cell(result.status), Cell(result.planned.folder), Cell(text)))
+    return Table(
+        "gaps",
+        "What is missing from the numbers",
+        (Column("Status"), Column("Run", "code"), Column("Why", "prose")),
+        tuple(rows),
+        folded=len(rows) > 12,
+        empty="Nothing: every planned run has a result, and no stale folder is left.",
+    )
+
+
+def command(source: str, dataset: str, variant: str, tricks: str) -> str:
+    """Write the command that runs one cell again."""
+    only = {"dataset": dataset, "variant": variant, "tricks": tricks}
+    words = [f"--only {shlex.quote(f'{key}={value}')}" for key, value in only.items()]
+    return " ".join(["ganbench run", shlex.quote(source), *words])
+
+
+def commands_table(cells: SuiteCells) -> Table:
+    """List the command that repeats each cell."""
+    plan = cells.suite.plan
+    source = plan.source or plan.suite
+    return Table(
+        "commands",
+        "Repeat a cell",
+        (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Command", "code")),
+        tuple(
+            (
+                Cell(cell.dataset),
+                Cell(cell.variant),
+                Cell(cell.tricks),
+                Cell(command(source, cell.dataset, cell.variant, cell.tricks)),
+            )
+            for cell in cells.cells
+        ),
+        "Seeds, settings and data fingerprints are part of each run's identity, so a repeated cell "
+        "is the same cell.",
+        folded=True,
+    )
+
+
+def build(cells: SuiteCells) -> Section:
+    """Make the chapter."""
+    plan = cells.suite.plan
+    profile = f", profile {plan.profile}" if plan.profile else ""
+    lead = (
+        f"Suite {plan.suite} (source {plan.source or plan.suite}{profile}), "
+        f"fingerprint {plan.fingerprint}. Results of another fingerprint never share a cell.",
+    )
+    blocks = (
+        gaps_table(cells),
+        data_table(cells),
+        protocol_table(cells),
+        environment_table(cells),
+        commands_table(cells),
+    )
+    return Section("provenance", "Provenance", lead, (), blocks)
+
+
+def facts(cells: SuiteCells) -> tuple[tuple[str, str], ...]:
+    """Return what the head of a report says: sizes, progress, identity."""
+    plan = cells.suite.plan
+    results = cells.results
+    finals = sum(result.final for result in results)
+    failed = sum(result.failed for result in results)
+    seeds = len({result.planned.seed for result in results})
+    found = [
+        ("Runs with a result", f"{finals} of {len(results)}"),
+        ("Failed", f"{failed} of {finals}"),
+        ("Seeds", str(seeds)),
+        ("Variants × tricks", f"{len(cells.variants)} × {len(cells.tricks)}"),
+        ("Data sets", str(len(cells.datasets))),
+        ("Fingerprint", plan.fingerprint),
+    ]
+    if plan.profile:
+        found.append(("Profile", plan.profile))
+    return tuple(found)

@@ -1,0 +1,110 @@
+"""Fourth chapter: how distance and diagnostics went over training."""
+
+from __future__ import annotations
+
+import math
+
+from reports.cells import CellRuns, Result, SuiteCells
+from reports.document import Block, Figure, Section
+from reports.figures.curves import Curve, draw_curves, draw_diagnostics, median_curve
+from reports.figures.style import thin
+from reports.tables import ARROWS, unique_names
+
+DIAGNOSTICS = (
+    "d_loss",
+    "g_loss",
+    "d_accuracy_real",
+    "d_accuracy_fake",
+    "d_grad_norm",
+    "g_grad_norm",
+)
+COMPARABLE = frozenset({"d_accuracy_real", "d_accuracy_fake"})
+"""What is on one scale for every objective; losses and gradient norms are not."""
+
+
+def curve_of(result: Result, metric: str) -> Curve:
+    """Return a run's curve, with where it died or collapsed."""
+    points = result.curve(metric)
+    onset = result.outcome.get("onset") if result.status == "collapsed" else None
+    end, kimg = result.outcome.get("step"), result.outcome.get("kimg")
+    place = onset * kimg / end if onset is not None and end and kimg is not None else None
+    return Curve(points, result.status in ("diverged", "oom"), place)
+
+
+def diagnostic_points(result: Result, name: str) -> list[tuple[float, float]]:
+    """Return (kimg, value) of a training diagnostic, the finite ones."""
+    if result.record is None:
+        return []
+    return [
+        (event["kimg"], value)
+        for event in result.record.of_type("losses")
+        if math.isfinite(value := event["values"].get(name, math.nan))
+    ]
+
+
+def distance_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
+    """Draw the primary metric over training on one data set; None before any evaluation."""
+    primary = next((cell.primary for cell in cells if cell.primary), None)
+    if primary is None:
+        return None
+    panels: dict[str, dict[str, list[Curve]]] = {}
+    for cell in cells:
+        if cell.primary is None or cell.primary.name != primary.name:
+            continue
+        curves = [curve_of(result, primary.name) for result in cell.results]
+        panels.setdefault(cell.variant, {})[cell.tricks] = [c for c in curves if c.points]
+    if not any(curves for panel in panels.values() for curves in panel.values()):
+        return None
+    return Figure(
+        name,
+        f"{dataset}: {primary.name} {ARROWS[primary.better]} over training".strip(),
+        f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
+        draw_curves(panels, primary.name),
+        "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
+        "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began.",
+    )
+
+
+def diagnostics_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
+    """Draw medians of training diagnostics on one data set; None if there are none."""
+    rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    for diagnostic in DIAGNOSTICS:
+        row: dict[str, dict[str, list[tuple[float, float]]]] = {}
+        for cell in cells:
+            curves = [diagnostic_points(result, diagnostic) for result in cell.results]
+            present = [thin(curve, 200) for curve in curves if curve]
+            if present:
+                row.setdefault(cell.variant, {})[cell.tricks] = median_curve(present)
+        if row:
+            rows[diagnostic] = row
+    if not rows:
+        return None
+    return Figure(
+        name,
+        f"{dataset}: training diagnostics",
+        f"Medians over seeds of {', '.join(rows)} for {len(variants)} variants on {dataset}.",
+        draw_diagnostics(rows, variants, COMPARABLE),
+        "Medians over seeds. Losses and gradients of different objectives are not comparable, so "
+        "each has its own scale; an accuracy of D "
+        "near 1 on both real and generated data means that G learns little from it.",
+        folded=True,
+    )
+
+
+def build(cells: SuiteCells) -> Section:
+    """Make the chapter."""
+    blocks: list[Block] = []
+    names = unique_names(cells.datasets)
+    ordered = {label: i for i, label in enumerate(cells.tricks)}
+    for dataset, name in zip(cells.datasets, names, strict=True):
+        group = sorted(cells.of_dataset(dataset), key=lambda cell: ordered[cell.tricks])
+        group = sorted(group, key=lambda cell: cells.variants.index(cell.variant))
+        for figure in (
+            distance_figure(dataset, group, f"curves-{name}"),
+            diagnostics_figure(dataset, group, f"diagnostics-{name}"),
+        ):
+            if figure:
+                blocks.append(figure)
+    lead = () if blocks else ("No run has been evaluated yet.",)
+    return Section("training", "Over training", lead, (), tuple(blocks))

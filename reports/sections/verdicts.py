@@ -1,0 +1,198 @@
+"""First chapter: what each trick does, in one sentence, then in tables and two figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.cells import BASELINE, SuiteCells
+from reports.document import Block, Claim, Figure, Section
+from reports.effects import ALPHA, SEEDS_FOR_A_CLAIM, Effect, cell_effects, trick_effects
+from reports.figures.effects import effect_map, forest
+from reports.statistics import LEVEL
+from reports.tables import (
+    NO_BREAK,
+    Cell,
+    Column,
+    Table,
+    p_value,
+    percent,
+    percentage_points,
+    significant,
+)
+
+METRIC_WORDS = {"frechet": "FD"}
+LEAD = (
+    "Every trick is compared with the same data set, variant and seed without it. "
+    "The ratio is that of geometric means of the primary metric at the last checkpoint, with the "
+    "trick over without it: below 1 is better. Failed runs (collapsed, diverged, out of memory) "
+    "have no ratio; they rank worst in the test and in P(better), and their rate is compared "
+    "on its own.",
+    f"Intervals are {percent(LEVEL)} and taken over seeds, because all cells of a seed share "
+    f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, an exact paired "
+    f"sign-flip test on signed ranks below {ALPHA} after Holm's adjustment over the table, and an "
+    "interval on the same side. Fewer seeds are a screening, which claims nothing.",
+)
+COLUMNS = (
+    Column("Trick"),
+    Column("Verdict", "verdict"),
+    Column("Ratio", "ratio", "primary metric with / without; below 1 is better"),
+    Column("Pairs", "text", "of which both runs have a result, of those planned"),
+    Column("Seeds", "count"),
+    Column("P(better)", "share", "chance that a run with the trick beats one without"),
+    Column("p (Holm)", "p", "exact paired sign flips of signed ranks, adjusted"),
+    Column("Failed runs", "text", "without the trick → with it, of as many each"),
+    Column(
+        "Change in failures",
+        "points",
+        "of the failure rate, in percentage points, paired, with Newcombe's interval",
+    ),
+    Column("p failures (Holm)", "p", "McNemar's exact test, adjusted"),
+)
+
+
+def metric_word(cells: SuiteCells) -> str:
+    """Name what verdicts go by, in a word."""
+    ids = {cell.primary.metric for cell in cells.cells if cell.primary}
+    return METRIC_WORDS.get(next(iter(ids)), next(iter(ids))) if len(ids) == 1 else "primary metric"
+
+
+def sentence(effect: Effect, word: str) -> str:
+    """Say in one sentence what a trick did, with every number's n."""
+    if effect.pairs == 0:
+        return f"no pair of runs is finished yet (0 of {effect.planned})."
+    if effect.ratio is None:
+        change = f"no ratio, because no pair survived (0 of {effect.pairs} pairs)"
+    else:
+        limits = (
+            f" [{significant(effect.interval.low)}, {significant(effect.interval.high)}]"
+            if effect.interval
+            else ""
+        )
+        change = f"{word} ×{NO_BREAK}{significant(effect.ratio)}{limits}"
+        change += f" in {effect.survivors} of {effect.pairs} pairs over {effect.seeds} "
+        change += "seed" if effect.seeds == 1 else "seeds"
+    treated, control = effect.failures
+    failures = f"failed runs {control} → {treated} of {effect.pairs}"
+    if effect.failure_change is not None and effect.failure_interval and (treated or control):
+        low, high = (
+            percentage_points(limit).removesuffix(f"{NO_BREAK}pp")
+            for limit in effect.failure_interval
+        )
+        failures += f" ({percentage_points(effect.failure_change)} [{low}, {high}])"
+    better = f"; better in {percent(effect.better)} of comparisons" if effect.better else ""
+    text = f"{change}{better}; {failures}; adjusted p {_p_words(effect.p_holm)}."
+    if effect.verdict == "screening":
+        text += f" Under {SEEDS_FOR_A_CLAIM} seeds this claims nothing."
+    elif effect.verdict == "no evidence" and effect.smallest_p >= ALPHA:
+        text += f" {effect.pairs} pairs could not reach p < {ALPHA} whatever they showed."
+    return text
+
+
+def _p_words(p: float) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def effect_row(effect: Effect) -> tuple[Cell, ...]:
+    """Write an effect as a row of :data:`COLUMNS`."""
+    n, runs = effect.pairs, effect.runs
+    known = n > 0
+    return (
+        Cell(effect.tricks),
+        Cell(effect.verdict),
+        Cell(effect.ratio, effect.interval, effect.survivors, runs, "lower"),
+        Cell(f"{effect.pairs} of {effect.planned}"),
+        Cell(effect.seeds),
+        Cell(effect.better, None, n, runs, "higher"),
+        Cell(effect.p_holm if known else None, None, None, runs),
+        Cell(f"{effect.failures[1]} → {effect.failures[0]} of {n}"),
+        Cell(effect.failure_change, effect.failure_interval, n, runs, "lower"),
+        Cell(effect.failure_p_holm if known else None, None, None, runs),
+    )
+
+
+def effects_table(name: str, title: str, effects: Sequence[Effect], note: str) -> Table:
+    """Lay effects out as a table."""
+    by_dataset = any(effect.dataset is not None for effect in effects)
+    columns = (Column("Data set"), *COLUMNS) if by_dataset else COLUMNS
+    rows = tuple(
+        (Cell(e.dataset), *effect_row(e)) if by_dataset else effect_row(e) for e in effects
+    )
+    return Table(name, title, columns, rows, note, folded=by_dataset)
+
+
+def build(cells: SuiteCells) -> Section:
+    """Make the chapter."""
+    overall = trick_effects(cells, by_dataset=False)
+    if not overall:
+        return Section(
+            "verdicts",
+            "Verdicts",
+            (
+                f"No cell has both a trick and its baseline “{BASELINE}”, so there is no effect of "
+                "a trick to test. The tables below compare variants by their intervals.",
+            ),
+        )
+    word = metric_word(cells)
+    claims = tuple(Claim(e.verdict, e.tricks, sentence(e, word)) for e in overall)
+    blocks: list[Block] = []
+    if any(effect.ratio is not None for effect in overall):
+        blocks.append(
+            Figure(
+                "verdicts",
+                "Effect of each trick over all data sets and variants",
+                "Ratios with intervals: " + "; ".join(f"{c.subject}: {c.verdict}" for c in claims),
+                forest(overall),
+                f"A dot is the ratio of {word} with the trick over without, its line the 95 % "
+                "interval over seeds. Filled dots are claims; blue is better, orange is worse.",
+            )
+        )
+    blocks.append(
+        effects_table(
+            "verdicts",
+            "Verdicts over all data sets",
+            overall,
+            "The n of a ratio are the pairs that both survived. All rows are one family for Holm.",
+        )
+    )
+    if len(cells.datasets) > 1:
+        by_dataset = trick_effects(cells, by_dataset=True)
+        blocks.append(
+            effects_table(
+                "verdicts-by-dataset",
+                "Verdicts on each data set",
+                by_dataset,
+                f"All {len(by_dataset)} rows are one family for Holm, apart from the one above.",
+            )
+        )
+    blocks += _per_cell(cells, word)
+    return Section("verdicts", "Verdicts", LEAD, claims, tuple(blocks))
+
+
+def _per_cell(cells: SuiteCells, word: str) -> list[Block]:
+    found = cell_effects(cells)
+    rows = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
+    columns = [t for t in cells.tricks if t != BASELINE]
+    by_place = {(f"{c.dataset} · {c.variant}", c.tricks): effect for c, effect in found}
+    return [
+        Figure(
+            "effects-by-cell",
+            f"Ratio of {word} in every cell",
+            f"A map of {len(rows)} rows (data set and variant) by {len(columns)} tricks.",
+            effect_map(rows, columns, by_place),
+            "Blue fields are better with the trick, orange ones worse; colours end at a factor of "
+            "4. No field is a claim: with few seeds, single cells vary.",
+        ),
+        Table(
+            "effects-by-cell",
+            "Effects in every cell",
+            (Column("Data set"), Column("Variant"), COLUMNS[0], *COLUMNS[2:6], *COLUMNS[7:9]),
+            tuple(
+                (Cell(c.dataset), Cell(c.variant), row[0], *row[2:6], *row[7:9])
+                for c, effect in found
+                for row in [effect_row(effect)]
+            ),
+            "Descriptive: not tested cell by cell.",
+            folded=True,
+        ),
+    ]

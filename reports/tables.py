@@ -1,0 +1,201 @@
+"""Tables as data: every cell knows its number, its n and its runs; writers only write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reports.statistics import Interval
+
+Kind = Literal[
+    "text", "prose", "code", "verdict", "count", "number", "share", "points", "ratio", "p"
+]
+"""How a column is written: ``share`` in percent, ``points`` as a signed change in
+percentage points,
+``prose`` wraps where ``text`` stays on one line."""
+ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
+ABSENT = "–"
+NO_BREAK = "\u00a0"
+"""A space that keeps a number and its unit on one line."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table.
+
+    Attributes:
+        value: A number or a text; None where there is nothing to say. An infinite number means
+            that the run in question failed.
+        interval: 95 % interval of the value.
+        n: What the value rests on, in the unit that the column's title names.
+        runs: Ids of the runs behind it.
+        better: Which direction is good.
+        protocol: Full name of the metric.
+    """
+
+    value: float | str | None
+    interval: Interval | None = None
+    n: int | None = None
+    runs: tuple[str, ...] = ()
+    better: Literal["lower", "higher", "none"] = "none"
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, how to write it, and what it means."""
+
+    title: str
+    kind: Kind = "text"
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, before anything is rendered.
+
+    Attributes:
+        name: File name of its CSV, without suffix.
+        title: Caption.
+        columns: One per entry of every row.
+        rows: The entries.
+        note: What a reader must know to read it.
+        folded: Whether a page may show it closed at first.
+        empty: What to say where it has no rows.
+
+    Raises:
+        ValueError: if a row has another length than the columns.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    folded: bool = False
+    empty: str = "Nothing to show yet."
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"{self.name}: {len(row)} entries for {len(self.columns)} columns")
+
+
+def printable(text: str) -> str:
+    """Keep a text on one line, without control characters and marks that reverse its direction."""
+    return "".join(
+        character
+        if character.isprintable() or character == NO_BREAK
+        else " "
+        if character.isspace()
+        else "\ufffd"
+        for character in text
+    )
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with so many significant digits, without exponent where that is readable."""
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if size < -4 or size > 6:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{value:.{max(0, digits - 1 - size)}f}"
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, as a whole number except for small ones."""
+    return f"{_hundredths(share, '')}{NO_BREAK}%"
+
+
+def percentage_points(change: float) -> str:
+    """Write a change of a share, signed, in percentage points (pp)."""
+    return f"{_hundredths(change, '+')}{NO_BREAK}pp"
+
+
+def _hundredths(value: float, sign: str) -> str:
+    digits = 1 if 0 < abs(100 * value) < 9.95 else 0
+    text = f"{100 * value:{sign}.{digits}f}"
+    return "0" if float(text) == 0 else text.replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """Write a p-value, never as zero."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def number_text(value: float, kind: Kind) -> str:
+    """Write one number as its column wants it."""
+    if math.isnan(value):
+        return ABSENT
+    if math.isinf(value):
+        return "failed"
+    match kind:
+        case "share":
+            return percent(value)
+        case "points":
+            return percentage_points(value)
+        case "count":
+            return f"{value:.0f}"
+        case "p":
+            return p_value(value)
+        case "ratio":
+            return f"×{NO_BREAK}{significant(value)}"
+        case _:
+            return significant(value).replace("-", "−")
+
+
+def value_text(cell: Cell, column: Column) -> str:
+    """Write a cell's value, without its interval."""
+    if cell.value is None:
+        return ABSENT
+    if isinstance(cell.value, str):
+        return printable(cell.value)
+    return number_text(cell.value, column.kind)
+
+
+def interval_text(cell: Cell, column: Column) -> str:
+    """Write a cell's interval, empty without one."""
+    if cell.interval is None:
+        return ""
+    low, high = (
+        number_text(limit, column.kind)
+        .removeprefix(f"×{NO_BREAK}")
+        .removesuffix(f"{NO_BREAK}%")
+        .removesuffix(f"{NO_BREAK}pp")
+        for limit in cell.interval
+    )
+    return f"[{low}, {high}]"
+
+
+def full_text(cell: Cell, column: Column) -> str:
+    """Write value, interval and n in one line."""
+    parts = [value_text(cell, column), interval_text(cell, column)]
+    if cell.n is not None and column.kind not in ("count", "text", "prose"):
+        parts.append(f"(n={cell.n})")
+    return " ".join(part for part in parts if part)
+
+
+def sort_key(cell: Cell) -> float | str:
+    """Return what to sort a column by; what is absent comes last."""
+    if cell.value is None:
+        return math.inf
+    return cell.value
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Make file names of labels: safe characters only, no two alike."""
+    taken: set[str] = set()
+    result = []
+    for name in names:
+        safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower())
+        safe = "-".join(part for part in safe.split("-") if part)[:60] or "table"
+        chosen, number = safe, 2
+        while chosen in taken:
+            chosen, number = f"{safe}-{number}", number + 1
+        taken.add(chosen)
+        result.append(chosen)
+    return result

@@ -1,0 +1,143 @@
+"""Every cell that the registries span, small enough to train in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from harness.datasets.base import datasets
+from harness.networks.base import networks
+from harness.parts import Context, Part, tricks, variants
+from harness.spec import RunSpec
+from harness.training.trainer import Trainer, tricks_of, variant_of
+from tests.specs import make_spec
+
+DATASETS = ("ring8", "digits")
+CPU = torch.device("cpu")
+
+QUICK = {"d_steps": 1, "boost": False}
+"""Options that a variant gets where it has them: its schedule is proved elsewhere."""
+
+TRICK_OPTIONS: dict[str, dict[str, Any]] = {
+    "label-smoothing": {"form": "two-sided"},
+    "update-ratio": {"d": 2, "g": 1},
+}
+"""Options under which a trick has the most to do; every other has its defaults."""
+
+COMBINATION = ("feature-matching", "dropout-g", "update-ratio")
+RATES = (1.0, 3.0, 0.5)
+FACTORS = ((1.0,), (1.1, 0.9, 1.0), (1.25, 0.8, 1.0))
+"""What the runs of a cohort multiply a scalar by: the first factor that gives a valid option."""
+
+
+@lru_cache
+def training_data(dataset: str) -> Tensor:
+    """Read a training split once."""
+    return datasets.get(dataset)().load("train").values
+
+
+def options_of(part: type[Part], chosen: dict[str, Any], position: int) -> dict[str, Any]:
+    """Choose a part's options for the run at a position: every scalar differs from run to run."""
+    options = {name: value for name, value in chosen.items() if name in part.model_fields}
+    for name in part.scalar_fields():
+        value = getattr(part.model_validate(options), name)
+        for factor in FACTORS[position]:
+            try:
+                part.model_validate({**options, name: value * factor})
+            except ValidationError:
+                continue
+            options[name] = value * factor
+            break
+    return options
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A data set, a variant and tricks, with the options that the tests give them."""
+
+    dataset: str
+    variant: str
+    tricks: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.dataset}-{self.variant}-{'+'.join(self.tricks) or 'none'}"
+
+    def spec(self, position: int = 0, **settings: Any) -> RunSpec:
+        """Describe the run at a position of the cell's cohort."""
+        recipe = variants.get(self.variant).recipe
+        rates = {"lr_g": recipe.lr_g * RATES[position], "lr_d": recipe.lr_d * RATES[-1 - position]}
+        decays = {"beta1": recipe.beta1 * FACTORS[position][-1], "beta2": recipe.beta2}
+        if position:
+            decays["beta2"] = recipe.beta2 - 0.01 * position
+        return make_spec(
+            self.dataset,
+            (self.variant, options_of(variants.get(self.variant), QUICK, position)),
+            [
+                (name, options_of(tricks.get(name), TRICK_OPTIONS.get(name, {}), position))
+                for name in self.tricks
+            ],
+            **{"seed": 11 + position, **rates, **decays, **settings},
+        )
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether its networks are slow on a CPU."""
+        return networks.get(self.spec().settings.network).convolutional
+
+    @cached_property
+    def refusal(self) -> str | None:
+        """Why the cell cannot be trained, or None."""
+        return refusal(self.spec())
+
+    def without_tricks(self) -> Cell:
+        """Return the cell of the same variant with no trick."""
+        return Cell(self.dataset, self.variant)
+
+
+def refusal(spec: RunSpec) -> str | None:
+    """Ask the network family, the variant and every trick whether a run makes sense."""
+    dataset = datasets.get(spec.dataset.id)()
+    variant, laid_over = variant_of(spec), tricks_of(spec)
+    context = Context(dataset, variant, tuple(laid_over), spec.settings.network)
+    misfit = networks.get(spec.settings.network)().misfit(dataset.shape)
+    if misfit is not None:
+        return misfit
+    for part in (variant, *laid_over):
+        reason = part.inapplicable(context)
+        if reason is not None:
+            return reason
+    return None
+
+
+def all_cells() -> list[Cell]:
+    """Span data sets, variants and tricks: none, each alone, and one combination."""
+    laid_over = [(), *((name,) for name in tricks.names()), COMBINATION]
+    return [
+        Cell(dataset, variant, combination)
+        for dataset in DATASETS
+        for variant in variants.names()
+        for combination in laid_over
+    ]
+
+
+CELLS = [cell for cell in all_cells() if cell.refusal is None]
+REFUSED = [cell for cell in all_cells() if cell.refusal is not None]
+
+
+def make_trainer(specs: Sequence[RunSpec]) -> Trainer:
+    """Make the trainer of a cohort on its data set."""
+    return Trainer(specs, training_data(specs[0].dataset.id), CPU)
+
+
+def train(specs: Sequence[RunSpec], steps: int) -> Trainer:
+    """Train a cohort for some steps."""
+    trainer = make_trainer(specs)
+    for _ in range(steps):
+        trainer.train_step()
+    return trainer

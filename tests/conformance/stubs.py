@@ -1,0 +1,74 @@
+"""A game and a batch whose every number a test has chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.parts import Judgement, Targets
+
+
+@dataclass
+class FixedBatch:
+    """What an update sees, given beforehand.
+
+    Attributes:
+        judged_real: D's answer to the real data.
+        judged_fake: D's answer to the generated data.
+        real: Real data, where a part needs them.
+        fake: Generated data, where a part needs them.
+        noise: Uniform draws by stream name.
+        asked: Streams and shapes that were asked for, in order.
+    """
+
+    judged_real: Judgement = field(default_factory=lambda: Judgement(torch.empty(0), {}))
+    judged_fake: Judgement = field(default_factory=lambda: Judgement(torch.empty(0), {}))
+    real: Tensor = field(default_factory=lambda: torch.empty(0))
+    fake: Tensor = field(default_factory=lambda: torch.empty(0))
+    phase: Literal["discriminator", "generator"] = "discriminator"
+    noise: dict[str, Tensor] = field(default_factory=dict)
+    asked: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        self.asked.append((stream, shape))
+        return self.noise[stream]
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        raise AssertionError(f"nothing was to draw from {stream}")
+
+
+@dataclass
+class FixedGame:
+    """A game whose discriminator is a formula.
+
+    Attributes:
+        formula: D's logits ``(runs, batch)`` for a batch ``(runs, batch, …)``.
+        real_target: What D is taught about real data.
+        fake_target: What D is taught about generated data.
+    """
+
+    runs: int
+    formula: Callable[[Tensor], Tensor] = lambda x: x.flatten(2).sum(2)
+    real_target: Tensor = field(default_factory=lambda: torch.ones(1, 1, dtype=torch.float64))
+    fake_target: Tensor = field(default_factory=lambda: torch.zeros(1, 1, dtype=torch.float64))
+    G: SimpleNamespace = field(default_factory=SimpleNamespace)
+    D: SimpleNamespace = field(default_factory=SimpleNamespace)
+
+    def judge(self, x: Tensor, batch: FixedBatch) -> Judgement:
+        return self.judge_raw(x)
+
+    def judge_raw(self, x: Tensor) -> Judgement:
+        return Judgement(self.formula(x), {})
+
+    def targets(self, batch: FixedBatch) -> Targets:
+        return Targets(self.real_target, self.fake_target)
+
+
+def logits_batch(real: Tensor, fake: Tensor) -> FixedBatch:
+    """Make a batch of which only D's logits matter."""
+    return FixedBatch(Judgement(real, {}), Judgement(fake, {}))

@@ -1,0 +1,210 @@
+"""The monitor: means over updates, and the first step and tensor that is not finite."""
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harness.networks.base import Judgement
+from harness.training.monitor import (
+    DISCRIMINATOR,
+    GENERATOR,
+    Divergence,
+    Monitor,
+    discriminator_row,
+    generator_row,
+)
+
+CPU = torch.device("cpu")
+
+
+def monitor(runs: int = 2) -> Monitor:
+    return Monitor(runs, CPU, torch.float64)
+
+
+def d_row(*losses: float, gradient: Sequence[float] | None = None) -> Tensor:
+    """Make a discriminator's row whose other columns are 0."""
+    row = torch.zeros(len(losses), len(DISCRIMINATOR), dtype=torch.float64)
+    row[:, 0] = torch.tensor(losses)
+    row[:, 1] = torch.tensor(gradient or [1.0] * len(losses))
+    row[:, -1] = row[:, 0] ** 2
+    return row
+
+
+def g_row(*losses: float, gradient: Sequence[float] | None = None) -> Tensor:
+    columns = [torch.tensor(losses), torch.tensor(gradient or [1.0] * len(losses))]
+    return torch.stack(columns, dim=1).double()
+
+
+def test_a_discriminators_row_by_hand() -> None:
+    real = torch.tensor([[2.0, -1.0, 5.0, 0.5], [-1.0, -2.0, -3.0, -4.0]], dtype=torch.float64)
+    fake = torch.tensor([[-6.0, 1.0, -1.0, -2.0], [1.0, 2.0, 3.0, 4.0]], dtype=torch.float64)
+    batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
+    loss = torch.tensor([0.5, -2.0], dtype=torch.float64)
+    gradient = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.float64)
+    row = discriminator_row(loss, gradient, batch)
+    found = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
+    assert found == pytest.approx(
+        {
+            "d_loss": 0.5,
+            "d_grad_norm": 5.0,
+            "d_accuracy_real": 0.75,
+            "d_accuracy_fake": 0.75,
+            "d_real": sum(1 / (1 + math.exp(-t)) for t in (2.0, -1.0, 5.0, 0.5)) / 4,
+            "d_fake": sum(1 / (1 + math.exp(-t)) for t in (-6.0, 1.0, -1.0, -2.0)) / 4,
+            "logit_gap": 6.5 / 4 + 8.0 / 4,
+            "saturation": 2 / 8,
+            "d_loss_square": 0.25,
+        }
+    )
+    second = dict(zip(DISCRIMINATOR, row[1].tolist(), strict=True))
+    assert (second["d_accuracy_real"], second["d_accuracy_fake"]) == (0.0, 0.0)
+    assert second["logit_gap"] == -5.0
+
+
+def test_a_row_carries_no_gradient() -> None:
+    logits = torch.ones(1, 3, requires_grad=True)
+    batch = SimpleNamespace(judged_real=Judgement(logits, {}), judged_fake=Judgement(logits, {}))
+    loss = logits.sum(1)
+    assert not discriminator_row(loss, logits, batch).requires_grad
+    assert not generator_row(loss, logits).requires_grad
+
+
+def test_a_map_of_logits_is_measured_whole() -> None:
+    real, fake = torch.ones(1, 2, 3, 3), -torch.ones(1, 2, 3, 3)
+    fake[0, 0, 0, 0] = 1.0
+    batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
+    row = discriminator_row(torch.zeros(1), torch.zeros(1, 2), batch)
+    found = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
+    assert found["d_accuracy_real"] == 1.0
+    assert found["d_accuracy_fake"] == pytest.approx(17 / 18)
+
+
+@given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=1, max_size=12))
+def test_means_and_spread(losses: list[tuple[float, float]]) -> None:
+    watched = monitor()
+    for step, (a, b) in enumerate(losses):
+        watched.discriminator(d_row(a, b), step)
+    watched.generator(g_row(7.0, 8.0), len(losses) - 1)
+    rows, divergences = watched.read()
+    assert divergences == [None, None]
+    for run in range(2):
+        values = [pair[run] for pair in losses]
+        mean = sum(values) / len(values)
+        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+        assert rows[run]["d_loss"] == pytest.approx(mean, abs=1e-5)
+        assert rows[run]["d_loss_std"] == pytest.approx(spread, abs=2e-3)
+        assert rows[run]["g_loss"] == 7.0 + run
+    assert set(rows[0]) == {*DISCRIMINATOR, *GENERATOR, "d_loss_std"} - {"d_loss_square"}
+
+
+def test_players_are_averaged_over_their_own_updates() -> None:
+    watched = monitor(1)
+    for loss in (1.0, 2.0, 6.0):
+        watched.discriminator(d_row(loss), 0)
+    watched.generator(g_row(4.0), 0)
+    rows, _ = watched.read()
+    assert (rows[0]["d_loss"], rows[0]["g_loss"]) == (3.0, 4.0)
+
+
+def test_reading_starts_over() -> None:
+    watched = monitor(1)
+    watched.discriminator(d_row(math.nan), 0)
+    watched.generator(g_row(5.0), 0)
+    assert watched.read()[1] == [Divergence(1, "discriminator loss")]
+    watched.discriminator(d_row(2.0), 1)
+    watched.generator(g_row(3.0), 1)
+    rows, divergences = watched.read()
+    assert divergences == [None]
+    assert (rows[0]["d_loss"], rows[0]["g_loss"], rows[0]["d_loss_std"]) == (2.0, 3.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    ("player", "column", "what"),
+    [
+        ("d", "loss", "discriminator loss"),
+        ("d", "gradient", "discriminator gradient"),
+        ("g", "loss", "generator loss"),
+        ("g", "gradient", "generator gradient"),
+    ],
+)
+def test_the_first_step_and_tensor_that_is_not_finite(
+    value: float, player: str, column: str, what: str
+) -> None:
+    watched = monitor()
+    for step in range(10, 15):
+        bad = value if step in (12, 14) else 1.0
+        losses = [0.5, bad if column == "loss" else 0.5]
+        norms = [0.5, bad if column == "gradient" else 0.5]
+        if player == "d":
+            watched.discriminator(d_row(*losses, gradient=norms), step)
+            watched.generator(g_row(0.5, 0.5), step)
+        else:
+            watched.discriminator(d_row(0.5, 0.5), step)
+            watched.generator(g_row(*losses, gradient=norms), step)
+    _, divergences = watched.read()
+    assert divergences == [None, Divergence(13, what)]
+
+
+def test_the_earliest_of_several_is_told() -> None:
+    watched = monitor(1)
+    watched.discriminator(d_row(1.0, gradient=[math.inf]), 4)
+    watched.generator(g_row(math.nan), 4)
+    watched.discriminator(d_row(math.nan), 5)
+    assert watched.read()[1] == [Divergence(5, "discriminator gradient")]
+
+
+def test_other_columns_may_be_anything() -> None:
+    watched = monitor(1)
+    row = d_row(1.0)
+    row[:, 4] = torch.nan
+    watched.discriminator(row, 0)
+    rows, divergences = watched.read()
+    assert divergences == [None]
+    assert math.isnan(rows[0]["d_real"])
+
+
+def test_a_non_finite_loss_has_a_spread_that_is_no_number() -> None:
+    watched = monitor(1)
+    watched.discriminator(d_row(math.inf), 0)
+    rows, _ = watched.read()
+    assert math.isinf(rows[0]["d_loss"])
+    assert math.isnan(rows[0]["d_loss_std"])
+
+
+def test_state_and_load_continue_in_mid_interval() -> None:
+    watched, expected = monitor(), monitor()
+    for m in (watched, expected):
+        m.discriminator(d_row(1.0, math.nan), 3)
+        m.generator(g_row(2.0, 2.0), 3)
+    other = monitor()
+    for run in range(2):
+        other.load(run, watched.state(run), watched.counts)
+    for m in (other, expected):
+        m.discriminator(d_row(5.0, 5.0), 4)
+    found, wanted = other.read(), expected.read()
+    assert str(found) == str(wanted)
+    assert found[0][0]["d_loss"] == 3.0
+    assert found[1] == [None, Divergence(4, "discriminator loss")]
+
+
+def test_a_state_is_a_copy() -> None:
+    watched = monitor(1)
+    state = watched.state(0)
+    watched.discriminator(d_row(1.0), 0)
+    assert (state["d"] == 0).all()
+
+
+def test_kept_runs_keep_their_sums() -> None:
+    watched = monitor(3)
+    watched.discriminator(d_row(1.0, 2.0, 3.0), 0)
+    watched.keep([2, 0])
+    watched.discriminator(d_row(5.0, 3.0), 1)
+    rows, _ = watched.read()
+    assert [row["d_loss"] for row in rows] == [4.0, 2.0]

@@ -1,0 +1,154 @@
+"""Optimisers against torch.optim, run by run."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, optim
+
+from harness.spec import Settings
+from harness.training.optimizers import KINDS, SGD, Adam, Optimizer, RMSprop, make_optimizer
+from tests.specs import make_spec
+
+RATES = [0.1, 0.01, 0.003]
+BETA1 = [0.5, 0.0, 0.9]
+BETA2 = [0.999, 0.9, 0.95]
+
+
+def reference(kind: str, theta: Tensor, run: int) -> optim.Optimizer:
+    if kind == "adam":
+        return optim.Adam([theta], RATES[run], betas=(BETA1[run], BETA2[run]))
+    if kind == "rmsprop":
+        return optim.RMSprop([theta], RATES[run], alpha=BETA2[run])
+    return optim.SGD([theta], RATES[run], momentum=BETA1[run])
+
+
+def start() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, 20, generator=generator, dtype=torch.float64).requires_grad_()
+
+
+def gradients(count: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    scales = 10.0 ** torch.arange(-6, 4, 0.5, dtype=torch.float64)
+    return [
+        torch.randn(3, 20, generator=generator, dtype=torch.float64) * scales for _ in range(count)
+    ]
+
+
+def make(kind: str, theta: Tensor) -> Optimizer:
+    return KINDS[kind](theta, RATES, BETA1, BETA2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_run_steps_as_torch_would(kind: str) -> None:
+    theta = start()
+    optimizer = make(kind, theta)
+    alone = [theta[run].detach().clone().requires_grad_() for run in range(3)]
+    theirs = [reference(kind, alone[run], run) for run in range(3)]
+    for gradient in gradients(200):
+        optimizer.step(theta, gradient)
+        for run in range(3):
+            alone[run].grad = gradient[run].clone()
+            theirs[run].step()
+    assert optimizer.updates == 200
+    for run in range(3):
+        torch.testing.assert_close(theta[run], alone[run], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_zero_gradient_from_the_start_moves_nothing(kind: str) -> None:
+    theta = start()
+    before = theta.detach().clone()
+    make(kind, theta).step(theta, torch.zeros_like(before))
+    assert torch.equal(theta, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_is_in_place_and_leaves_the_gradient_alone(kind: str) -> None:
+    theta = start()
+    place = theta.data_ptr()
+    (gradient,) = gradients(1)
+    kept = gradient.clone()
+    make(kind, theta).step(theta, gradient)
+    assert theta.data_ptr() == place
+    assert theta.requires_grad
+    assert theta.grad_fn is None
+    assert torch.equal(gradient, kept)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saving_and_loading_goes_on_bit_for_bit(kind: str) -> None:
+    first, rest = gradients(10)[:5], gradients(10)[5:]
+    theta = start()
+    optimizer = make(kind, theta)
+    for gradient in first:
+        optimizer.step(theta, gradient)
+    saved = [optimizer.state(run) for run in range(3)]
+    copy = theta.detach().clone().requires_grad_()
+    other = make(kind, copy)
+    for run, state in enumerate(saved):
+        other.load(run, state, optimizer.updates)
+    for gradient in rest:
+        optimizer.step(theta, gradient)
+        other.step(copy, gradient)
+    assert torch.equal(copy, theta)
+    assert other.updates == 10
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_state_is_a_copy(kind: str) -> None:
+    theta = start()
+    optimizer = make(kind, theta)
+    state = optimizer.state(0)
+    assert set(state) == set(optimizer.slots)
+    optimizer.step(theta, gradients(1)[0])
+    assert all((value == 0).all() for value in state.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_runs_go_on_as_before(kind: str) -> None:
+    theta = start()
+    whole = make(kind, theta)
+    part = make(kind, theta)
+    (first, second) = gradients(2)
+    copy = theta.detach().clone().requires_grad_()
+    whole.step(theta, first)
+    part.step(copy, first)
+    part.keep([2, 0])
+    kept = copy.detach()[[2, 0]].clone().requires_grad_()
+    whole.step(theta, second)
+    part.step(kept, second[[2, 0]])
+    assert torch.equal(kept, theta[[2, 0]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_run_that_is_not_finite_stays_by_itself(kind: str, value: float) -> None:
+    theta, healthy = start(), start()
+    sick, well = make(kind, theta), make(kind, healthy)
+    for gradient in gradients(3):
+        broken = gradient.clone()
+        broken[1] = value
+        sick.step(theta, broken)
+        well.step(healthy, gradient)
+    assert torch.equal(theta[[0, 2]], healthy[[0, 2]])
+    assert not theta[1].isfinite().any()
+
+
+def settings_of(**changes: Any) -> Settings:
+    return make_spec(**changes).settings
+
+
+def test_settings_choose_the_optimiser_and_its_rates() -> None:
+    theta = torch.zeros(2, 4)
+    for kind, cls in (("adam", Adam), ("rmsprop", RMSprop), ("sgd", SGD)):
+        runs = [
+            settings_of(optimizer=kind, beta1=0.1, beta2=0.2),
+            settings_of(optimizer=kind, beta1=0.3, beta2=0.4),
+        ]
+        made = make_optimizer(theta, runs, [1.0, 2.0])
+        assert type(made) is cls
+        assert made.lr.flatten().tolist() == [1.0, 2.0]
+        assert made.beta1.flatten().tolist() == pytest.approx([0.1, 0.3])
+        assert made.beta2.flatten().tolist() == pytest.approx([0.2, 0.4])

@@ -1,0 +1,108 @@
+"""Gradient penalties: closed forms, one example at a time."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harness.penalties import centred_penalty, input_gradient, interpolate
+
+
+def draw(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(math.prod(shape))
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 4, 4), (3, 2, 5)])
+def test_the_gradient_of_a_known_function(shape: tuple[int, ...]) -> None:
+    x = draw(2, 5, *shape)
+    found = input_gradient(lambda value: value.flatten(2).pow(3).sum(2), x)
+    assert found.shape == (2, 5, math.prod(shape))
+    torch.testing.assert_close(found, 3 * x.flatten(2) ** 2)
+
+
+def test_the_gradient_of_a_map_is_that_of_its_sum() -> None:
+    x = draw(2, 5, 1, 3, 3)
+    found = input_gradient(lambda value: value.squeeze(2) * 2, x)
+    assert torch.equal(found, torch.full((2, 5, 9), 2.0, dtype=torch.float64))
+
+
+def test_the_gradient_can_be_differentiated_by_the_weights() -> None:
+    w = draw(3).requires_grad_()
+    x = draw(1, 4, 3)
+    penalty = centred_penalty(input_gradient(lambda value: value @ w, x))
+    (slope,) = torch.autograd.grad(penalty.sum(), w)
+    norm = w.detach().norm()
+    torch.testing.assert_close(slope, 2 * (norm - 1) * w.detach() / norm)
+
+
+def test_the_examples_themselves_are_not_touched() -> None:
+    x = draw(1, 4, 3).requires_grad_()
+    found = input_gradient(lambda value: value.square().sum(2), x * 1)
+    assert x.grad is None
+    w = torch.autograd.grad(found.sum(), x, allow_unused=True)
+    assert w == (None,)
+
+
+@given(
+    st.lists(st.floats(-3, 3), min_size=3, max_size=3),
+    st.lists(st.floats(-3, 3), min_size=3, max_size=3),
+    st.floats(0, 1),
+)
+def test_interpolation(real: list[float], fake: list[float], alpha: float) -> None:
+    tensors = (torch.tensor([[values]], dtype=torch.float64) for values in (real, fake))
+    found = interpolate(*tensors, torch.tensor([[alpha]], dtype=torch.float64))[0, 0].tolist()
+    assert found == pytest.approx(
+        [p + alpha * (q - p) for p, q in zip(real, fake, strict=True)], abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 4, 4)])
+def test_each_example_has_its_own_coefficient(shape: tuple[int, ...]) -> None:
+    real, fake = torch.zeros(2, 3, *shape), torch.ones(2, 3, *shape)
+    alpha = torch.arange(6.0).reshape(2, 3) / 6
+    found = interpolate(real, fake, alpha).flatten(2)
+    assert torch.equal(found, alpha[:, :, None].expand_as(found))
+
+
+def test_the_ends_of_the_interpolation() -> None:
+    real, fake = draw(1, 3, 2), draw(2, 3, 2)[:1] + 5
+    assert torch.equal(interpolate(real, fake, torch.zeros(1, 3, dtype=torch.float64)), real)
+    assert torch.equal(interpolate(real, fake, torch.ones(1, 3, dtype=torch.float64)), fake)
+
+
+@pytest.mark.parametrize("center", [0.0, 1.0, 2.5])
+def test_the_penalty_by_hand(center: float) -> None:
+    gradient = draw(3, 4, 5)
+    found = centred_penalty(gradient, center)
+    for run in range(3):
+        norms = [math.sqrt(sum(v * v for v in row)) for row in gradient[run].tolist()]
+        expected = sum((norm - center) ** 2 for norm in norms) / 4
+        assert found[run].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_default_center_is_one() -> None:
+    assert centred_penalty(torch.tensor([[[0.6, 0.8]]])).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("center", [0.0, 1.0])
+def test_a_gradient_of_zero_is_no_accident(center: float) -> None:
+    w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    penalty = centred_penalty(input_gradient(lambda x: x @ w, draw(2, 4, 3)), center)
+    (slope,) = torch.autograd.grad(penalty.sum(), w)
+    assert penalty.tolist() == [center**2] * 2
+    assert slope.isfinite().all()
+
+
+def test_runs_are_apart() -> None:
+    x = draw(3, 4, 2)
+    broken = x.clone()
+    broken[1] = torch.nan
+
+    def penalty(value: Tensor) -> Tensor:
+        return centred_penalty(input_gradient(lambda v: v.pow(3).sum(2), value))
+
+    assert torch.equal(penalty(broken)[[0, 2]], penalty(x)[[0, 2]])

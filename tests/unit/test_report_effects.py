@@ -1,0 +1,141 @@
+"""What a report claims about tricks, on results whose truth is known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.store.records import read_suite
+from reports.cells import group
+from reports.effects import Effect, trick_effects
+from tests.stores import Fate, FateOf, Where, build_store
+
+
+def effects_of(folder: Path, fate_of: FateOf, *, seeds: int = 5, **options: object) -> list[Effect]:
+    root = build_store(folder / "r", fate_of=fate_of, seeds=seeds, **options)  # type: ignore[arg-type]
+    return trick_effects(group(read_suite(root)), by_dataset=False)
+
+
+def noise(where: Where, scale: float = 0.1) -> float:
+    text = f"{where.dataset}{where.variant}{where.tricks}{where.seed}"
+    return math.exp(scale * np.random.default_rng(list(text.encode())).normal())
+
+
+def test_a_trick_that_halves_the_distance_helps(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate("ok", noise(where) * (0.5 if where.tricks != "none" else 1.0))
+
+    (effect,) = effects_of(tmp_path, fate)
+    assert effect.verdict == "helps"
+    assert (effect.pairs, effect.survivors, effect.seeds) == (20, 20, 5)
+    assert effect.ratio == pytest.approx(0.5, rel=0.15)
+    assert effect.interval is not None and effect.interval.low < 0.5 < effect.interval.high
+    assert effect.better == 1.0
+
+
+def test_a_trick_that_doubles_it_hurts(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate("ok", noise(where) * (2.0 if where.tricks != "none" else 1.0))
+
+    (effect,) = effects_of(tmp_path, fate)
+    assert effect.verdict == "hurts"
+
+
+def test_the_ratio_averages_within_a_seed_first(tmp_path: Path) -> None:
+    """Two cells whose effects differ, alike for each seed: nothing varies between seeds."""
+
+    def fate(where: Where) -> Fate:
+        if where.tricks == "none":
+            return Fate("ok", 1.0)
+        return Fate("ok", 0.5 if where.variant == "gan" else 2.0)
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8",))
+    assert effect.ratio == pytest.approx(1.0)
+    assert effect.interval == pytest.approx((1.0, 1.0))
+    assert effect.verdict == "no evidence"
+
+
+def test_nothing_is_claimed_about_the_same_thing_under_another_name(tmp_path: Path) -> None:
+    claims = 0
+    for trial in range(12):
+        tricks = ("none", *(f"same-{trial}-{i}" for i in range(4)))
+        for effect in effects_of(
+            tmp_path / str(trial),
+            lambda where: Fate("ok", noise(where, 0.3)),
+            datasets=("ring8",),
+            tricks=tricks,
+        ):
+            claims += effect.verdict != "no evidence"
+    assert claims <= 2  # of 12 families at a family-wise error of at most 5 %
+
+
+def test_four_seeds_are_a_screening_whatever_they_show(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate("ok", 0.1 if where.tricks != "none" else 1.0)
+
+    (effect,) = effects_of(tmp_path, fate, seeds=4)
+    assert effect.verdict == "screening"
+
+
+def test_one_cell_of_five_seeds_cannot_reach_significance(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate("ok", noise(where) * (0.1 if where.tricks != "none" else 1.0))
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8",), variants=("gan",))
+    assert effect.p == effect.smallest_p == 2 / 32
+    assert effect.verdict == "no evidence"
+
+
+def test_failures_rank_worst_and_are_not_averaged_away(tmp_path: Path) -> None:
+    """Half of the treated runs die; the surviving ones look better. That must not help it."""
+
+    def fate(where: Where) -> Fate:
+        if where.tricks == "none":
+            return Fate("ok", noise(where))
+        return Fate("diverged") if where.seed % 2 == 0 else Fate("ok", 0.9 * noise(where))
+
+    (effect,) = effects_of(tmp_path, fate)
+    assert effect.failures == (12, 0)
+    assert effect.survivors == 8
+    assert effect.ratio is not None and effect.ratio < 1
+    assert effect.verdict == "hurts"
+    assert effect.better is not None and effect.better < 0.5
+
+
+def test_fewer_failures_without_another_effect(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        if where.tricks == "none" and where.seed in (1, 3):
+            return Fate("collapsed", 9.0)
+        return Fate("ok", noise(where, 0.3))
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
+    assert effect.failures == (0, 12)
+    assert effect.failure_interval is not None and effect.failure_interval.high < 0
+    assert effect.verdict == "fewer failures"
+
+
+def test_two_failed_runs_tie(tmp_path: Path) -> None:
+    (effect,) = effects_of(tmp_path, lambda where: Fate("collapsed", 5.0))
+    assert (effect.ratio, effect.interval, effect.p, effect.better) == (None, None, 1.0, 0.5)
+    assert effect.verdict == "no evidence"
+
+
+def test_unfinished_runs_are_no_results(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate({0: "missing", 1: None, 2: "crashed"}.get(where.seed, "ok"), 1.0)
+
+    (effect,) = effects_of(tmp_path, fate)
+    assert (effect.planned, effect.pairs, effect.seeds) == (20, 8, 2)
+    assert effect.verdict == "screening"
+
+
+def test_pairs_need_the_same_cell_and_seed(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        lost = where.seed == (0 if where.tricks == "none" else 1)
+        return Fate("missing" if lost else "ok", 1.0)
+
+    (effect,) = effects_of(tmp_path, fate)
+    assert effect.pairs == 12

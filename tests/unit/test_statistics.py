@@ -1,0 +1,194 @@
+"""The reports' statistics against scipy, closed forms and brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from reports.statistics import (
+    geometric_interval,
+    geometric_mean,
+    holm,
+    median_with_failures,
+    paired_rate_change,
+    probability_less,
+    sign_flip_p,
+    signed_ranks,
+    t_interval,
+    wilson,
+)
+
+values = st.lists(st.floats(-100, 100, allow_subnormal=False), min_size=2, max_size=12)
+small_integers = st.lists(st.integers(-4, 4), max_size=9)
+
+
+@given(values)
+def test_t_interval_is_scipys(sample: list[float]) -> None:
+    if np.std(sample) < 1e-6:
+        return
+    expected = stats.t.interval(0.95, len(sample) - 1, np.mean(sample), stats.sem(sample))
+    assert t_interval(sample) == pytest.approx(expected)
+
+
+def test_t_interval_needs_two_values() -> None:
+    assert t_interval([1.0]) is None
+    assert t_interval([]) is None
+
+
+def test_geometric_interval_is_the_t_interval_of_logarithms() -> None:
+    sample = [0.5, 1.0, 4.0]
+    low, high = t_interval(np.log(sample)) or (0, 0)
+    assert geometric_interval(sample) == pytest.approx((math.exp(low), math.exp(high)))
+    assert geometric_mean(sample) == pytest.approx(stats.gmean(sample))
+
+
+@pytest.mark.parametrize("sample", [[1.0, 0.0], [1.0, -2.0], [1.0, math.inf], [1.0, math.nan], []])
+def test_no_geometric_mean_without_positive_values(sample: list[float]) -> None:
+    assert geometric_mean(sample) is None
+    assert geometric_interval(sample) is None
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_is_scipys(case: tuple[int, int]) -> None:
+    successes, n = case
+    expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_wilson_needs_a_trial() -> None:
+    assert wilson(0, 0) is None
+
+
+def test_paired_rate_change_of_a_known_table() -> None:
+    # Complete response before and after therapy (Cavo et al. 2012), counts 59, 6, 16, 80: the R
+    # package contingencytables gives -0.0621 (-0.1186 to -0.0046).
+    first = [True] * 65 + [False] * 96
+    second = [True] * 59 + [False] * 6 + [True] * 16 + [False] * 80
+    change, interval = paired_rate_change(first, second) or (0, (0, 0))
+    assert change == pytest.approx(-0.0621, abs=5e-5)
+    assert interval == pytest.approx((-0.1186, -0.0046), abs=5e-5)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_paired_rate_change_is_antisymmetric_and_holds_its_estimate(
+    pairs: list[tuple[bool, bool]],
+) -> None:
+    first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    change, interval = paired_rate_change(first, second) or (0, (0, 0))
+    backward, reverse = paired_rate_change(second, first) or (0, (0, 0))
+    assert interval[0] - 1e-12 <= change <= interval[1] + 1e-12
+    assert backward == pytest.approx(-change)
+    assert reverse == pytest.approx((-interval[1], -interval[0]))
+    assert interval[1] - interval[0] > 0
+
+
+def test_paired_rate_change_needs_a_pair() -> None:
+    assert paired_rate_change([], []) is None
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10))
+def test_holm_is_monotone_and_between_raw_and_bonferroni(p: list[float]) -> None:
+    adjusted = holm(p)
+    for raw, value in zip(p, adjusted, strict=True):
+        assert raw <= value <= min(1.0, len(p) * raw) + 1e-12
+    by_size = [value for _, value in sorted(zip(p, adjusted, strict=True))]
+    assert by_size == sorted(by_size)
+
+
+@given(small_integers)
+def test_signed_ranks_are_scipys(differences: list[int]) -> None:
+    nonzero = [d for d in differences if d]
+    expected = iter(np.sign(nonzero) * stats.rankdata(np.abs(nonzero)) if nonzero else [])
+    assert signed_ranks(differences) == [float(next(expected)) if d else 0.0 for d in differences]
+
+
+def test_infinite_differences_rank_last_together() -> None:
+    assert signed_ranks([0.1, math.inf, -0.2, -math.inf, 0.0]) == [1.0, 3.5, -2.0, -3.5, 0.0]
+
+
+def test_signed_ranks_refuse_nan() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        signed_ranks([1.0, math.nan])
+
+
+@given(small_integers)
+def test_sign_flip_p_is_what_all_flips_give(differences: list[int]) -> None:
+    scores = signed_ranks(differences)
+    observed = abs(sum(scores))
+    flips = itertools.product((1, -1), repeat=len(scores))
+    sums = [abs(sum(s * f for s, f in zip(scores, flip, strict=True))) for flip in flips]
+    assert sign_flip_p(scores) == pytest.approx(np.mean([s >= observed - 1e-9 for s in sums]))
+
+
+def test_sign_flip_p_is_the_exact_wilcoxon_test() -> None:
+    draw = np.random.default_rng(0)
+    for n in (5, 12, 40):
+        sample = draw.normal(0.3, 1, n)
+        expected = stats.wilcoxon(sample, method="exact").pvalue
+        assert sign_flip_p(signed_ranks(sample)) == pytest.approx(expected)
+
+
+def test_sign_flip_p_is_scipys_permutation_test() -> None:
+    scores = signed_ranks([0.3, -0.1, 0.1, 0.7, 0.0, 1.2, math.inf])
+    result = stats.permutation_test(
+        (scores,), np.sum, permutation_type="samples", n_resamples=np.inf
+    )
+    assert sign_flip_p(scores) == pytest.approx(result.pvalue)
+
+
+def test_sign_flip_p_of_failures_is_mcnemars_exact_test() -> None:
+    flips = [1.0] * 9 + [-1.0] * 2 + [0.0] * 20
+    assert sign_flip_p(flips) == pytest.approx(stats.binomtest(9, 11).pvalue)
+
+
+def test_sign_flip_p_without_differences_is_one() -> None:
+    assert sign_flip_p([]) == 1.0
+    assert sign_flip_p([0.0, 0.0]) == 1.0
+    assert sign_flip_p(signed_ranks([1, 2, 3, 4, 5])) == 2 / 32
+
+
+def test_sign_flip_p_refuses_what_it_cannot_count() -> None:
+    with pytest.raises(ValueError, match="signed ranks"):
+        sign_flip_p([0.3])
+
+
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=10),
+    st.lists(st.integers(0, 5), min_size=1, max_size=10),
+)
+def test_probability_less_is_mann_whitneys(x: list[int], y: list[int]) -> None:
+    u = stats.mannwhitneyu(y, x, method="asymptotic").statistic
+    assert probability_less(x, y) == pytest.approx(u / (len(x) * len(y)))
+
+
+def test_probability_less_ties_failures() -> None:
+    assert probability_less([1.0, math.inf], [math.inf, math.inf]) == 0.75
+    assert probability_less([], [1.0]) is None
+
+
+def test_median_ranks_failures_worst() -> None:
+    assert median_with_failures([3.0, 1.0, 2.0], 0, lower_is_better=True) == 2
+    assert median_with_failures([3.0, 1.0, 2.0], 2, lower_is_better=True) == 3
+    assert median_with_failures([3.0, 1.0, 2.0], 4, lower_is_better=True) == math.inf
+    assert median_with_failures([3.0, 1.0, 2.0], 2, lower_is_better=False) == 1
+    assert median_with_failures([0.5], 3, lower_is_better=False) == -math.inf
+    assert median_with_failures([], 0, lower_is_better=True) is None
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    draw = np.random.default_rng(1)
+    samples = np.exp(draw.normal(0.0, 0.5, (2000, 5)))
+    intervals = [geometric_interval(sample) for sample in samples]
+    covered = np.mean([i is not None and i.low <= 1 <= i.high for i in intervals])
+    assert 0.93 < covered < 0.97
