@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.datasets.base import datasets
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.metrics.evaluation import require
-from harness.plan import Cohort, make_cohorts
+from harness.plan import TYPICAL_RATE, Cohort, cohort_seconds, make_cohorts
 from harness.spec import RunSpec, Split, canonical_json
 from harness.store.folders import Store
 from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_run
@@ -113,8 +113,9 @@ def assign(
         file = folder / f"{cohort.name}.json"
         if not file.exists():
             write_cohort(file, cohort.specs)
+        cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
-            TrackedRun(labels[spec.id], store.folder(spec), spec.settings.steps, cohort.name)
+            TrackedRun(labels[spec.id], store.folder(spec), spec.settings.steps, cohort.name, cost)
             for spec in cohort.specs
         )
         assignments.append(Assignment(cohort, runs, file))

@@ -33,7 +33,7 @@ def catalog(kind: str) -> list[dict[str, Any]]:
     if kind not in KINDS:
         raise GanbenchError(f"nothing is called {kind!r}{nearest(kind, list(KINDS))}")
     if kind == "suites":
-        from harness.suite import built_in_suites
+        from harness.suite.load import built_in_suites
 
         return built_in_suites()
     return [_entry(cls) for cls in _registry(kind)]

@@ -12,7 +12,7 @@ import typer
 from harness.errors import GanbenchError
 
 if TYPE_CHECKING:
-    from harness.matrix import Matrix
+    from harness.suite.matrix import Matrix
 
 app = typer.Typer(
     name="ganbench",
@@ -214,9 +214,9 @@ def _matrix(
     profile: str | None,
     plugins: list[str] | None,
 ) -> Matrix:
-    from harness.matrix import expand, parse_only
     from harness.registry import load_plugin
-    from harness.suite import load_suite
+    from harness.suite.load import load_suite
+    from harness.suite.matrix import expand, parse_only
 
     for name in plugins or []:
         load_plugin(name)

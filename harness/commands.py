@@ -14,12 +14,12 @@ from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
 from harness.environment import choose_device
 from harness.errors import GanbenchError
-from harness.matrix import Matrix
 from harness.plan import cohort_seconds, make_cohorts, makespan, measure_rate
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.index import write_index
 from harness.store.records import FINAL, read_suite
+from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.console import ConsoleMirror
 from harness.tracking.progress import duration
@@ -153,8 +153,8 @@ def dry_run(matrix: Matrix, *, device: str, jobs: int | None) -> None:
     estimate = (
         "no estimate for GPUs"
         if device == "cuda"
-        else f"about {duration(makespan(seconds, len(places)))} of training (give or take a factor of "
-        f"two; {rate / 1e9:.0f} GFLOP/s measured per core)"
+        else f"about {duration(makespan(seconds, len(places)))} of training, give or take a factor "
+        f"of two ({rate / 1e9:.0f} GFLOP/s measured per core)"
     )
     console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
 

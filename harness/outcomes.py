@@ -40,7 +40,8 @@ def has_collapsed(evaluation: Event, settings: Settings) -> str | None:
 
     Args:
         evaluation: An ``evaluation`` record with ``diversity`` (share of the real data's) and
-            ``coverage`` (share of modes or classes found).
+            ``coverage`` (share of modes or classes found; NaN where they cannot be told apart,
+            which is no sign of anything).
         settings: The run's thresholds.
     """
     for name, threshold in (
@@ -48,6 +49,8 @@ def has_collapsed(evaluation: Event, settings: Settings) -> str | None:
         ("diversity", settings.collapse_diversity),
     ):
         value = evaluation[name]
+        if name == "coverage" and math.isnan(value):
+            continue
         if not value >= threshold:
             return f"{name} {value:.2f} is below {threshold:g}"
     return None
@@ -98,7 +101,7 @@ def warning_signs(
     if any(right):
         signs["overpowered"] = sum(right) / len(right)
     curve = [e["values"].get(primary, math.nan) for e in evaluations if e["step"] > 0]
-    finite = [value for value in curve if math.isfinite(value)]
-    if finite and curve and curve[-1] > BLOWN_UP * min(finite):
-        signs["blow_up"] = curve[-1] / min(finite)
+    best = min((value for value in curve if math.isfinite(value)), default=0.0)
+    if best > 0 and curve[-1] > BLOWN_UP * best:
+        signs["blow_up"] = curve[-1] / best
     return signs

@@ -21,6 +21,9 @@ nothing from it there (0.9–1.1× measured at widths 16 and 64), so their cohor
 start of a process for each run and stay small enough to share the cores evenly.
 """
 
+TYPICAL_RATE = 3e10
+"""Operations per second of one core; only ratios between cohorts rest on it."""
+
 STEP_OVERHEAD = 3e-3
 """Seconds per update that no arithmetic accounts for: calls, noise and diagnostics."""
 
@@ -79,20 +82,27 @@ def make_cohorts(specs: Iterable[RunSpec], device: str) -> list[Cohort]:
         specs: Runs to train.
         device: ``cpu`` or ``cuda``, which decides how many train together.
     """
-    from harness.networks.base import networks
-
     groups: dict[str, list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault(structure(spec), []).append(spec)
     cohorts = []
     for group in groups.values():
-        convolutional = networks.get(group[0].settings.network).convolutional
-        size = LARGEST[device, convolutional]
+        size = LARGEST[device, is_convolutional(group[0])]
         pieces = -(-len(group) // size)
         for piece in range(pieces):
             # Every n-th run, so that pieces differ by at most one run in size.
             cohorts.append(Cohort(tuple(group[piece::pieces])))
-    return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, 5e10))
+    return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
+
+
+def is_convolutional(spec: RunSpec) -> bool:
+    """Say whether a run's generator or discriminator convolves, once every part is laid on."""
+    from harness.networks.base import networks
+    from harness.training.trainer import blueprint_of
+
+    blueprint = blueprint_of(spec)
+    plans = (blueprint.generator, blueprint.discriminator)
+    return any(networks.get(plan.network).convolutional for plan in plans)
 
 
 def updates(spec: RunSpec) -> tuple[int, int]:

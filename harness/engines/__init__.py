@@ -1,0 +1,1 @@
+"""Engines place jobs and wait for them."""

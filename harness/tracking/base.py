@@ -21,12 +21,14 @@ class TrackedRun:
         path: Its folder.
         steps: How many steps it will make.
         cohort: Name of the cohort that it trains in.
+        cost: What it is expected to cost, in any unit that all runs of the suite share.
     """
 
     planned: PlannedRun
     path: Path
     steps: int
     cohort: str
+    cost: float = 1.0
 
 
 class Mirror:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import GanbenchError
@@ -13,8 +13,8 @@ from harness.store.events import Event
 from harness.store.records import SuitePlan, read_run
 from harness.tracking.base import TrackedRun
 
-SETTLED_SECONDS = 3.0
-"""Of training that an estimate must rest on."""
+SETTLED_SECONDS = 5.0
+"""That an estimate must rest on."""
 
 
 @dataclass
@@ -40,14 +40,14 @@ class RunProgress:
     outcome: Event | None = None
 
     @property
-    def left(self) -> int:
-        """Steps to go; none once there is an outcome."""
-        return 0 if self.outcome is not None else max(0, self.run.steps - self.step)
-
-    @property
     def share(self) -> float:
         """Part of the run that is done, in [0, 1]."""
         return 1.0 if self.outcome is not None else min(1.0, self.step / self.run.steps)
+
+    @property
+    def share_before(self) -> float:
+        """Part of the run that an earlier attempt had done."""
+        return min(1.0, self.started_at / self.run.steps)
 
 
 @dataclass
@@ -84,14 +84,6 @@ class CohortProgress:
 
 
 @dataclass
-class Pace:
-    """Seconds of processes and steps of runs that were measured on one data set."""
-
-    seconds: float = 0.0
-    steps: int = 0
-
-
-@dataclass
 class Progress:
     """Everything that a display shows of a suite.
 
@@ -107,8 +99,6 @@ class Progress:
     """Those that train now, by the name that the engine gave them."""
     outcomes: Counter[str] = field(default_factory=Counter)
     since: float = 0.0
-    _pace: dict[str, Pace] = field(default_factory=lambda: defaultdict(Pace))
-    _slots: int = 1
 
     def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
         """Begin."""
@@ -121,7 +111,6 @@ class Progress:
         """Count a job in."""
         members = [self.runs.setdefault(run.planned.id, RunProgress(run)) for run in runs]
         self.cohorts[name] = CohortProgress(describe(runs), members, self.clock())
-        self._slots = max(self._slots, len(self.cohorts))
 
     def event(self, run: TrackedRun, event: Event) -> RunProgress | None:
         """Take in a record; return the run if this gave it an outcome."""
@@ -159,19 +148,8 @@ class Progress:
             run.outcome = None
 
     def cohort_ended(self, name: str) -> CohortProgress | None:
-        """Count a job out, and learn its pace."""
-        cohort = self.cohorts.pop(name, None)
-        if cohort is not None:
-            for dataset, seconds, steps in self._measured(cohort):
-                self._pace[dataset].seconds += seconds
-                self._pace[dataset].steps += steps
-        return cohort
-
-    def _measured(self, cohort: CohortProgress) -> Iterable[tuple[str, float, int]]:
-        """Divide a cohort's time among its runs, which are almost always of one data set."""
-        seconds = (self.clock() - cohort.since) / len(cohort.runs)
-        for run in cohort.runs:
-            yield run.run.planned.dataset, seconds, max(0, run.step - run.started_at)
+        """Count a job out."""
+        return self.cohorts.pop(name, None)
 
     @property
     def total(self) -> int:
@@ -194,39 +172,17 @@ class Progress:
         """Seconds since the suite began."""
         return self.clock() - self.since
 
-    def remaining(self) -> tuple[float, bool] | None:
-        """Estimate the seconds to go, from the measured seconds per run and step.
-
-        Each data set has its own pace; those that were not measured yet are taken to go at the
-        mean pace. As many jobs are taken to run at once as ever did, and the longest of those
-        that run sets a lower bound.
+    def remaining(self) -> float | None:
+        """Estimate the seconds to go: what is left of the planned cost, at the pace so far.
 
         Returns:
-            Seconds, and whether every data set to come has been measured; None before there is
-            anything to rest on.
+            Seconds; None before there is anything to rest on.
         """
-        pace: dict[str, Pace] = defaultdict(Pace)
-        for dataset, known in self._pace.items():
-            pace[dataset] = Pace(known.seconds, known.steps)
-        for cohort in self.cohorts.values():
-            for dataset, seconds, steps in self._measured(cohort):
-                pace[dataset].seconds += seconds
-                pace[dataset].steps += steps
-        measured = {d: p.seconds / p.steps for d, p in pace.items() if p.steps > 0}
-        spent = sum(p.seconds for p in pace.values() if p.steps > 0)
-        if not measured or spent < SETTLED_SECONDS:
+        done = sum(run.run.cost * (run.share - run.share_before) for run in self.runs.values())
+        left = sum(run.run.cost * (1 - run.share) for run in self.runs.values())
+        if done <= 0 or self.elapsed < SETTLED_SECONDS:
             return None
-        mean = spent / sum(p.steps for p in pace.values() if p.steps > 0)
-        left: dict[str, int] = defaultdict(int)
-        for run in self.runs.values():
-            left[run.run.planned.dataset] += run.left
-        work = sum(steps * measured.get(dataset, mean) for dataset, steps in left.items())
-        longest = 0.0
-        for cohort in self.cohorts.values():
-            rate = measured.get(cohort.runs[0].run.planned.dataset, mean)
-            longest = max(longest, rate * sum(run.left for run in cohort.runs))
-        is_known = all(dataset in measured for dataset, steps in left.items() if steps)
-        return max(work / self._slots, longest), is_known
+        return self.elapsed * left / done
 
 
 def recall_untrained(found: RunProgress) -> float | None:

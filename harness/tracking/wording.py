@@ -97,12 +97,9 @@ class Wording:
         )
 
     def remaining(self, progress: Progress) -> str:
-        """Say how long it takes: `about`, or `perhaps` where a data set was not measured yet."""
-        estimate = progress.remaining()
-        if estimate is None:
-            return "estimating"
-        seconds, is_known = estimate
-        return f"{'about' if is_known else 'perhaps'} {duration(seconds)} left"
+        """Say how long it takes, once that can be told."""
+        seconds = progress.remaining()
+        return "estimating" if seconds is None else f"about {duration(seconds)} left"
 
     def summary(self, runs: Iterable[RunProgress]) -> Table:
         """Tabulate outcomes: tricks (data sets where there is one trick) × variants."""

@@ -46,8 +46,15 @@ class Divergence:
     what: str
 
 
-def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
-    """Measure one discriminator update, ``(runs, len(DISCRIMINATOR))``."""
+def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, boundary: float) -> Tensor:
+    """Measure one discriminator update, ``(runs, len(DISCRIMINATOR))``.
+
+    Args:
+        loss: D's loss, ``(runs,)``.
+        gradient: Its gradient, ``(runs, parameters)``.
+        batch: What D was shown.
+        boundary: The logit above which D takes an example for real.
+    """
     with torch.no_grad():
         real = batch.judged_real.logits.flatten(1)
         fake = batch.judged_fake.logits.flatten(1)
@@ -56,8 +63,8 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
             [
                 loss,
                 gradient.norm(dim=1),
-                (real > 0).to(loss.dtype).mean(1),
-                (fake < 0).to(loss.dtype).mean(1),
+                (real > boundary).to(loss.dtype).mean(1),
+                (fake < boundary).to(loss.dtype).mean(1),
                 real.sigmoid().mean(1),
                 fake.sigmoid().mean(1),
                 real.mean(1) - fake.mean(1),

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from pydantic import Field
 
+from harness.networks.base import networks
 from harness.networks.blueprint import Blueprint
-from harness.networks.patchgan import receptive_field
+from harness.networks.patchgan import Patch, receptive_field
 from harness.parts import Context, Trick, tricks
 
 
@@ -23,6 +24,12 @@ class PatchGAN(Trick):
         default=None, ge=1, le=6, description="strided layers; by image size if absent"
     )
     flat: int = Field(default=0, ge=0, le=2, description="stride-1 hidden layers after them")
+    width: int | None = Field(
+        default=None,
+        ge=1,
+        description="channels of the first layer; if absent that of the D it replaces where that "
+        "is convolutional, else 16",
+    )
 
     def depth(self, size: int) -> int:
         """Return the strided layers for an image side: 1 at 16, 2 at 32 and 64, 3 above."""
@@ -38,10 +45,14 @@ class PatchGAN(Trick):
         return None
 
     def build(self, blueprint: Blueprint) -> Blueprint:
-        """Replace the discriminator's network; its width, normalisation and norms stay."""
+        """Replace the discriminator's network; its normalisation and spectral norm stay."""
+        replaced = blueprint.discriminator
+        # Units of a fully connected layer say nothing about channels.
+        same = networks.get(replaced.network).convolutional
         plan = replace(
-            blueprint.discriminator,
+            replaced,
             network="patch",
+            width=self.width or (replaced.width if same else Patch.default_width),
             strided=self.depth(blueprint.shape[-1]),
             flat=self.flat,
         )

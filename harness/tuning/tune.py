@@ -100,21 +100,21 @@ class Tuner:
             0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
         """
         asked = {cell.name: self._asked(cell) for cell in cells}
-        while any(len(asked[cell.name]) < trials for cell in cells):
-            for cell in cells:
-                specs = asked[cell.name]
-                finished = self._finished(specs)
-                count = min(batch, trials - len(specs))
-                if count <= 0 or len(finished) < len(specs):
-                    continue
-                rates = propose(
-                    [trial for _, trial in finished], cell.default, count, self.sampler, 0
-                )
-                specs += [trial_spec(cell, rate) for rate in rates]
-                self._remember(cell, specs)
+        while True:
+            # What an earlier invocation asked for comes first: later proposals rest on it.
             code = self._train([(cell, asked[cell.name]) for cell in cells])
             if code != DONE:
                 return code
+            lacking = [cell for cell in cells if len(asked[cell.name]) < trials]
+            if not lacking:
+                break
+            for cell in lacking:
+                specs = asked[cell.name]
+                finished = [trial for _, trial in self._finished(specs)]
+                count = min(batch, trials - len(specs))
+                rates = propose(finished, cell.default, count, self.sampler, seed=0)
+                specs += [trial_spec(cell, rate) for rate in rates]
+                self._remember(cell, specs)
         winners = {
             cell.name: best([trial for _, trial in self._finished(asked[cell.name])], WINNERS)
             for cell in cells

@@ -15,6 +15,7 @@ class LSGAN(Variant):
     """
 
     has_targets = True
+    boundary = 0.5
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Half the squared distance to b."""

@@ -502,6 +502,16 @@ class TestPatchGAN:
         spectral = game_of("digits", "sngan", ("patchgan", {"strided": 2}))
         assert {name.rpartition(".")[2] for name in spectral.D.buffers} == {"u", "v"}
 
+    @pytest.mark.parametrize(
+        ("variant", "options", "width"),
+        [("dcgan", {}, 8), ("gan", {}, 16), ("dcgan", {"width": 5}, 5), ("gan", {"width": 5}, 5)],
+    )
+    def test_its_width_is_in_channels(
+        self, variant: str, options: dict[str, Any], width: int
+    ) -> None:
+        game = game_of("digits", variant, ("patchgan", options))
+        assert game.D.parameters()["hidden.hidden1.0.weight"].shape == (1, width, 1, 4, 4)
+
     def test_the_generator_is_as_before(self) -> None:
         plain, tricked = game_of("digits", "dcgan"), game_of("digits", "dcgan", "patchgan")
         assert torch.equal(plain.G.theta, tricked.G.theta)

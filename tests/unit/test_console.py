@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +232,8 @@ def test_bars_show_suite_cohorts_and_what_is_left() -> None:
     drawn = stage.drawn()
     stage.mirror.suite_ended()
     assert re.fullmatch(r"stability ━+[╸╺]?[ ━]+ 6/10 runs", drawn[1])
-    # 8 s for 80 run-steps; 120 of these and 200 of an unknown data set, on one slot.
-    assert drawn[2].startswith("8 s, perhaps 32 s left")
+    # 8 s for 0.8 of 4 runs of equal cost.
+    assert drawn[2].startswith("8 s, about 32 s left")
     assert re.fullmatch(r"ring8 · gan · none +2 runs ━+[╸╺]?[ ━]+ 40/100 +fd 4\.00", drawn[3])
 
 
@@ -305,39 +306,32 @@ def test_a_resumed_run_is_compared_with_what_its_first_attempt_measured(tmp_path
     assert (ended.untrained, ended.value) == (7.5, 0.2)
 
 
-def test_every_data_set_has_its_own_pace() -> None:
+def test_the_estimate_goes_by_planned_cost() -> None:
     clock = Clock()
     progress = Progress(clock)
-    runs = [run_of(i, dataset="ring8" if i < 4 else "digits") for i in range(8)]
+    runs = [replace(run_of(0), cost=9.0), replace(run_of(1), cost=3.0)]
     progress.suite_started(plan_of(runs), runs, 0)
     assert progress.remaining() is None
-    progress.cohort_started("a", runs[:2])
-    progress.cohort_started("b", runs[4:6])
-    clock.now += 10
-    for run in (*runs[:2], *runs[4:6]):
-        progress.event(run, losses(100 if run.planned.dataset == "ring8" else 20))
-        if run.planned.dataset == "ring8":
-            progress.event(run, outcome("ok"))
-    progress.cohort_ended("a")
-    # ring8: 10 s for 200; 200 to go. digits: 10 s for 40; 160 + 200 to go. Two slots.
-    assert progress.remaining() == ((10 + 90) / 2, True)
+    progress.cohort_started("a", runs)
+    clock.now += 20
+    assert progress.remaining() is None
+    progress.event(runs[0], losses(50))
+    # A cost of 4.5 took 20 s; 4.5 and 3 are to go.
+    assert progress.remaining() == pytest.approx(20 * 7.5 / 4.5)
+    progress.event(runs[0], outcome("diverged", 50))
+    assert progress.remaining() == pytest.approx(20 * 3 / 9)
 
 
-def test_the_longest_cohort_bounds_the_estimate() -> None:
+def test_the_estimate_does_not_count_what_an_earlier_attempt_did() -> None:
     clock = Clock()
     progress = Progress(clock)
-    runs = [run_of(i) for i in range(2)]
-    progress.suite_started(plan_of(runs), runs, 0)
-    for run in runs:
-        progress.cohort_started(run.planned.id, [run])
+    run = run_of(0)
+    progress.suite_started(plan_of([run]), [run], 0)
+    progress.event(run, begin(2, 60)[0])
     clock.now += 10
-    progress.event(runs[0], losses(90))
-    progress.event(runs[0], outcome("diverged", 90))
-    progress.cohort_ended(runs[0].planned.id)
-    progress.event(runs[1], losses(10))
-    seconds, is_known = progress.remaining() or (0.0, False)
-    assert seconds == pytest.approx(90 * 20 / 100)
-    assert is_known
+    assert progress.remaining() is None
+    progress.event(run, losses(80))
+    assert progress.remaining() == pytest.approx(10)
 
 
 @given(
@@ -375,7 +369,7 @@ def test_counts_stay_consistent_whatever_happens(
         assert 3 / 9 <= progress.share <= 1
         assert all(count >= 0 for count in progress.outcomes.values())
         estimate = progress.remaining()
-        assert estimate is None or 0 <= estimate[0] < math.inf
+        assert estimate is None or 0 <= estimate < math.inf
         for cohort in progress.cohorts.values():
             assert cohort.median is None or not math.isnan(cohort.median[1])
 

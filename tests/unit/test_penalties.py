@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -47,6 +47,7 @@ def test_the_examples_themselves_are_not_touched() -> None:
     assert w == (None,)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(-3, 3), min_size=3, max_size=3),
     st.lists(st.floats(-3, 3), min_size=3, max_size=3),

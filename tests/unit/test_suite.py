@@ -10,13 +10,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.defaults import DEFAULTS
 from harness.errors import SuiteError
-from harness.layer_reader import LAYER_KEYS
-from harness.matrix import expand
 from harness.spec import Settings
-from harness.suite import SUITE_KEYS, built_in_suites, load_suite, read_suite
-from harness.suite_reader import MAX_LISTED
+from harness.suite.defaults import DEFAULTS
+from harness.suite.layer_reader import LAYER_KEYS
+from harness.suite.load import SUITE_KEYS, built_in_suites, load_suite, read_suite
+from harness.suite.matrix import expand
+from harness.suite.reader import MAX_LISTED
 
 HEAD = "suite: mine\ndatasets: [ring8]\nvariants: [gan]\n"
 README = Path(__file__).parents[2] / "suites" / "README.md"

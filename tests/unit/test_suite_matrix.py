@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from harness.errors import GanbenchError, SuiteError
-from harness.matrix import Matrix, expand
 from harness.parts import Context, Trick, Variant, tricks, variants
 from harness.spec import Settings
-from harness.suite import read_suite
+from harness.suite.load import read_suite
+from harness.suite.matrix import Matrix, expand
 
 HEAD = "suite: mine\ndatasets: [ring8]\nvariants: [gan]\nseeds: 1\n"
 

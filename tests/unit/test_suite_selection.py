@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import GanbenchError
-from harness.matrix import Matrix, expand, parse_only
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.records import read_plan
-from harness.suite import read_suite
+from harness.suite.load import read_suite
+from harness.suite.matrix import Matrix, expand, parse_only
 
 HEAD = "suite: mine\ndatasets: [ring8]\nvariants: [gan]\nseeds: 1\n"
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.strict_yaml import MAX_BYTES, MAX_DEPTH, Document, parse, place_text
+from harness.suite.strict_yaml import MAX_BYTES, MAX_DEPTH, Document, parse, place_text
 
 
 def read(text: str) -> Document:

@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import Any
 
 from harness.datasets.base import Dataset
-from harness.defaults import complete
 from harness.errors import DataError, GanbenchError
-from harness.layers import Cell, Choice, Rule
 from harness.networks.base import Family, networks, resolve
 from harness.parts import Context
 from harness.registry import nearest
 from harness.spec import Settings, Split
-from harness.strict_yaml import Place, place_text
-from harness.suite_reader import Reader
+from harness.suite.defaults import complete
+from harness.suite.layers import Cell, Choice, Rule
+from harness.suite.reader import Reader
+from harness.suite.strict_yaml import Place, place_text
 
 
 @dataclass(frozen=True)

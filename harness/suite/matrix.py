@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.cell_settings import Settled
-from harness.cells import examine
 from harness.errors import GanbenchError
-from harness.layers import Cell, Pattern, Suite
 from harness.registry import nearest
 from harness.spec import DatasetSpec, RunSpec, content_id
 from harness.store.records import PlannedRun, SkippedCell, SuitePlan
-from harness.strict_yaml import shorten
-from harness.suite_reader import Reader, listing
+from harness.suite.cell_settings import Settled
+from harness.suite.cells import examine
+from harness.suite.layers import Cell, Pattern, Suite
+from harness.suite.reader import Reader, listing
+from harness.suite.strict_yaml import shorten
 
 ONLY_KEYS = {
     "dataset": "dataset",

@@ -16,7 +16,7 @@ from harness.errors import GanbenchError
 from harness.parts import Trick, Variant
 from harness.registry import nearest
 from harness.spec import PartSpec, canonical_json
-from harness.strict_yaml import Document, Place
+from harness.suite.strict_yaml import Document, Place
 
 NONE = "none"
 """How a suite names the absence of tricks."""

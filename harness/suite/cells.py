@@ -8,10 +8,10 @@ from itertools import product
 from math import prod
 from typing import Any, TypeVar
 
-from harness.cell_settings import Settled, Skip, settle
-from harness.layers import Cell, Choice, Combination, Inclusion, Layer
 from harness.store.records import SkippedCell
-from harness.suite_reader import Reader
+from harness.suite.cell_settings import Settled, Skip, settle
+from harness.suite.layers import Cell, Choice, Combination, Inclusion, Layer
+from harness.suite.reader import Reader
 
 MAX_RUNS = 100_000
 

@@ -7,13 +7,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from harness.cells import examine
 from harness.errors import Problem, SuiteError
-from harness.layer_reader import LAYER_KEYS, LayerReader
-from harness.layers import Combination, Layer, Suite
 from harness.registry import nearest
-from harness.strict_yaml import MAX_BYTES, parse, shorten
-from harness.suite_reader import Reader, is_name, listing, refuse_name
+from harness.suite.cells import examine
+from harness.suite.layer_reader import LAYER_KEYS, LayerReader
+from harness.suite.layers import Combination, Layer, Suite
+from harness.suite.reader import Reader, is_name, listing, refuse_name
+from harness.suite.strict_yaml import MAX_BYTES, parse, shorten
 
 SUITE_KEYS = ("suite", "summary", *LAYER_KEYS, "profiles")
 DEFAULT_LAYER = Layer(tricks=(Combination((), ("tricks",)),), seeds=range(5))

@@ -8,7 +8,10 @@ from typing import Any, TypeVar
 from pydantic import create_model
 
 from harness.datasets.base import datasets
-from harness.layers import (
+from harness.parts import tricks, variants
+from harness.registry import Registry, nearest
+from harness.spec import Frozen, Settings
+from harness.suite.layers import (
     NONE,
     Choice,
     Combination,
@@ -18,11 +21,8 @@ from harness.layers import (
     Rule,
     label_of,
 )
-from harness.parts import tricks, variants
-from harness.registry import Registry, nearest
-from harness.spec import Frozen, Settings
-from harness.strict_yaml import Place, place_text, shorten
-from harness.suite_reader import Reader, is_name, refuse_name, show
+from harness.suite.reader import Reader, is_name, refuse_name, show
+from harness.suite.strict_yaml import Place, place_text, shorten
 
 LAYER_KEYS = (
     "seeds",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from harness.errors import Problem, SuiteError
 from harness.registry import nearest
 from harness.spec import NAME_PATTERN
-from harness.strict_yaml import Document, Place, place_text, shorten, strange_characters
+from harness.suite.strict_yaml import Document, Place, place_text, shorten, strange_characters
 
 MAX_LISTED = 100
 """Problems of one file that are listed; more would bury the first."""

@@ -1,0 +1,150 @@
+"""Damaged, foreign, hostile and unwritable folders: a clear refusal, or the state before."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.errors import CorruptRecordError, StoreError
+from harness.spec import PartSpec
+from harness.store.events import read_events
+from harness.store.folders import Store, hold
+from harness.store.records import read_run, read_suite
+from harness.training.checkpoint import find_checkpoints, save_checkpoint
+from tests.specs import make_spec
+
+COUNTERS = {"step": 0, "d_updates": 0, "g_updates": 0, "d_rows": 0, "g_rows": 0}
+
+
+def checkpoints(
+    folder: Path, run_id: str = "aaaaaaaaaaaa", steps: tuple[int, ...] = (10, 20)
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in steps:
+        save_checkpoint(
+            folder,
+            run_id,
+            {"generator/weight": torch.full((3,), float(step))},
+            {**COUNTERS, "step": step},
+            seconds=1.0,
+            evaluation_seconds=0.5,
+        )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "missing", "sidecar"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage: str, tmp_path: Path) -> None:
+    checkpoints(tmp_path)
+    newest = tmp_path / "step-00000020.safetensors"
+    data = newest.read_bytes()
+    if damage == "truncated":
+        newest.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        newest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif damage == "empty":
+        newest.write_bytes(b"")
+    elif damage == "missing":
+        newest.unlink()
+    else:
+        newest.with_suffix(".json").write_text("{")
+    assert [found.step for found in find_checkpoints(tmp_path, "aaaaaaaaaaaa")] == [10]
+
+
+def test_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    checkpoints(tmp_path, steps=(10, 20, 30))
+    assert [found.step for found in find_checkpoints(tmp_path, "aaaaaaaaaaaa")] == [30, 20]
+    assert len(list(tmp_path.iterdir())) == 4
+    assert load_file(tmp_path / "step-00000030.safetensors")["generator/weight"][0] == 30
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoints(tmp_path, run_id="bbbbbbbbbbbb")
+    with pytest.raises(StoreError, match="belongs to run bbbbbbbbbbbb, not aaaaaaaaaaaa"):
+        find_checkpoints(tmp_path, "aaaaaaaaaaaa")
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("PAYLOAD-RAN",)
+
+
+def test_a_pickle_is_no_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoints(tmp_path / "c")
+    newest = tmp_path / "c" / "step-00000020.safetensors"
+    data = pickle.dumps(Payload())
+    newest.write_bytes(data)
+    sidecar = json.loads(newest.with_suffix(".json").read_text())
+    import hashlib
+
+    sidecar["sha256"] = hashlib.sha256(data).hexdigest()  # even if it vouches for the payload
+    newest.with_suffix(".json").write_text(json.dumps(sidecar))
+    assert [found.step for found in find_checkpoints(tmp_path / "c", "aaaaaaaaaaaa")] == [10]
+    assert not (tmp_path / "PAYLOAD-RAN").exists()
+
+
+def test_a_corrupt_line_is_an_error_that_names_file_and_line(tmp_path: Path) -> None:
+    from tests.stores import build_store
+
+    build_store(tmp_path)
+    suite = read_suite(tmp_path)
+    run_id, run = next(iter(suite.runs.items()))
+    file = run.path / "events.jsonl"
+    lines = file.read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b"1", b"2", 1)
+    file.write_bytes(b"\n".join(lines))
+    with pytest.raises(CorruptRecordError, match=r"events\.jsonl:3: checksum differs"):
+        read_run(run.path)
+    with pytest.raises(CorruptRecordError):
+        read_suite(tmp_path)
+    assert "events.jsonl:3" in read_suite(tmp_path, skip_corrupt=True).corrupt[run_id]
+    assert len(read_events(file, skip_corrupt=True)) == len(lines) - 2
+
+
+def test_an_unwritable_folder_is_refused_in_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with pytest.raises(StoreError, match="choose another folder with --out") as caught:
+        Store(blocked / "results")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_linked_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(StoreError, match="symbolic link"):
+        Store(tmp_path / "link")
+    store = Store(tmp_path / "results")
+    spec = make_spec()
+    store.folder(spec).symlink_to(tmp_path / "real")
+    with pytest.raises(StoreError, match="leads out of"):
+        store.create(spec)
+
+
+@pytest.mark.parametrize("name", ["../x", "/abs", "a\0b", "x" * 300, "-rf", "", "Ä", "gаn", "a b"])
+def test_hostile_names_are_no_ids(name: str) -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        PartSpec(id=name)
+
+
+def test_another_spec_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    spec = make_spec(seed=1)
+    path = store.create(spec)
+    assert store.create(spec) == path
+    (path / "spec.json").write_text(make_spec(seed=2).model_dump_json())
+    with pytest.raises(StoreError, match="describes another run"):
+        store.create(spec)
+
+
+def test_a_lock_names_its_holder_and_is_dropped_at_the_end(tmp_path: Path) -> None:
+    refusal = pytest.raises(StoreError, match=f"in use by process {os.getpid()}")
+    with hold(tmp_path), refusal, hold(tmp_path):
+        pass
+    with hold(tmp_path):
+        pass

@@ -1,0 +1,149 @@
+"""The command itself under fire: interrupted, started twice, finished and started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.store.events import read_events
+from harness.store.records import read_suite
+from tests.faults.jobs import digest
+
+SUITE = """
+suite: tiny
+summary: Three cohorts.
+seeds: 2
+datasets: [ring8]
+variants: [gan, lsgan]
+tricks: [none, dropout-g]
+settings: {steps: STEPS, batch: 8, width: 8, latent: 4, evaluate_every: 50, evaluation_samples: 64}
+"""
+
+
+def command(tmp_path: Path, *arguments: str, steps: int = 100) -> list[str]:
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(SUITE.replace("STEPS", str(steps)))
+    program = [sys.executable, "-m", "harness.cli", "run", str(suite), "--device", "cpu"]
+    return [*program, "--out", str(tmp_path / "results"), "--wandb", "disabled", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "COLUMNS": "200"}
+
+
+def session_members(session: int) -> list[int]:
+    """List the live processes of a session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    arguments = command(tmp_path, "--jobs", "3", steps=400)
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        text=True,
+    )
+    runs = tmp_path / "results" / "runs"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = list(runs.glob("*/events.jsonl")) if runs.is_dir() else []
+        training = [f for f in logs if any(e["type"] == "losses" for e in read_events(f))]
+        if len(training) >= 6:
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, number)  # as the terminal does: to the command and all it started
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status, output
+    deadline = time.monotonic() + 10
+    while session_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert session_members(process.pid) == []
+    outcomes = [run.outcome for run in read_suite(tmp_path / "results").runs.values()]
+    assert {o["outcome"] for o in outcomes if o is not None} <= {"preempted", "ok", "collapsed"}
+    assert any(o is not None and o["outcome"] == "preempted" for o in outcomes)
+    again = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    suite = read_suite(tmp_path / "results")
+    assert len(suite.runs) == 8
+    assert all(run.is_final for run in suite.runs.values())
+
+
+def test_a_finished_suite_trains_nothing_and_changes_nothing(tmp_path: Path) -> None:
+    arguments = command(tmp_path)
+    first = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert first.returncode == 0, first.stdout + first.stderr
+    results = tmp_path / "results"
+    assert (results / "report" / "index.html").exists()
+    assert (results / "report" / "report.md").exists()
+    assert list((results / "report" / "tables").glob("*.csv"))
+    assert (results / "index.parquet").exists()
+    before = digest(results)
+    again = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 0
+    assert "all 8 runs of tiny are done" in again.stdout
+    assert digest(results) == {**before, ".lock": digest(results)[".lock"]}
+    # A run that is thrown away is the only one that is trained again.
+    victim = next((results / "runs").iterdir())
+    shutil.rmtree(victim)
+    third = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert third.returncode == 0
+    assert "1 runs to train, 7 done before" in third.stdout
+    for run in read_suite(results).runs.values():
+        assert len(run.attempts) == 1
+
+
+def test_the_same_suite_twice_at_once_trains_every_run_once(tmp_path: Path) -> None:
+    arguments = command(tmp_path, steps=400)
+    first = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment(), text=True
+    )
+    while not (tmp_path / "results" / "suite.json").exists():
+        time.sleep(0.02)
+    second = subprocess.run(
+        arguments, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 2
+    assert f"in use by process {first.pid}" in second.stderr
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    assert all(len(r.attempts) == 1 for r in read_suite(tmp_path / "results").runs.values())
+
+
+def test_an_unwritable_folder_is_refused_before_any_training(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    done = subprocess.run(
+        command(tmp_path), env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write to")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,140 @@
+"""Tuning: what is proposed, what failures teach, that nothing is lost, and fresh seeds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.engines.base import Assignment, JobOptions
+from harness.errors import GanbenchError
+from harness.job import Job, read_cohort
+from harness.store.folders import Store
+from harness.store.records import SuitePlan, read_run
+from harness.tracking.base import Mirror
+from harness.tuning.study import Rates, Trial, best, propose
+from harness.tuning.tune import TUNING_SEED, Cell, Tuner
+from tests.specs import make_spec
+
+DEFAULT = Rates(2e-4, 4e-4)
+
+
+def test_the_default_comes_first_and_nothing_is_proposed_twice() -> None:
+    first = propose([], DEFAULT, 6, "tpe", seed=0)
+    assert first[0] == DEFAULT
+    assert len(set(first)) == 6
+    assert all(1e-6 <= r.lr_g <= 1e-1 and 0.099 <= r.lr_d / r.lr_g <= 10.01 for r in first)
+
+
+def test_the_same_trials_give_the_same_proposals() -> None:
+    trials = [Trial(rates, 1.0 + i) for i, rates in enumerate(propose([], DEFAULT, 9, "tpe", 0))]
+    assert propose(trials, DEFAULT, 4, "tpe", 0) == propose(trials, DEFAULT, 4, "tpe", 0)
+    assert propose(trials, DEFAULT, 4, "tpe", 1) != propose(trials, DEFAULT, 4, "tpe", 0)
+    assert propose(trials, DEFAULT, 4, "random", 0) != propose(trials, DEFAULT, 4, "tpe", 0)
+
+
+def test_a_failure_is_told_as_the_worst_value_and_never_as_nan() -> None:
+    assert Trial(DEFAULT, None).told == math.inf
+    assert Trial(DEFAULT, math.nan).told == math.inf
+    assert Trial(DEFAULT, math.inf).told == math.inf
+    assert Trial(DEFAULT, 0.0).told < Trial(DEFAULT, 1e-3).told < Trial(DEFAULT, 10.0).told
+
+
+def test_tpe_learns_the_cliff() -> None:
+    """Everything above 1e-3 diverges: later proposals must go there less than random ones do."""
+
+    def value(rates: Rates) -> float | None:
+        return None if rates.lr_g > 1e-3 else abs(math.log10(rates.lr_g) + 4)
+
+    shares = {}
+    for sampler in ("tpe", "random"):
+        trials: list[Trial] = []
+        while len(trials) < 60:
+            batch = propose(trials, DEFAULT, 5, sampler, seed=3)
+            trials += [Trial(rates, value(rates)) for rates in batch]
+        shares[sampler] = sum(trial.value is None for trial in trials[20:]) / 40
+    assert shares["tpe"] < 0.2 < shares["random"]
+
+
+def test_the_best_are_finite_and_sorted() -> None:
+    trials = [Trial(DEFAULT, v) for v in (3.0, None, math.nan, 1.0, 2.0, 5.0)]
+    assert [trial.value for trial in best(trials, 3)] == [1.0, 2.0, 3.0]
+
+
+def test_an_unknown_sampler_is_refused() -> None:
+    with pytest.raises(GanbenchError, match="choose tpe or random"):
+        propose([], DEFAULT, 2, "cma", 0)
+
+
+class InProcess:
+    """An engine that trains in this process and counts what it trained."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.trained: list[str] = []
+        self.stop_after = stop_after
+
+    def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
+        for assignment in assignments:
+            if self.stop_after is not None and len(self.trained) >= self.stop_after:
+                return 75
+            specs = read_cohort(assignment.file)
+            self.trained += [spec.id for spec in specs]
+            assert Job(Store(options.store), torch.device("cpu")).train(specs) == 0
+        return 0
+
+
+PLAN = SuitePlan("tiny", "", "f00d", ())
+
+
+def cell() -> Cell:
+    specs = tuple(make_spec("ring8", seed=seed, steps=10) for seed in range(2))
+    return Cell("ring8", "gan", "none", specs)
+
+
+def tuner(folder: Path, engine: InProcess) -> Tuner:
+    return Tuner(folder, PLAN, engine, Mirror(), "cpu", JobOptions(folder))
+
+
+def test_a_cell_is_tuned_reported_on_fresh_seeds_and_resumed(tmp_path: Path) -> None:
+    engine = InProcess()
+    target = cell()
+    # The suite has one of the default's runs already; it is not trained again.
+    assert Job(Store(tmp_path), torch.device("cpu")).train(target.specs[:1]) == 0
+    assert tuner(tmp_path, engine).tune([target], trials=6, batch=4) == 0
+    summary = json.loads((tmp_path / "tuning" / target.name / "summary.json").read_text())
+    assert [trial["number"] for trial in summary["trials"]] == list(range(6))
+    assert summary["trials"][0]["params"] == {"lr_g": 2e-4, "lr_d": 2e-4}
+    assert summary["metric"] == "fd[data]@64/validation"
+    assert len(summary["best"]) == 3
+    for setting in [summary["default"], *summary["best"]]:
+        assert sorted(run["seed"] for run in setting["fresh"]) == [0, 1]
+    store = Store(tmp_path / "tuning")
+    for spec in target.specs:
+        assert store.folder(spec).exists() == (spec.seed == 1)
+    trial = summary["trials"][1]["run"]
+    record = read_run(next((tmp_path / "tuning" / "runs").glob(f"*-{trial}")))
+    assert record.spec.seed == TUNING_SEED
+    assert record.spec.settings.reference == "validation"
+    # Again: nothing to train, the same summary.
+    again = InProcess()
+    assert tuner(tmp_path, again).tune([target], trials=6, batch=4) == 0
+    assert again.trained == []
+    assert summary == json.loads((tmp_path / "tuning" / target.name / "summary.json").read_text())
+
+
+def test_interrupted_tuning_proposes_the_same_as_uninterrupted(tmp_path: Path) -> None:
+    target = cell()
+    assert tuner(tmp_path / "whole", InProcess()).tune([target], trials=6, batch=3) == 0
+    broken = tmp_path / "broken"
+    assert tuner(broken, InProcess(stop_after=3)).tune([target], trials=6, batch=3) == 75
+    assert not (broken / "tuning" / target.name / "summary.json").exists()
+    assert tuner(broken, InProcess()).tune([target], trials=6, batch=3) == 0
+    summaries = [
+        json.loads((root / "tuning" / target.name / "summary.json").read_text())
+        for root in (tmp_path / "whole", broken)
+    ]
+    assert summaries[0] == summaries[1]
