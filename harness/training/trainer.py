@@ -119,7 +119,8 @@ class Trainer:
         batch = Batch(game, "discriminator", self.optimizer_d.updates)
         loss = game.discriminator_loss(batch)
         (gradient,) = torch.autograd.grad(loss.sum(), theta)
-        self.monitor.discriminator(discriminator_row(loss, gradient, batch), self.step)
+        row = discriminator_row(loss, gradient, batch, game.variant.boundary)
+        self.monitor.discriminator(row, self.step)
         self.optimizer_d.step(theta, gradient)
         with torch.no_grad():
             for part in game.parts:

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from harness.parts import Judgement, Targets
+from harness.networks.base import Judgement
+from harness.parts import Targets
 
 
 @dataclass

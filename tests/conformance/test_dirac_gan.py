@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.parts import Judgement, Trick, Variant, variants
+from harness.networks.base import Judgement
+from harness.parts import Trick, Variant, variants
 from harness.penalties import centred_penalty, input_gradient
 from harness.training.game import Batch, Game
 from harness.training.optimizers import SGD

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from harness.networks.base import build_discriminator, build_generator
+from harness.networks.base import Judgement, build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import StreamDropout
-from harness.parts import Judgement, Schedule, Targets, tricks, variants
+from harness.parts import Schedule, Targets, tricks, variants
 from harness.training.game import Batch, Game
 from harness.training.streams import seeded
 from harness.training.trainer import Trainer, blueprint_of

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from harness.networks.base import Judgement
 from harness.networks.spectral import SpectralNorm
 from harness.parts import Recipe as Reference
 from harness.parts import Schedule, variants
@@ -145,6 +146,25 @@ def test_lsgan_pulls_generated_data_to_c_not_away_from_a() -> None:
     loss = variants.get("lsgan")().generator_loss(FixedGame(1), logits_batch(logits, logits))
     (slope,) = torch.autograd.grad(loss.sum(), logits)
     assert float(slope) == pytest.approx(0.25 - 1)
+
+
+@every_variant
+def test_a_perfect_discriminator_is_counted_as_one(name: str) -> None:
+    # What D is taught, or the margins that it is asked for.
+    taught = {"lsgan": (1.0, 0.0)}.get(name, (1.0, -1.0))
+    assert taught[1] < variants.get(name).boundary < taught[0]
+    trainer = make_trainer([make_spec("ring8", name, network="toy2d", precision="float64")])
+    inner = trainer.game.judge
+
+    def perfect(x: Tensor, batch: Batch) -> Judgement:
+        judged = inner(x, batch)
+        return judged._replace(logits=judged.logits * 0 + taught[x is batch.fake])
+
+    trainer.game.judge = perfect
+    trainer._update_discriminator()
+    trainer._update_generator()
+    rows, _ = trainer.read()
+    assert (rows[0]["d_accuracy_real"], rows[0]["d_accuracy_fake"]) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("cell", PLAIN_CELLS, ids=str)

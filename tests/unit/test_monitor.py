@@ -47,7 +47,7 @@ def test_a_discriminators_row_by_hand() -> None:
     batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
     loss = torch.tensor([0.5, -2.0], dtype=torch.float64)
     gradient = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.float64)
-    row = discriminator_row(loss, gradient, batch)
+    row = discriminator_row(loss, gradient, batch, 0.0)
     found = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
     assert found == pytest.approx(
         {
@@ -67,11 +67,24 @@ def test_a_discriminators_row_by_hand() -> None:
     assert second["logit_gap"] == -5.0
 
 
+def test_accuracy_is_counted_by_the_boundary() -> None:
+    real = torch.tensor([[0.9, 1.1, 0.4, 1.0]], dtype=torch.float64)
+    fake = torch.tensor([[0.1, -0.1, 0.2, 0.6]], dtype=torch.float64)
+    batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
+    zeros = torch.zeros(1, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.float64)
+    found = []
+    for boundary in (0.0, 0.5):
+        row = discriminator_row(*zeros, batch, boundary)
+        row = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
+        found.append((row["d_accuracy_real"], row["d_accuracy_fake"]))
+    assert found == [(1.0, 0.25), (0.75, 0.75)]
+
+
 def test_a_row_carries_no_gradient() -> None:
     logits = torch.ones(1, 3, requires_grad=True)
     batch = SimpleNamespace(judged_real=Judgement(logits, {}), judged_fake=Judgement(logits, {}))
     loss = logits.sum(1)
-    assert not discriminator_row(loss, logits, batch).requires_grad
+    assert not discriminator_row(loss, logits, batch, 0.0).requires_grad
     assert not generator_row(loss, logits).requires_grad
 
 
@@ -79,7 +92,7 @@ def test_a_map_of_logits_is_measured_whole() -> None:
     real, fake = torch.ones(1, 2, 3, 3), -torch.ones(1, 2, 3, 3)
     fake[0, 0, 0, 0] = 1.0
     batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
-    row = discriminator_row(torch.zeros(1), torch.zeros(1, 2), batch)
+    row = discriminator_row(torch.zeros(1), torch.zeros(1, 2), batch, 0.0)
     found = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
     assert found["d_accuracy_real"] == 1.0
     assert found["d_accuracy_fake"] == pytest.approx(17 / 18)
