@@ -13,7 +13,9 @@ from torch import Tensor
 
 
 def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Differentiate each example's logit (a map's sum) by the example, keeping the graph.
+    """Differentiate each example's logit by the example, keeping the graph.
+
+    A map of logits counts by its mean, as in the losses: the penalty holds what is trained.
 
     Args:
         judge: Maps ``(runs, batch, …)`` to logits ``(runs, batch, …)``.
@@ -23,7 +25,9 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         Gradients flattened to ``(runs, batch, dimensions)``.
     """
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(judge(x).sum(), x, create_graph=True)
+    logits = judge(x)
+    value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
+    (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
     return gradient.flatten(2)
 
 

@@ -15,8 +15,9 @@ from harness.datasets.base import datasets
 from harness.networks.base import networks
 from harness.parts import Context, Part, tricks, variants
 from harness.spec import RunSpec
+from harness.training.game import Game
 from harness.training.trainer import Trainer, tricks_of, variant_of
-from tests.specs import make_spec
+from tests.specs import Named, make_spec
 
 DATASETS = ("ring8", "digits")
 CPU = torch.device("cpu")
@@ -141,3 +142,19 @@ def train(specs: Sequence[RunSpec], steps: int) -> Trainer:
     for _ in range(steps):
         trainer.train_step()
     return trainer
+
+
+def trainer_of(
+    dataset: str, variant: Named, *laid_over: Named, runs: int = 1, **settings: Any
+) -> Trainer:
+    """Make a trainer in float64 for the seeds 0 and up, with options as they are given."""
+    specs = [
+        make_spec(dataset, variant, laid_over, seed=seed, precision="float64", **settings)
+        for seed in range(runs)
+    ]
+    return make_trainer(specs)
+
+
+def game_of(dataset: str, variant: Named, *laid_over: Named, runs: int = 1) -> Game:
+    """Make such a trainer's game."""
+    return trainer_of(dataset, variant, *laid_over, runs=runs).game

@@ -56,7 +56,7 @@ def penalty_by_example(D: nn.Module, real: Tensor, fake: Tensor, alpha: Tensor) 
     total = torch.zeros((), dtype=real.dtype)
     for x, generated, a in zip(real, fake, alpha, strict=True):
         between = (x + a * (generated - x)).unsqueeze(0).requires_grad_()
-        (slope,) = torch.autograd.grad(D(between).logits.sum(), between, create_graph=True)
+        (slope,) = torch.autograd.grad(D(between).logits.mean(), between, create_graph=True)
         total = total + ((slope * slope).sum().sqrt() - 1) ** 2
     return total / len(real)
 

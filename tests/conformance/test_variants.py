@@ -5,17 +5,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.networks.base import Judgement
-from harness.networks.spectral import SpectralNorm
 from harness.parts import Recipe as Reference
 from harness.parts import Schedule, variants
 from harness.plan import updates
 from harness.training.game import Batch
 from tests.conformance.cells import CELLS, Cell, make_trainer
 from tests.conformance.plain_loop import PlainLoop, Recipe
-from tests.conformance.stubs import FixedBatch, FixedGame, logits_batch
+from tests.conformance.stubs import FixedGame, logits_batch
 from tests.specs import make_spec
 
 Formula = Callable[[float], float]
@@ -237,149 +236,6 @@ def test_wgan_has_no_momentum_and_no_sigmoid() -> None:
     logits = torch.tensor([[40.0, -60.0]], dtype=torch.float64)
     loss = variants.get("wgan")().generator_loss(FixedGame(1), logits_batch(logits, logits))
     assert float(loss) == 10.0
-
-
-class TestGradientPenalty:
-    """The penalty of wgan-gp on critics whose gradient is known."""
-
-    def penalty(self, formula, real, fake, alpha, **options) -> tuple[Tensor, FixedBatch]:
-        batch = FixedBatch(real=real, fake=fake, noise={"penalty": alpha})
-        variant = variants.get("wgan-gp")(**options)
-        return variant.discriminator_term(FixedGame(len(real), formula), batch), batch
-
-    def data(self) -> tuple[Tensor, Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(3)
-        draw = torch.rand(2, 2, 4, 3, 2, 2, generator=generator, dtype=torch.float64) * 2 - 1
-        alpha = torch.rand(2, 4, generator=generator, dtype=torch.float64)
-        return draw[0], draw[1], alpha
-
-    def test_a_linear_critic(self) -> None:
-        real, fake, alpha = self.data()
-        w = torch.linspace(-1, 1, 12, dtype=torch.float64)
-        found, _ = self.penalty(lambda x: x.flatten(2) @ w, real, fake, alpha)
-        norm = math.sqrt(sum(value**2 for value in w.tolist()))
-        assert found.tolist() == pytest.approx([10 * (norm - 1) ** 2] * 2, rel=1e-12)
-
-    def test_a_quadratic_critic_shows_where_the_gradient_is_taken(self) -> None:
-        real, fake, alpha = self.data()
-        found, batch = self.penalty(
-            lambda x: x.flatten(2).square().sum(2) / 2, real, fake, alpha, penalty_weight=0.5
-        )
-        for run in range(2):
-            total = 0.0
-            for example in range(4):
-                a = float(alpha[run, example])
-                x, generated = real[run, example].flatten(), fake[run, example].flatten()
-                between = [
-                    p + a * (q - p) for p, q in zip(x.tolist(), generated.tolist(), strict=True)
-                ]
-                total += (math.sqrt(sum(value**2 for value in between)) - 1) ** 2
-            assert found[run].item() == pytest.approx(0.5 * total / 4, rel=1e-12)
-        assert batch.asked == [("penalty", (4,))]
-
-    def test_its_gradient_reaches_the_critics_weights(self) -> None:
-        real, fake, alpha = self.data()
-        w = torch.linspace(-1, 1, 12, dtype=torch.float64).requires_grad_()
-        found, _ = self.penalty(lambda x: x.flatten(2) @ w, real, fake, alpha)
-        (slope,) = torch.autograd.grad(found[0], w)
-        norm = w.detach().norm()
-        torch.testing.assert_close(slope, 20 * (norm - 1) * w.detach() / norm)
-
-    def test_a_dead_critic_gives_a_finite_gradient(self) -> None:
-        real, fake, alpha = self.data()
-        w = torch.zeros(12, dtype=torch.float64, requires_grad=True)
-        found, _ = self.penalty(lambda x: x.flatten(2) @ w, real, fake, alpha)
-        (slope,) = torch.autograd.grad(found.sum(), w)
-        assert found.tolist() == [10.0, 10.0]
-        assert slope.isfinite().all()
-
-    def test_weight_zero_leaves_the_wasserstein_objective(self) -> None:
-        real, fake, alpha = self.data()
-        found, _ = self.penalty(lambda x: x.flatten(2).sum(2), real, fake, alpha, penalty_weight=0)
-        assert found.tolist() == [0.0, 0.0]
-
-    def test_a_game_draws_one_fresh_number_per_example(self) -> None:
-        game = make_trainer([make_spec("ring8", "wgan-gp", seed=seed) for seed in (0, 1)]).game
-        draws = [Batch(game, "discriminator", counter).uniform("penalty", 8) for counter in (0, 1)]
-        assert torch.stack(draws).unique().numel() == 32
-        batch = Batch(game, "discriminator", 0)
-        term = game.variant.discriminator_term(game, batch)
-        assert term.shape == (2,)
-        assert (term > 0).all()
-
-
-class TestSpectralNorm:
-    """Every weight of sngan's discriminator has a largest singular value of one."""
-
-    @pytest.mark.parametrize("dataset", ["ring8", "digits"])
-    def test_weights_have_norm_one_while_training(self, dataset: str) -> None:
-        trainer = make_trainer([make_spec(dataset, "sngan", seed=seed) for seed in (0, 1)])
-        for _ in range(30):
-            trainer.train_step()
-        for run in range(2):
-            state = trainer.game.D.state(run)
-            layers = [n.removesuffix(".original") for n in state if n.endswith(".original")]
-            assert len(layers) == 3
-            for layer in layers:
-                matrix = state[f"{layer}.original"].flatten(1).double()
-                u, v = state[f"{layer}.0.u"].double(), state[f"{layer}.0.v"].double()
-                largest = torch.linalg.svdvals(matrix / (u @ matrix @ v))[0]
-                assert float(largest) == pytest.approx(1.0, abs=0.02)
-
-    def test_a_weight_is_divided_as_torch_divides_it(self) -> None:
-        torch.manual_seed(0)
-        ours, theirs = nn.Linear(7, 5).double(), nn.Linear(7, 5).double()
-        theirs.load_state_dict(ours.state_dict())
-        nn.utils.parametrize.register_parametrization(ours, "weight", SpectralNorm(ours.weight))
-        nn.utils.parametrizations.spectral_norm(theirs)
-        norm, expected = ours.parametrizations.weight[0], theirs.parametrizations.weight[0]
-        expected._u.copy_(norm.u)
-        expected._v.copy_(norm.v)
-        ours.eval()
-        theirs.eval()
-        torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-14, atol=1e-14)
-        x = torch.randn(4, 7, dtype=torch.float64)
-        for layer in (ours, theirs):
-            layer(x).square().sum().backward()
-        torch.testing.assert_close(
-            ours.parametrizations.weight.original.grad,
-            theirs.parametrizations.weight.original.grad,
-            rtol=1e-12,
-            atol=1e-12,
-        )
-
-    @pytest.mark.parametrize(
-        "layer", [nn.Linear(7, 5), nn.Conv2d(2, 6, 4)], ids=["linear", "convolution"]
-    )
-    def test_power_iteration_is_the_papers(self, layer: nn.Module) -> None:
-        torch.manual_seed(1)
-        norm = SpectralNorm(layer.weight.double()).double()
-        matrix = layer.weight.detach().double().flatten(1).numpy()
-        u = norm.u.numpy().copy()
-        norm(layer.weight.double())
-        v = matrix.T @ u
-        v /= (v**2).sum() ** 0.5
-        after = matrix @ v
-        after /= (after**2).sum() ** 0.5
-        torch.testing.assert_close(norm.v, torch.from_numpy(v), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(norm.u, torch.from_numpy(after), rtol=1e-12, atol=1e-12)
-        norm.eval()
-        kept = norm.u.clone(), norm.v.clone()
-        norm(layer.weight.double())
-        assert torch.equal(norm.u, kept[0])
-        assert torch.equal(norm.v, kept[1])
-
-    def test_the_start_is_a_good_estimate(self) -> None:
-        torch.manual_seed(2)
-        weight = torch.randn(64, 48, dtype=torch.float64)
-        norm = SpectralNorm(weight).eval()
-        found = torch.linalg.svdvals(norm(weight))[0]
-        assert float(found) == pytest.approx(1.0, abs=0.05)
-
-    def test_it_replaces_normalisation_of_activations(self) -> None:
-        trainer = make_trainer([make_spec("digits", "sngan")])
-        assert not any("running_mean" in name for name in trainer.game.D.buffers)
-        assert any("running_mean" in name for name in trainer.game.G.buffers)
 
 
 def test_dcgan_normalises_both_networks_but_not_their_rims() -> None:

@@ -24,10 +24,11 @@ def test_the_gradient_of_a_known_function(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(found, 3 * x.flatten(2) ** 2)
 
 
-def test_the_gradient_of_a_map_is_that_of_its_sum() -> None:
-    x = draw(2, 5, 1, 3, 3)
-    found = input_gradient(lambda value: value.squeeze(2) * 2, x)
-    assert torch.equal(found, torch.full((2, 5, 9), 2.0, dtype=torch.float64))
+def test_the_gradient_of_a_map_is_that_of_its_mean() -> None:
+    """As in the losses: with the sum, a 7×7 map would be held to a slope of 1/49."""
+    x = torch.randn(2, 3, 1, 4, 4, dtype=torch.float64)
+    found = input_gradient(lambda value: 5 * value[:, :, 0], x)
+    assert torch.allclose(found, torch.full((2, 3, 16), 5 / 16, dtype=torch.float64))
 
 
 def test_the_gradient_can_be_differentiated_by_the_weights() -> None:

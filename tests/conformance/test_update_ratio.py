@@ -1,0 +1,76 @@
+"""Proves the update ratio: how often each player is updated, and on what."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from harness.parts import Schedule, tricks
+from harness.training.trainer import Trainer
+from tests.conformance.cells import refusal, trainer_of
+from tests.specs import Named, make_spec
+
+
+def count_updates(trainer: Trainer, steps: int) -> list[str]:
+    """Train and list the updates in their order."""
+    order = []
+    update_d, update_g = trainer._update_discriminator, trainer._update_generator
+    trainer._update_discriminator = lambda: (order.append("d"), update_d())
+    trainer._update_generator = lambda: (order.append("g"), update_g())
+    for _ in range(steps):
+        trainer.train_step()
+    return order
+
+
+class TestUpdateRatio:
+    """D and G updates per step."""
+
+    @pytest.mark.parametrize(("d", "g"), [(2, 1), (5, 1), (1, 2), (1, 5), (3, 2)])
+    @pytest.mark.parametrize("variant", ["gan", ("wgan", {"boost": True})], ids=["gan", "wgan"])
+    def test_counts(self, d: int, g: int, variant: Named) -> None:
+        trainer = trainer_of("ring8", variant, ("update-ratio", {"d": d, "g": g}))
+        assert count_updates(trainer, 3) == (["d"] * d + ["g"] * g) * 3
+        assert (trainer.optimizer_d.updates, trainer.optimizer_g.updates) == (3 * d, 3 * g)
+        assert trainer.kimg == pytest.approx(3 * d * 8 / 1000)
+
+    def test_the_default_is_two_to_one(self) -> None:
+        assert tricks.get("update-ratio")().schedule(Schedule()) == Schedule(d=2, g=1)
+
+    def test_every_update_has_fresh_data_and_latents(self) -> None:
+        trainer = trainer_of("ring8", "gan", ("update-ratio", {"d": 4, "g": 3}))
+        game, batches = trainer.game, []
+        inner_d, inner_g = game.discriminator_loss, game.generator_loss
+        game.discriminator_loss = lambda batch: (batches.append(batch), inner_d(batch))[1]
+        game.generator_loss = lambda batch: (batches.append(batch), inner_g(batch))[1]
+        trainer.train_step()
+        trainer.train_step()
+        assert len(batches) == 14
+        reals = [batch.real.flatten(0, 1) for batch in batches if batch.phase == "discriminator"]
+        assert torch.cat(reals).unique(dim=0).shape == (64, 2)
+        latents = [batch.normal("latent", 8, 4).flatten() for batch in batches]
+        assert torch.stack(latents).unique(dim=0).shape == (14, 32)
+
+    def test_it_changes_what_is_learned(self) -> None:
+        plain = trainer_of("ring8", "gan")
+        more = trainer_of("ring8", "gan", ("update-ratio", {"d": 2, "g": 1}))
+        plain._update_discriminator()
+        plain._update_discriminator()
+        more.train_step()
+        assert torch.equal(plain.game.D.theta, more.game.D.theta)
+        plain._update_generator()
+        assert torch.equal(plain.game.G.theta, more.game.G.theta)
+
+    def test_repeating_the_variants_schedule_is_refused(self) -> None:
+        same = ("update-ratio", {"d": 5, "g": 1})
+        reason = refusal(make_spec("ring8", "wgan-gp", [same]))
+        assert reason == "wgan-gp already updates 5:1"
+        assert refusal(make_spec("ring8", ("wgan", {"boost": False}), [same])) is not None
+        assert refusal(make_spec("ring8", ("wgan", {"boost": True}), [same])) is None
+        assert refusal(make_spec("ring8", "gan", [same])) is None
+        assert refusal(make_spec("ring8", "gan", [("update-ratio", {"d": 1, "g": 1})])) is not None
+
+    @pytest.mark.parametrize("options", [{"d": 0}, {"g": 0}, {"d": 101}, {"d": 1.5}])
+    def test_what_is_no_ratio_is_refused(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            tricks.get("update-ratio")(**options)
