@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.datasets.base import datasets
@@ -23,10 +23,12 @@ class Backlog:
     Attributes:
         finished: Runs that have a result, by id.
         pending: Specs that have none, in the order of the suite.
+        begun: Of pending runs that have trained, the ids of those they last trained with, by id.
     """
 
     finished: dict[str, RunRecord]
     pending: tuple[RunSpec, ...]
+    begun: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
@@ -37,6 +39,7 @@ def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
     """
     finished: dict[str, RunRecord] = {}
     pending = []
+    begun = {}
     for spec in specs:
         path = store.folder(spec)
         record = read_run(path) if (path / "spec.json").exists() else None
@@ -44,7 +47,9 @@ def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
             finished[spec.id] = record
         else:
             pending.append(spec)
-    return Backlog(finished, tuple(pending))
+            if record is not None and record.attempts:
+                begun[spec.id] = tuple(record.attempts[-1]["cohort"])
+    return Backlog(finished, tuple(pending), begun)
 
 
 def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
@@ -90,7 +95,7 @@ def train_pending(
         0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
     """
     labels = {run.id: run for run in plan.runs}
-    cohorts = make_cohorts(todo.pending, device)
+    cohorts = make_cohorts(todo.pending, device, todo.begun)
     assignments = assign(store, labels, cohorts)
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))

@@ -186,17 +186,21 @@ def tune_suite(
     data_root: Path | None,
     plugins: tuple[str, ...],
 ) -> int:
-    """Tune every selected cell with the same number of trials; return the exit status."""
+    """Tune every selected cell with the same number of trials; return the exit status.
+
+    Raises:
+        GanbenchError: if a cell is reported against the split that trials look at.
+    """
     from harness.tuning.tune import Cell, Tuner
 
     grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
     labels = {run.id: run for run in matrix.plan.runs}
-    for spec in matrix.specs:
-        if spec.id in matrix.selected:
-            run = labels[spec.id]
-            grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
+    selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
+    for spec in selected:
+        run = labels[spec.id]
+        grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
     cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
-    check_data(matrix.specs, data_root)
+    check_data(selected, data_root)
     store = Store(folder)
     with store.hold():
         if not (folder / "suite.json").exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -71,6 +71,12 @@ def judge(evaluations: Sequence[Event], settings: Settings) -> Verdict:
     return Verdict("collapsed", onset, f"{has_collapsed(streak[0], settings)}, {when}")
 
 
+def right_share(values: Mapping[str, float]) -> float:
+    """Return D's accuracy over real and generated data, 0 to 1; NaN for a critic."""
+    real, fake = (values.get(f"d_accuracy_{kind}", math.nan) for kind in ("real", "fake"))
+    return (real + fake) / 2
+
+
 def warning_signs(
     losses: Sequence[Event], evaluations: Sequence[Event], primary: str
 ) -> dict[str, Any]:
@@ -85,15 +91,13 @@ def warning_signs(
         ``vanishing_gradient``: first step at which G's gradient norm was under 1e-3 of its early
         median while D was more than 95 % right; ``blow_up``: last over best value, where above
         1.25; ``overpowered``: share of rows in which D was more than 95 % right. Keys are
-        present only where there is something to say.
+        present only where there is something to say; the first and the last never for a critic,
+        which is neither right nor wrong.
     """
     signs: dict[str, Any] = {}
     norms = [row["values"]["g_grad_norm"] for row in losses[:EARLY_ROWS]]
     early = median([n for n in norms if math.isfinite(n)] or [math.nan])
-    right = [
-        (row["values"]["d_accuracy_real"] + row["values"]["d_accuracy_fake"]) / 2 > CONFIDENT
-        for row in losses
-    ]
+    right = [right_share(row["values"]) > CONFIDENT for row in losses]
     for row, confident in zip(losses, right, strict=True):
         if confident and row["values"]["g_grad_norm"] < VANISHED * early:
             signs["vanishing_gradient"] = row["step"]

@@ -234,8 +234,11 @@ class Variant(Part):
     """Network family by kind of data; a suite's ``network`` goes before it."""
     has_targets: ClassVar[bool] = False
     """Whether D is taught target values, which label smoothing could change."""
-    boundary: ClassVar[float] = 0.0
-    """The logit above which D takes an example for real, by which its accuracy is counted."""
+    boundary: ClassVar[float | None] = 0.0
+    """The logit above which D takes an example for real, by which its accuracy is counted; None
+    for a critic, whose zero lies anywhere."""
+    logistic: ClassVar[bool] = False
+    """Whether D's answer is a probability, the logit's sigmoid."""
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """D's loss on real data, element by element."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,16 +75,23 @@ def structure(spec: RunSpec) -> str:
     return canonical_json(data)
 
 
-def make_cohorts(specs: Iterable[RunSpec], device: str) -> list[Cohort]:
+def make_cohorts(
+    specs: Iterable[RunSpec], device: str, begun: Mapping[str, tuple[str, ...]] | None = None
+) -> list[Cohort]:
     """Group runs into cohorts, the most expensive first.
+
+    Runs that have trained together go on together and with no others: a cohort resumes from a
+    checkpoint that all of its runs have, and those of a newcomer are none.
 
     Args:
         specs: Runs to train.
         device: ``cpu`` or ``cuda``, which decides how many train together.
+        begun: Ids of the cohort in which a run trained last, by the run's id.
     """
-    groups: dict[str, list[RunSpec]] = {}
+    groups: dict[tuple[str, tuple[str, ...]], list[RunSpec]] = {}
     for spec in specs:
-        groups.setdefault(structure(spec), []).append(spec)
+        before = (begun or {}).get(spec.id, ())
+        groups.setdefault((structure(spec), before), []).append(spec)
     cohorts = []
     for group in groups.values():
         size = LARGEST[device, is_convolutional(group[0])]

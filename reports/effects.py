@@ -10,9 +10,9 @@ so it is printed with how many did. Beside it stands a test that uses every pair
 worse than any other, two failed runs tie, and the signed ranks of all pairs are tested by exact
 sign flips, adjusted by Holm over all tricks of the table.
 
-**A claim needs both**: the adjusted p-value below 0.05 and the seeds' interval on the same side.
-The first looks at all pairs, failures included; the second guards against cells that repeat
-each other.
+**A claim needs both**: the adjusted p-value below 0.05 and the seeds' interval on the same side,
+of the ratio or, for failures, of the failure rate. The first looks at all pairs, failures
+included; the second guards against cells of a seed that repeat each other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Effect:
         better: Probability that a run with the trick beats one without, failures ranked worst.
         failures: Failed runs with the trick, and without.
         failure_change: Change of the failure rate, −1…1.
-        failure_interval: Its 95 % interval.
+        failure_interval: Its 95 % interval over pairs.
+        failure_over_seeds: Its 95 % interval over seeds, which a claim also needs.
         p: Exact paired sign-flip p-value of the signed ranks.
         p_holm: Adjusted for all rows of its table.
         failure_p: Exact p-value of the change in failures (McNemar).
@@ -108,6 +109,7 @@ class Effect:
     failures: tuple[int, int]
     failure_change: float | None
     failure_interval: Interval | None
+    failure_over_seeds: Interval | None
     p: float
     failure_p: float
     runs: tuple[str, ...]
@@ -119,17 +121,24 @@ class Effect:
         """What may be claimed."""
         if self.seeds < SEEDS_FOR_A_CLAIM:
             return "screening"
-        ranks_differ = self.p_holm < ALPHA and self.interval is not None
-        failures_differ = self.failure_p_holm < ALPHA and self.failure_interval is not None
-        if failures_differ and self.failure_interval and self.failure_interval.low > 0:
+        ranks = self._side(self.p_holm, self.interval, 1.0)
+        failures = self._side(self.failure_p_holm, self.failure_interval, 0.0)
+        if failures != self._side(self.failure_p_holm, self.failure_over_seeds, 0.0):
+            failures = 0
+        if failures > 0 or ranks > 0:
             return "hurts"
-        if ranks_differ and self.interval and self.interval.low > 1:
-            return "hurts"
-        if ranks_differ and self.interval and self.interval.high < 1:
+        if ranks < 0:
             return "helps"
-        if failures_differ and self.failure_interval and self.failure_interval.high < 0:
+        if failures < 0:
             return "fewer failures"
         return "no evidence"
+
+    @staticmethod
+    def _side(p: float, interval: Interval | None, nothing: float) -> int:
+        """Return 1 for a claim of more (which is worse), −1 of less, 0 for none."""
+        if p >= ALPHA or interval is None:
+            return 0
+        return int(interval.low > nothing) - int(interval.high < nothing)
 
     @property
     def smallest_p(self) -> float:
@@ -177,6 +186,15 @@ def ratio_over_seeds(pairs: Sequence[Pair]) -> tuple[float | None, Interval | No
     return math.exp(float(np.mean(means))), interval
 
 
+def failures_over_seeds(pairs: Sequence[Pair]) -> Interval | None:
+    """Return the t-interval over seeds of the change in failure rate; None for one seed."""
+    by_seed: dict[int, list[float]] = {}
+    for pair in pairs:
+        change = float(pair.treated.failed) - float(pair.control.failed)
+        by_seed.setdefault(pair.seed, []).append(change)
+    return t_interval([float(np.mean(changes)) for changes in by_seed.values()])
+
+
 def probability_better(pairs: Sequence[Pair]) -> float | None:
     """Average P(better) over cells; within a cell every run with meets every run without.
 
@@ -213,6 +231,7 @@ def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: 
         failures=(sum(treated), sum(control)),
         failure_change=change[0] if change else None,
         failure_interval=change[1] if change else None,
+        failure_over_seeds=failures_over_seeds(pairs),
         p=sign_flip_p(signed_ranks([pair.difference for pair in pairs])),
         failure_p=sign_flip_p(flips),
         runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),

@@ -61,6 +61,8 @@ class Dataset(BaseModel):
     """Shape of one example; images as (channels, height, width)."""
     classes: ClassVar[int | None] = None
     """Number of labelled classes or modes."""
+    train_size: ClassVar[int | None] = None
+    """Examples of the training split, so that a batch can be checked before anything is read."""
     sha256: ClassVar[dict[Split, str]] = {}
     """Pinned hash of each split's content."""
     needs_root: ClassVar[bool] = False

@@ -31,6 +31,7 @@ class Mixture(Dataset):
 
     kind: ClassVar[Kind] = "points"
     shape: ClassVar[tuple[int, ...]] = (2,)
+    train_size: ClassVar[int | None] = SPLITS["train"][0]
     modes: ClassVar[NDArray[np.float64]]
     """Centres, ``(modes, 2)``; read-only."""
     sigma: ClassVar[float]

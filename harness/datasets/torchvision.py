@@ -23,6 +23,7 @@ class MNIST(Dataset):
     kind: ClassVar[Kind] = "images"
     shape: ClassVar[tuple[int, ...]] = (1, 32, 32)
     classes: ClassVar[int | None] = 10
+    train_size: ClassVar[int | None] = 60_000
     needs_root: ClassVar[bool] = True
     sha256: ClassVar[dict[Split, str]] = {
         "train": "09444b9f1de3892f1f02b0d4eb23d02434f1f7216519875d94ddc044f4d69909",

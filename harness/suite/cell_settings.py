@@ -9,8 +9,9 @@ from functools import lru_cache
 from typing import Any
 
 from harness.datasets.base import Dataset
-from harness.errors import DataError, GanbenchError
+from harness.errors import GanbenchError
 from harness.networks.base import Family, networks, resolve
+from harness.outcomes import PATIENCE
 from harness.parts import Context
 from harness.registry import nearest
 from harness.spec import Settings, Split
@@ -160,7 +161,17 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
             message = f"{every} is more than the {settings.steps} steps{where}"
             reader.problem(origin(name, given, cell.variant), message)
             sound = False
-    examples = training_examples(cell.dataset.part)
+    evaluations = -(-settings.steps // settings.evaluate_every)
+    if sound and evaluations < PATIENCE:
+        most = settings.steps // PATIENCE
+        remedy = f"at most {most}" if most else f"at least {PATIENCE} steps"
+        reader.problem(
+            origin("evaluate_every" if "evaluate_every" in given else "steps", given, cell.variant),
+            f"evaluating every {settings.evaluate_every} of {settings.steps} steps is too seldom: "
+            f"to tell a collapse takes {PATIENCE} evaluations; give {remedy}",
+        )
+        sound = False
+    examples = cell.dataset.part.train_size
     if examples is not None and settings.batch > examples:
         reader.problem(
             origin("batch", given, cell.dataset),
@@ -169,20 +180,6 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
         )
         sound = False
     return sound
-
-
-@lru_cache(maxsize=64)
-def training_examples(dataset: Dataset) -> int | None:
-    """Count a data set's training examples; None if they are files, or cannot be read now.
-
-    What is missing or damaged is refused before training, with the remedy.
-    """
-    if dataset.needs_root:
-        return None
-    try:
-        return len(dataset.read("train", None))
-    except DataError:
-        return None
 
 
 @lru_cache(maxsize=256)

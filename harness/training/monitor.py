@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.parts import Variant
 from harness.training.game import Batch
 
 SATURATED = 4.6
@@ -16,14 +17,14 @@ SATURATED = 4.6
 DISCRIMINATOR = (
     "d_loss",
     "d_grad_norm",
-    "d_accuracy_real",
-    "d_accuracy_fake",
     "d_real",
     "d_fake",
     "logit_gap",
+    "d_accuracy_real",
+    "d_accuracy_fake",
     "saturation",
-    "d_loss_square",
 )
+"""Every column of a discriminator's row; which of them a variant has, :func:`columns_of` says."""
 GENERATOR = ("g_loss", "g_grad_norm")
 CHECKED = {
     "d_loss": "discriminator loss",
@@ -46,33 +47,41 @@ class Divergence:
     what: str
 
 
-def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, boundary: float) -> Tensor:
-    """Measure one discriminator update, ``(runs, len(DISCRIMINATOR))``.
+def columns_of(variant: Variant) -> tuple[str, ...]:
+    """Name the columns of a discriminator's row that mean something for a variant's objective."""
+    undefined: set[str] = set()
+    if variant.boundary is None:
+        undefined |= {"d_accuracy_real", "d_accuracy_fake"}
+    if not variant.logistic:
+        undefined.add("saturation")
+    return tuple(name for name in DISCRIMINATOR if name not in undefined)
+
+
+def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, variant: Variant) -> Tensor:
+    """Measure one discriminator update, ``(runs, len(columns_of(variant)))``.
+
+    ``d_real`` and ``d_fake`` are means of what the objective calls D(x): a probability where it
+    is logistic, else the logit itself.
 
     Args:
         loss: D's loss, ``(runs,)``.
         gradient: Its gradient, ``(runs, parameters)``.
         batch: What D was shown.
-        boundary: The logit above which D takes an example for real.
+        variant: Whose objective it is.
     """
     with torch.no_grad():
         real = batch.judged_real.logits.flatten(1)
         fake = batch.judged_fake.logits.flatten(1)
-        both = torch.cat([real, fake], dim=1)
-        return torch.stack(
-            [
-                loss,
-                gradient.norm(dim=1),
-                (real > boundary).to(loss.dtype).mean(1),
-                (fake < boundary).to(loss.dtype).mean(1),
-                real.sigmoid().mean(1),
-                fake.sigmoid().mean(1),
-                real.mean(1) - fake.mean(1),
-                (both.abs() > SATURATED).to(loss.dtype).mean(1),
-                loss.square(),
-            ],
-            dim=1,
-        ).detach()
+        answers = (real.sigmoid(), fake.sigmoid()) if variant.logistic else (real, fake)
+        row = [loss, gradient.norm(dim=1), *(answer.mean(1) for answer in answers)]
+        row.append(real.mean(1) - fake.mean(1))
+        if variant.boundary is not None:
+            row.append((real > variant.boundary).to(loss.dtype).mean(1))
+            row.append((fake < variant.boundary).to(loss.dtype).mean(1))
+        if variant.logistic:
+            both = torch.cat([real, fake], dim=1)
+            row.append((both.abs() > SATURATED).to(loss.dtype).mean(1))
+        return torch.stack(row, dim=1).detach()
 
 
 def generator_row(loss: Tensor, gradient: Tensor) -> Tensor:
@@ -83,21 +92,30 @@ def generator_row(loss: Tensor, gradient: Tensor) -> Tensor:
 class Monitor:
     """Sums of rows since the last reading, and the first step with a non-finite loss or gradient.
 
+    Sums are float64, whatever the training's precision: the spread of a large, steady loss is a
+    small difference of large sums.
+
     Args:
         runs: Runs in the cohort.
         device: Where the rows come from.
-        dtype: Their precision.
+        columns: Of a discriminator's row, from :func:`columns_of`.
     """
 
-    def __init__(self, runs: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._d = torch.zeros(runs, len(DISCRIMINATOR), device=device, dtype=dtype)
-        self._g = torch.zeros(runs, len(GENERATOR), device=device, dtype=dtype)
+    def __init__(
+        self, runs: int, device: torch.device, columns: Sequence[str] = DISCRIMINATOR
+    ) -> None:
+        def zeros(count: int) -> Tensor:
+            return torch.zeros(runs, count, device=device, dtype=torch.float64)
+
+        self.columns = tuple(columns)
+        self._d, self._g, self._square = zeros(len(columns)), zeros(len(GENERATOR)), zeros(1)
         self._first = torch.full((runs, len(CHECKED)), -1, device=device)
         self.counts = [0, 0]
 
     def discriminator(self, row: Tensor, step: int) -> None:
         """Take in a discriminator update of a step, counted from 0."""
         self._d += row
+        self._square += row[:, :1].double().square()
         self.counts[0] += 1
         self._check(row[:, :2], 0, step)
 
@@ -116,39 +134,40 @@ class Monitor:
 
         This is the one place where training waits for the device.
         """
-        d = (self._d / max(1, self.counts[0])).double()
-        g = (self._g / max(1, self.counts[1])).double()
-        table = torch.cat([d, g, self._first.double()], dim=1).tolist()
-        names = [*DISCRIMINATOR, *GENERATOR]
+        d, square = (total / max(1, self.counts[0]) for total in (self._d, self._square))
+        spread = (square - d[:, :1].square()).clamp(min=0).sqrt()
+        g = self._g / max(1, self.counts[1])
+        table = torch.cat([d, g, spread, self._first.double()], dim=1).tolist()
+        names = [*self.columns, *GENERATOR, "d_loss_std"]
         rows, divergences = [], []
         for line in table:
-            row = dict(zip(names, line[: len(names)], strict=True))
-            spread = row.pop("d_loss_square") - row["d_loss"] ** 2
-            row["d_loss_std"] = max(spread, 0.0) ** 0.5 if spread == spread else float("nan")
-            rows.append(row)
+            rows.append(dict(zip(names, line[: len(names)], strict=True)))
             found = [
                 Divergence(int(step) + 1, what)
                 for step, what in zip(line[len(names) :], CHECKED.values(), strict=True)
                 if step >= 0
             ]
             divergences.append(min(found, key=lambda item: item.step) if found else None)
-        self._d.zero_()
-        self._g.zero_()
+        for tensor in (self._d, self._g, self._square):
+            tensor.zero_()
         self._first.fill_(-1)
         self.counts = [0, 0]
         return rows, divergences
 
+    def _held(self) -> dict[str, Tensor]:
+        return {"d": self._d, "g": self._g, "square": self._square, "first": self._first}
+
     def state(self, run: int) -> dict[str, Tensor]:
         """Return one run's sums since the last reading, as copies."""
-        held = {"d": self._d, "g": self._g, "first": self._first}
-        return {name: tensor[run].clone() for name, tensor in held.items()}
+        return {name: tensor[run].clone() for name, tensor in self._held().items()}
 
     def load(self, run: int, state: dict[str, Tensor], counts: Sequence[int]) -> None:
         """Put one run's sums back."""
-        for name, tensor in (("d", self._d), ("g", self._g), ("first", self._first)):
+        for name, tensor in self._held().items():
             tensor[run].copy_(state[name])
         self.counts = list(counts)
 
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position."""
-        self._d, self._g, self._first = self._d[runs], self._g[runs], self._first[runs]
+        self._d, self._g = self._d[runs], self._g[runs]
+        self._square, self._first = self._square[runs], self._first[runs]

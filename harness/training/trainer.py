@@ -8,12 +8,19 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import datasets
+from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.parts import Part, Trick, Variant, tricks, variants
 from harness.spec import RunSpec
 from harness.training.game import Batch, Game
-from harness.training.monitor import Divergence, Monitor, discriminator_row, generator_row
+from harness.training.monitor import (
+    Divergence,
+    Monitor,
+    columns_of,
+    discriminator_row,
+    generator_row,
+)
 from harness.training.optimizers import make_optimizer
 from harness.training.stack import Stack
 from harness.training.streams import Streams, seeded
@@ -54,11 +61,19 @@ class Trainer:
         specs: The runs; alike but for their seeds and scalars.
         data: Training examples: uint8 images or points.
         device: Where to compute.
+
+    Raises:
+        DataError: if there are fewer examples than a batch takes.
     """
 
     def __init__(self, specs: Sequence[RunSpec], data: Tensor, device: torch.device) -> None:
         self.specs = list(specs)
         settings = specs[0].settings
+        if settings.batch > len(data):
+            raise DataError(
+                f"data set {specs[0].dataset.id!r} has {len(data)} training examples, fewer than "
+                f"a batch of {settings.batch}; choose a smaller batch"
+            )
         self.dtype = PRECISIONS[settings.precision]
         self.device = device
         self.step = 0
@@ -89,7 +104,7 @@ class Trainer:
         all_settings = [spec.settings for spec in specs]
         self.optimizer_g = make_optimizer(G.theta, all_settings, [s.lr_g for s in all_settings])
         self.optimizer_d = make_optimizer(D.theta, all_settings, [s.lr_d for s in all_settings])
-        self.monitor = Monitor(len(specs), self.device, self.dtype)
+        self.monitor = Monitor(len(specs), self.device, columns_of(variant))
 
     def _stacked_parts(self) -> tuple[Variant, list[Trick]]:
         like = {"device": self.device, "dtype": self.dtype}
@@ -119,7 +134,7 @@ class Trainer:
         batch = Batch(game, "discriminator", self.optimizer_d.updates)
         loss = game.discriminator_loss(batch)
         (gradient,) = torch.autograd.grad(loss.sum(), theta)
-        row = discriminator_row(loss, gradient, batch, game.variant.boundary)
+        row = discriminator_row(loss, gradient, batch, game.variant)
         self.monitor.discriminator(row, self.step)
         self.optimizer_d.step(theta, gradient)
         with torch.no_grad():

@@ -16,8 +16,9 @@ from typing import Any
 from harness.bench import Backlog, backlog, train_pending
 from harness.datasets.base import datasets
 from harness.engines.base import DONE, Engine, JobOptions
+from harness.errors import GanbenchError
 from harness.metrics.evaluation import protocol
-from harness.spec import RunSpec, Settings, content_id, encode_number
+from harness.spec import RunSpec, Settings, Split, content_id, encode_number
 from harness.store.folders import Store, write_json
 from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_plan
 from harness.tracking.base import Mirror
@@ -25,6 +26,9 @@ from harness.tuning.study import Rates, Trial, best, propose
 
 TUNING_SEED = 1_000_000_007
 """Seed of every trial; suites use small ones, so the seeds of the report stay fresh."""
+
+TUNING_SPLIT: Split = "validation"
+"""What trials are measured against; no reported number may be."""
 
 WINNERS = 3
 
@@ -260,9 +264,17 @@ def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
     """Make a trial's run: tuning's own seed, measured against the validation split.
 
     All trials share the seed, so that they differ by their rates alone.
+
+    Raises:
+        GanbenchError: if the cell is reported against the same split.
     """
     spec = with_rates(cell.specs[0], rates)
-    settings = Settings(**{**spec.settings.model_dump(), "reference": "validation"})
+    if spec.settings.reference == TUNING_SPLIT:
+        raise GanbenchError(
+            f"{cell.dataset} × {cell.variant} × {cell.tricks} is reported against the "
+            f"{TUNING_SPLIT} split, which tuning looks at; set `reference: test` or `train`"
+        )
+    settings = Settings(**{**spec.settings.model_dump(), "reference": TUNING_SPLIT})
     dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
     metrics = protocol(
         dataset,

@@ -18,6 +18,7 @@ class GAN(Variant):
     """
 
     has_targets = True
+    logistic = True
     networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "mlp-small"}
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:

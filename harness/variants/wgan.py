@@ -17,6 +17,8 @@ class Wasserstein(Variant):
     D minimises E D(G(z)) − E D(x), G minimises −E D(G(z)); no sigmoid, no logarithm.
     """
 
+    boundary = None
+
     d_steps: int = Field(default=5, ge=1, description="critic updates per generator update")
 
     def schedule(self, schedule: Schedule) -> Schedule:

@@ -23,7 +23,7 @@ seeds: 2
 datasets: [ring8]
 variants: [gan, lsgan]
 tricks: [none, dropout-g]
-settings: {steps: STEPS, batch: 8, width: 8, latent: 4, evaluate_every: 50, evaluation_samples: 64}
+settings: {steps: STEPS, batch: 8, width: 8, latent: 4, evaluate_every: 25, evaluation_samples: 64}
 """
 
 
@@ -51,6 +51,18 @@ def session_members(session: int) -> list[int]:
     return found
 
 
+def wait_for_training(results: Path, count: int) -> None:
+    """Wait until so many runs have written losses."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = list(results.glob("runs/*/events.jsonl"))
+        training = [f for f in logs if any(e["type"] == "losses" for e in read_events(f))]
+        if len(training) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"fewer than {count} runs began to train")
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
@@ -65,14 +77,7 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
         env=environment(),
         text=True,
     )
-    runs = tmp_path / "results" / "runs"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        logs = list(runs.glob("*/events.jsonl")) if runs.is_dir() else []
-        training = [f for f in logs if any(e["type"] == "losses" for e in read_events(f))]
-        if len(training) >= 6:
-            break
-        time.sleep(0.02)
+    wait_for_training(tmp_path / "results", 6)
     os.killpg(process.pid, number)  # as the terminal does: to the command and all it started
     output, _ = process.communicate(timeout=60)
     assert process.returncode == status, output
@@ -90,6 +95,34 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
     suite = read_suite(tmp_path / "results")
     assert len(suite.runs) == 8
     assert all(run.is_final for run in suite.runs.values())
+
+
+def test_more_seeds_do_not_make_begun_runs_start_over(tmp_path: Path) -> None:
+    cell = ("--only", "variant=gan", "--only", "tricks=none")
+    process = subprocess.Popen(
+        command(tmp_path, *cell, steps=2000),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        text=True,
+    )
+    wait_for_training(tmp_path / "results", 2)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, output
+    again = subprocess.run(
+        command(tmp_path, *cell, "--seeds", "4", steps=2000),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+    for run in read_suite(tmp_path / "results").runs.values():
+        starts = [attempt["resumed_from"] for attempt in run.attempts]
+        assert len(starts) == (2 if run.spec.seed < 2 else 1)
+        assert run.spec.seed >= 2 or starts[1] > 0
+        assert len(run.attempts[-1]["cohort"]) == 2
 
 
 def test_a_finished_suite_trains_nothing_and_changes_nothing(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_content_is_what_is_pinned(dataset, split):
     assert examples.values.shape[1:] == dataset.shape
     assert examples.labels.dtype == torch.int64
     assert sorted(examples.labels.unique().tolist()) == list(range(dataset.classes))
+    assert split != "train" or len(examples) == dataset.train_size
 
 
 @pytest.mark.parametrize("dataset", [*BUILT_IN, MNIST])
@@ -237,4 +238,5 @@ class TestMNIST:
         if not root or not (Path(root) / "MNIST").is_dir():
             pytest.skip("MNIST is not here; GANBENCH_DATA names no folder with it")
         examples = MNIST().load(split, Path(root))
-        assert len(examples) == (60_000 if split == "train" else 5_000)
+        assert len(examples) == (MNIST.train_size if split == "train" else 5_000)
+        assert MNIST.train_size == 60_000

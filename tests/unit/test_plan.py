@@ -149,6 +149,13 @@ class TestMakeCohorts:
         steps = [cohort.specs[0].settings.steps for cohort in make_cohorts(specs, "cpu")]
         assert steps == [1000, 100, 10]
 
+    def test_runs_that_trained_together_go_on_together_and_without_others(self) -> None:
+        a, b, c, d, e = many(5)
+        begun = {run.id: (a.id, c.id, "diverged") for run in (a, c)} | {d.id: (d.id,)}
+        cohorts = make_cohorts([a, b, c, d, e], "cpu", begun)
+        found = sorted(tuple(spec.seed for spec in cohort.specs) for cohort in cohorts)
+        assert found == [(0, 2), (1, 4), (3,)]
+
     def test_nothing_makes_no_cohorts(self) -> None:
         assert make_cohorts([], "cpu") == []
 

@@ -95,11 +95,12 @@ def test_failures_rank_worst_and_are_not_averaged_away(tmp_path: Path) -> None:
     def fate(where: Where) -> Fate:
         if where.tricks == "none":
             return Fate("ok", noise(where))
-        return Fate("diverged") if where.seed % 2 == 0 else Fate("ok", 0.9 * noise(where))
+        dies = (where.seed + len(where.dataset + where.variant)) % 2 == 0
+        return Fate("diverged") if dies else Fate("ok", 0.9 * noise(where))
 
     (effect,) = effects_of(tmp_path, fate)
-    assert effect.failures == (12, 0)
-    assert effect.survivors == 8
+    assert effect.failures == (10, 0)
+    assert effect.survivors == 10
     assert effect.ratio is not None and effect.ratio < 1
     assert effect.verdict == "hurts"
     assert effect.better is not None and effect.better < 0.5
@@ -107,14 +108,29 @@ def test_failures_rank_worst_and_are_not_averaged_away(tmp_path: Path) -> None:
 
 def test_fewer_failures_without_another_effect(tmp_path: Path) -> None:
     def fate(where: Where) -> Fate:
+        if where.tricks == "none" and where.variant == "gan":
+            return Fate("collapsed", 9.0)
+        return Fate("ok", noise(where, 0.3))
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
+    assert effect.failures == (0, 15)
+    assert effect.failure_interval is not None and effect.failure_interval.high < 0
+    assert effect.verdict == "fewer failures"
+
+
+def test_seeds_that_fail_as_a_whole_count_once(tmp_path: Path) -> None:
+    """Two of five seeds fail in every cell: twelve failures of thirty, but two of five units."""
+
+    def fate(where: Where) -> Fate:
         if where.tricks == "none" and where.seed in (1, 3):
             return Fate("collapsed", 9.0)
         return Fate("ok", noise(where, 0.3))
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
     assert effect.failures == (0, 12)
-    assert effect.failure_interval is not None and effect.failure_interval.high < 0
-    assert effect.verdict == "fewer failures"
+    assert effect.failure_p_holm < 0.05
+    assert effect.failure_over_seeds is not None and effect.failure_over_seeds.high > 0
+    assert effect.verdict == "no evidence"
 
 
 def test_two_failed_runs_tie(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_every_default_is_written_out() -> None:
 def test_intervals_follow_from_the_steps() -> None:
     found = settings(HEAD + "settings: {steps: 41}\n")
     assert (found.evaluate_every, found.log_every) == (5, 2)
-    assert settings(HEAD + "settings: {steps: 1}\n").evaluate_every == 1
+    assert settings(HEAD + "settings: {steps: 3}\n").evaluate_every == 1
 
 
 def test_a_later_override_wins_and_only_where_it_applies() -> None:
@@ -203,12 +203,25 @@ def test_a_suite_without_any_cell_left_is_refused() -> None:
         ("{batch: 60000}", "settings.batch", "60000 is more than the 50000 training examples"),
         ("{steps: 5, evaluate_every: 6}", "settings.evaluate_every", "more than the 5 steps"),
         ("{steps: 5, log_every: 6}", "settings.log_every", "more than the 5 steps"),
+        ("{steps: 20, evaluate_every: 10}", "settings.evaluate_every", "collapse takes 3 evalu"),
+        ("{steps: 20, evaluate_every: 10}", "settings.evaluate_every", "give at most 6"),
+        ("{steps: 2}", "settings.steps", "give at least 3 steps"),
     ],
 )
 def test_settings_that_cannot_be_meant(given_settings: str, path: str, words: str) -> None:
     found_path, line, message = problem(HEAD + f"settings: {given_settings}\n")
     assert (found_path, line) == (path, 5)
     assert words in message
+
+
+def test_three_evaluations_are_enough() -> None:
+    assert settings(HEAD + "settings: {steps: 20, evaluate_every: 9}\n").evaluate_every == 9
+
+
+def test_a_batch_is_checked_against_files_that_are_not_there() -> None:
+    text = "suite: mine\ndatasets: [mnist]\nvariants: [lsgan]\nseeds: 1\nsettings: {batch: 60001}\n"
+    _, _, message = problem(text)
+    assert "60001 is more than the 60000 training examples" in message
 
 
 def test_a_problem_of_many_cells_is_listed_once_where_it_was_given() -> None:
