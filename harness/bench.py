@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def train_pending(
     *,
     device: str,
     options: JobOptions,
+    notes: Mapping[str, str] | None = None,
 ) -> int:
     """Train everything that is pending.
 
@@ -90,13 +91,14 @@ def train_pending(
         mirror: Told of everything as it happens.
         device: ``cpu`` or ``cuda``, which decides the cohorts' size.
         options: What each job is told.
+        notes: What tells a run from its like, by id; for mirrors.
 
     Returns:
         0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
     """
     labels = {run.id: run for run in plan.runs}
     cohorts = make_cohorts(todo.pending, device, todo.begun)
-    assignments = assign(store, labels, cohorts)
+    assignments = assign(store, labels, cohorts, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))
     try:
@@ -106,9 +108,12 @@ def train_pending(
 
 
 def assign(
-    store: Store, labels: dict[str, PlannedRun], cohorts: Sequence[Cohort]
+    store: Store,
+    labels: Mapping[str, PlannedRun],
+    cohorts: Sequence[Cohort],
+    notes: Mapping[str, str],
 ) -> list[Assignment]:
-    """Write each cohort's file and attach the labels of its runs."""
+    """Write each cohort's file and attach the labels of its runs, and notes where there are."""
     from harness.job import write_cohort
 
     folder = store.root / "cohorts"
@@ -120,7 +125,14 @@ def assign(
             write_cohort(file, cohort.specs)
         cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
-            TrackedRun(labels[spec.id], store.folder(spec), spec.settings.steps, cohort.name, cost)
+            TrackedRun(
+                labels[spec.id],
+                store.folder(spec),
+                spec.settings.steps,
+                cohort.name,
+                cost,
+                notes.get(spec.id, ""),
+            )
             for spec in cohort.specs
         )
         assignments.append(Assignment(cohort, runs, file))

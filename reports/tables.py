@@ -143,7 +143,7 @@ def number_text(value: float, kind: Kind) -> str:
         case "p":
             return p_value(value)
         case "ratio":
-            return f"×{NO_BREAK}{significant(value)}"
+            return f"×{NO_BREAK}{significant(value).replace('-', '−')}"
         case _:
             return significant(value).replace("-", "−")
 

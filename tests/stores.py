@@ -243,6 +243,7 @@ def write_tuning(root: Path, name: str = "ring8-gan-none", *, best_value: float 
     summary = {
         "cell": {"dataset": "ring8", "variant": "gan", "tricks": "none"},
         "metric": "fd[data]@500/validation",
+        "reported_metric": "fd[data]@500/train",
         "trials": trials,
         "default": {"params": {"lr_g": 2e-4, "lr_d": 2e-4}, "fresh": base},
         "best": [{"params": trials[5]["params"], "fresh": fresh}],

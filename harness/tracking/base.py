@@ -22,6 +22,7 @@ class TrackedRun:
         steps: How many steps it will make.
         cohort: Name of the cohort that it trains in.
         cost: What it is expected to cost, in any unit that all runs of the suite share.
+        note: What tells it from its like besides the seed, such as its learning rates.
     """
 
     planned: PlannedRun
@@ -29,6 +30,7 @@ class TrackedRun:
     steps: int
     cohort: str
     cost: float = 1.0
+    note: str = ""
 
 
 class Mirror:

@@ -101,8 +101,10 @@ class Progress:
     since: float = 0.0
 
     def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
-        """Begin."""
+        """Begin, or begin again with other runs."""
         self.suite = plan.suite
+        self.cohorts.clear()
+        self.outcomes.clear()
         self.finished_before = finished
         self.runs = {run.planned.id: RunProgress(run) for run in pending}
         self.since = self.clock()

@@ -51,8 +51,8 @@ class Wording:
     def label(self, run: RunProgress) -> str:
         """Name a run."""
         planned = run.run.planned
-        words = (planned.dataset, planned.variant, planned.tricks, f"s{planned.seed}")
-        return self.clean(" · ".join(words))
+        own = run.run.note or f"s{planned.seed}"
+        return self.clean(" · ".join((planned.dataset, planned.variant, planned.tricks, own)))
 
     def change(self, run: RunProgress) -> str:
         """Say what became of the primary metric: ``fd 4.20 → 0.031``."""

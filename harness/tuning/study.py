@@ -33,6 +33,9 @@ class Rates:
     lr_g: float
     lr_d: float
 
+    def __str__(self) -> str:
+        return f"lr_g {self.lr_g:.3g}, lr_d {self.lr_d:.3g}"
+
     @property
     def params(self) -> dict[str, float]:
         """The same point in the study's space; rates outside it are moved to its edge."""
@@ -49,10 +52,12 @@ class Trial:
     Attributes:
         rates: What was tried.
         value: Fréchet distance at the end; None for a run that diverged or gave none.
+        collapsed: Whether it got there, but collapsed: it teaches the study, and cannot win.
     """
 
     rates: Rates
     value: float | None
+    collapsed: bool = False
 
     @property
     def told(self) -> float:
@@ -124,6 +129,6 @@ def propose(
 
 
 def best(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """Return the trials with the lowest finite values, the best first."""
-    good = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    """Return the trials with the lowest finite values that did not collapse, the best first."""
+    good = [trial for trial in trials if math.isfinite(trial.told) and not trial.collapsed]
     return sorted(good, key=lambda trial: trial.told)[:count]

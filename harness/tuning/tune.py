@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,10 @@ class Tuner:
         asked = {cell.name: self._asked(cell) for cell in cells}
         while True:
             # What an earlier invocation asked for comes first: later proposals rest on it.
-            code = self._train([(cell, asked[cell.name]) for cell in cells])
+            most = max(map(len, asked.values()), default=0)
+            code = self._train(
+                [(cell, asked[cell.name]) for cell in cells], f"trials, {most} of {trials} per cell"
+            )
             if code != DONE:
                 return code
             lacking = [cell for cell in cells if len(asked[cell.name]) < trials]
@@ -128,7 +131,9 @@ class Tuner:
             for cell in cells
             for settings in [self._settings(cell, winners[cell.name])]
         ]
-        code = self._train([(cell, self._missing(specs)) for cell, specs in fresh])
+        code = self._train(
+            [(cell, self._missing(specs)) for cell, specs in fresh], "the best on fresh seeds"
+        )
         if code == DONE:
             for cell in cells:
                 self._summarise(cell, asked[cell.name], winners[cell.name])
@@ -154,14 +159,17 @@ class Tuner:
         dumped = [spec.model_dump(mode="json") for spec in specs]
         write_json(folder / "trials.json", {"schema": 1, "specs": dumped})
 
-    def _train(self, wanted: Iterable[tuple[Cell, Sequence[RunSpec]]]) -> int:
+    def _train(self, wanted: Iterable[tuple[Cell, Sequence[RunSpec]]], phase: str) -> int:
         specs: dict[str, RunSpec] = {}
+        notes: dict[str, str] = {}
         for cell, of_cell in wanted:
             for spec in of_cell:
                 specs[spec.id] = spec
                 self.planned[spec.id] = PlannedRun(
                     spec.id, spec.slug, cell.dataset, cell.variant, cell.tricks, spec.seed
                 )
+                seed = "" if spec.seed == TUNING_SEED else f"s{spec.seed}, "
+                notes[spec.id] = f"{seed}{rates_of(spec)}"
         plan = SuitePlan(
             suite=f"{self.suite.suite}-tuning",
             summary=f"Learning rates for {self.suite.suite}",
@@ -174,7 +182,7 @@ class Tuner:
             return DONE
         return train_pending(
             self.store,
-            plan,
+            replace(plan, suite=f"{plan.suite}: {phase}"),
             todo,
             self.engine,
             self.mirror,
@@ -185,6 +193,7 @@ class Tuner:
                 self.options.plugins,
                 self.options.checkpoint_seconds,
             ),
+            notes=notes,
         )
 
     def _records(self, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
@@ -203,14 +212,16 @@ class Tuner:
     def _finished(self, specs: Sequence[RunSpec]) -> list[tuple[RunRecord, Trial]]:
         records = self._records(specs)
         return [
-            (records[spec.id], Trial(rates_of(spec), final_value(records[spec.id])))
+            (found, Trial(rates_of(spec), final_value(found), has_collapsed(found)))
             for spec in specs
-            if spec.id in records
+            if (found := records.get(spec.id)) is not None
         ]
 
     def _summarise(self, cell: Cell, asked: Sequence[RunSpec], winners: Sequence[Trial]) -> None:
         finished = self._finished(asked)
         metric = finished[0][0].primary
+        fresh = self._records(with_rates(spec, cell.default) for spec in cell.specs)
+        reported = next((r.primary for r in fresh.values() if r.primary), None)
         write_json(
             self.store.root / cell.name / "summary.json",
             {
@@ -221,6 +232,7 @@ class Tuner:
                     "tricks": cell.tricks,
                 },
                 "metric": metric.name if metric else None,
+                "reported_metric": reported.name if reported else None,
                 "trials": [
                     {
                         "number": number,
@@ -295,6 +307,11 @@ def final_value(record: RunRecord) -> float | None:
     if record.outcome is None or record.outcome["outcome"] not in ("ok", "collapsed"):
         return None
     return record.last(record.primary.name) if record.primary else None
+
+
+def has_collapsed(record: RunRecord) -> bool:
+    """Say whether a run got to its end, but collapsed."""
+    return record.outcome is not None and record.outcome["outcome"] == "collapsed"
 
 
 def _stored(value: float | None) -> float | dict[str, str] | None:

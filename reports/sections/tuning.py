@@ -28,10 +28,21 @@ LEAD = (
 
 @dataclass(frozen=True)
 class Search:
-    """One cell's search as its ``summary.json`` tells it."""
+    """One cell's search as its ``summary.json`` tells it.
+
+    Attributes:
+        title: The cell.
+        metric: What trials were measured by, on the validation split.
+        reported: What settings are measured by on fresh seeds.
+        sampler: Optuna's sampler, with its version.
+        trials: Each with ``params``, ``value`` and ``outcome``.
+        default: The suite's own setting: ``params``, and ``fresh`` runs.
+        best: The settings of the best trials, in the same form.
+    """
 
     title: str
     metric: str
+    reported: str
     sampler: str
     trials: list[dict[str, Any]]
     default: dict[str, Any]
@@ -51,6 +62,7 @@ def read_search(file: Path) -> Search:
         return Search(
             f"{cell['dataset']} · {cell['variant']} · {cell['tricks']}",
             str(data["metric"]),
+            str(data["reported_metric"]),
             str(data.get("sampler", "")) + (f", optuna {version}" if version else ""),
             list(data["trials"]),
             dict(data.get("default") or {}),
@@ -103,12 +115,14 @@ def setting_row(search: Search, name: str, setting: Mapping[str, Any]) -> tuple[
     """Write one setting on fresh seeds as a row."""
     values = fresh_values(setting)
     good = [value for value in values.values() if value is not None]
-    ratio, interval, n = (None, None, 0) if name == "default" else compare(setting, search.default)
+    mean = geometric_mean(good)
+    own = setting is search.default
+    ratio, interval, n = (None, None, 0) if own else compare(setting, search.default)
     return (
         Cell(search.title),
         Cell(name),
         Cell(rates(setting.get("params") or {})),
-        Cell(geometric_mean(good), geometric_interval(good), len(good), (), "lower", search.metric),
+        Cell(mean, geometric_interval(good), len(good), (), "lower", search.reported),
         Cell(f"{len(values) - len(good)} of {len(values)}"),
         Cell(ratio, interval, n if ratio is not None else None, (), "lower"),
     )
@@ -118,8 +132,12 @@ def settings_table(searches: Sequence[Search]) -> Table:
     """Compare the best settings with the default, on fresh seeds."""
     rows = []
     for search in searches:
-        rows.append(setting_row(search, "default", search.default))
-        rows += [setting_row(search, f"best {i}", s) for i, s in enumerate(search.best, start=1)]
+        names = [f"best {place}" for place in range(1, len(search.best) + 1)]
+        ranked = dict(zip(names, search.best, strict=True))
+        default = search.default
+        also = [name for name, setting in ranked.items() if same_rates(setting, default)]
+        rows.append(setting_row(search, " = ".join(["default", *also]), default))
+        rows += [setting_row(search, n, s) for n, s in ranked.items() if n not in also]
     return Table(
         "tuning",
         "Best settings on fresh seeds",
@@ -132,8 +150,14 @@ def settings_table(searches: Sequence[Search]) -> Table:
             Column("Ratio to default", "ratio", "over seeds that both survived; below 1 is better"),
         ),
         tuple(rows),
-        "Numbers on fresh seeds only; no trial's own value is among them.",
+        "Numbers on fresh seeds only; no trial's own value is among them. The metric is "
+        f"{' or '.join(dict.fromkeys(search.reported for search in searches))}.",
     )
+
+
+def same_rates(setting: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether two settings are one."""
+    return bool(setting.get("params") == other.get("params"))
 
 
 def cliff_figure(search: Search, name: str) -> Figure | None:

@@ -181,7 +181,8 @@ def _per_cell(cells: SuiteCells, word: str) -> list[Block]:
             f"A map of {len(rows)} rows (data set and variant) by {len(columns)} tricks.",
             effect_map(rows, columns, by_place),
             "Blue fields are better with the trick, orange ones worse; colours end at a factor of "
-            "4. No field is a claim: with few seeds, single cells vary.",
+            "4. Empty fields are cells that were skipped. No field is a claim: with few seeds, "
+            "single cells vary.",
         ),
         Table(
             "effects-by-cell",

@@ -147,6 +147,20 @@ def test_plain_output_of_a_suite() -> None:
     ]
 
 
+def test_a_second_suite_starts_from_nothing() -> None:
+    """As tuning does: batch after batch on one console."""
+    stage = Stage()
+    for first in (0, 10):
+        runs = [replace(run_of(first + i), note=f"lr_g {first + i}") for i in range(2)]
+        stage.mirror.suite_started(plan_of(runs), runs, 0)
+        stage.play(runs, {"0": "crashed", "10": "crashed"})
+        stage.mirror.suite_ended()
+    half = len(stage.lines) // 2
+    again = [line.replace("lr_g 0", "lr_g 10") for line in stage.lines[:half]]
+    assert stage.lines[half:-1] == again
+    assert "crashed: ring8 · gan · none · lr_g 10:" in stage.output
+
+
 def test_plain_status_is_throttled() -> None:
     stage = Stage()
     runs = [run_of(0, steps=100_000)]

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -221,6 +222,18 @@ def test_tuning_compares_on_fresh_seeds_only(store: Path) -> None:
     assert default["Setting"] == "default" and default["Ratio to default"] == ""
     assert float(best["Ratio to default"]) == pytest.approx(0.5, rel=0.05)
     assert best["Ratio to default n"] == "5"
+
+
+def test_a_search_that_finds_the_default_shows_it_once(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    shutil.copytree(store, folder)
+    file = folder / "tuning" / "ring8-gan-none" / "summary.json"
+    summary = json.loads(file.read_text())
+    summary["best"].append({**summary["default"]})
+    file.write_text(json.dumps(summary))
+    write_report(folder)
+    rows = csv.DictReader(io.StringIO((folder / "report" / "tables" / "tuning.csv").read_text()))
+    assert [row["Setting"] for row in rows] == ["default = best 2", "best 1"]
 
 
 ATTACK = "</script><script>alert(1)</script>"

@@ -17,7 +17,7 @@ from harness.store.folders import Store
 from harness.store.records import SuitePlan, read_run
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
-from harness.tuning.tune import TUNING_SEED, Cell, Tuner
+from harness.tuning.tune import TUNING_SEED, Cell, Tuner, trial_spec
 from tests.specs import make_spec
 
 DEFAULT = Rates(2e-4, 4e-4)
@@ -65,6 +65,21 @@ def test_the_best_are_finite_and_sorted() -> None:
     assert [trial.value for trial in best(trials, 3)] == [1.0, 2.0, 3.0]
 
 
+def test_a_collapsed_trial_teaches_but_never_wins() -> None:
+    collapsed = Trial(DEFAULT, 0.5, collapsed=True)
+    assert collapsed.told == math.log(0.5)
+    assert best([Trial(DEFAULT, 1.0), collapsed, Trial(DEFAULT, 2.0)], 3) == [
+        Trial(DEFAULT, 1.0),
+        Trial(DEFAULT, 2.0),
+    ]
+
+
+def test_what_is_reported_is_never_tuned_on() -> None:
+    specs = tuple(make_spec("ring8", seed=seed, reference="validation") for seed in range(2))
+    with pytest.raises(GanbenchError, match="ring8 × gan × none is reported against the validat"):
+        trial_spec(Cell("ring8", "gan", "none", specs), DEFAULT)
+
+
 def test_an_unknown_sampler_is_refused() -> None:
     with pytest.raises(GanbenchError, match="choose tpe or random"):
         propose([], DEFAULT, 2, "cma", 0)
@@ -108,6 +123,8 @@ def test_a_cell_is_tuned_reported_on_fresh_seeds_and_resumed(tmp_path: Path) -> 
     summary = json.loads((tmp_path / "tuning" / target.name / "summary.json").read_text())
     assert [trial["number"] for trial in summary["trials"]] == list(range(6))
     assert summary["trials"][0]["params"] == {"lr_g": 2e-4, "lr_d": 2e-4}
+    assert summary["metric"].endswith("/validation")
+    assert summary["reported_metric"].endswith("/train")
     assert summary["metric"] == "fd[data]@64/validation"
     assert len(summary["best"]) == 3
     for setting in [summary["default"], *summary["best"]]:
