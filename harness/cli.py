@@ -220,7 +220,13 @@ def _matrix(
 
     for name in plugins or []:
         load_plugin(name)
-    return expand(load_suite(suite), profile=profile, seeds=seeds, only=parse_only(only or []))
+    return expand(
+        load_suite(suite),
+        profile=profile,
+        seeds=seeds,
+        only=parse_only(only or []),
+        plugins=plugins or (),
+    )
 
 
 def _write_report(folder: Path, *, skip_corrupt: bool = False) -> None:

@@ -84,7 +84,19 @@ class SkippedCell:
 
 @dataclass(frozen=True)
 class SuitePlan:
-    """What ``suite.json`` holds."""
+    """What ``suite.json`` holds.
+
+    Attributes:
+        suite: Its name.
+        summary: The question it asks.
+        fingerprint: Of its runs and skipped cells.
+        runs: All of them, in order.
+        skipped: Cells that are not run.
+        source: Name of the built-in suite, or path of the file.
+        profile: The profile that was asked for.
+        seeds: The number of seeds that was asked for in place of the suite's own.
+        plugins: Modules that were imported first.
+    """
 
     suite: str
     summary: str
@@ -93,6 +105,8 @@ class SuitePlan:
     skipped: tuple[SkippedCell, ...] = ()
     source: str = ""
     profile: str | None = None
+    seeds: int | None = None
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,6 +221,7 @@ def read_plan(path: Path) -> SuitePlan:
             raise StoreError(f"{file} was written by a newer ganbench; update to read it")
         data["runs"] = tuple(PlannedRun(**run) for run in data["runs"])
         data["skipped"] = tuple(SkippedCell(**cell) for cell in data["skipped"])
+        data["plugins"] = tuple(data.get("plugins", ()))
         return SuitePlan(**data)
     except FileNotFoundError:
         raise StoreError(

@@ -47,6 +47,7 @@ def expand(
     profile: str | None = None,
     seeds: int | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
+    plugins: Sequence[str] = (),
 ) -> Matrix:
     """Expand a suite to its runs.
 
@@ -56,6 +57,7 @@ def expand(
         seeds: Seeds 0 … n − 1 in place of the suite's; this changes the plan.
         only: Alternatives by ``dataset``, ``variant``, ``trick`` and ``seed``, ids or labels; this
             changes what is selected, not the plan.
+        plugins: Modules that have been imported, for the plan to name.
 
     Raises:
         SuiteError: listing what is wrong in the cells, such as a batch larger than the data.
@@ -95,6 +97,8 @@ def expand(
         skipped=records,
         source=suite.source,
         profile=profile,
+        seeds=seeds,
+        plugins=tuple(plugins),
     )
     return Matrix(plan, tuple(specs), frozenset(selected))
 

@@ -6,7 +6,8 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from reports.cells import SuiteCells
+from harness.store.records import SuitePlan
+from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.tables import Cell, Column, Table, significant
 
@@ -145,17 +146,22 @@ def gaps_table(cells: SuiteCells) -> Table:
     )
 
 
-def command(source: str, dataset: str, variant: str, tricks: str) -> str:
+def command(plan: SuitePlan, cell: CellRuns) -> str:
     """Write the command that runs one cell again."""
-    only = {"dataset": dataset, "variant": variant, "tricks": tricks}
-    words = [f"--only {shlex.quote(f'{key}={value}')}" for key, value in only.items()]
-    return " ".join(["ganbench run", shlex.quote(source), *words])
+    options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
+    options += [("profile", plan.profile)] if plan.profile else []
+    options += [("seeds", plan.seeds)] if plan.seeds else []
+    options += [
+        ("only", f"dataset={cell.dataset}"),
+        ("only", f"variant={cell.variant}"),
+        ("only", f"tricks={cell.tricks}"),
+    ]
+    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options]
+    return " ".join(["ganbench run", shlex.quote(plan.source or plan.suite), *words])
 
 
 def commands_table(cells: SuiteCells) -> Table:
     """List the command that repeats each cell."""
-    plan = cells.suite.plan
-    source = plan.source or plan.suite
     return Table(
         "commands",
         "Repeat a cell",
@@ -165,7 +171,7 @@ def commands_table(cells: SuiteCells) -> Table:
                 Cell(cell.dataset),
                 Cell(cell.variant),
                 Cell(cell.tricks),
-                Cell(command(source, cell.dataset, cell.variant, cell.tricks)),
+                Cell(command(cells.suite.plan, cell)),
             )
             for cell in cells.cells
         ),

@@ -131,14 +131,14 @@ CELLS = [cell for cell in all_cells() if cell.refusal is None]
 REFUSED = [cell for cell in all_cells() if cell.refusal is not None]
 
 
-def make_trainer(specs: Sequence[RunSpec]) -> Trainer:
+def make_trainer(specs: Sequence[RunSpec], device: torch.device = CPU) -> Trainer:
     """Make the trainer of a cohort on its data set."""
-    return Trainer(specs, training_data(specs[0].dataset.id), CPU)
+    return Trainer(specs, training_data(specs[0].dataset.id), device)
 
 
-def train(specs: Sequence[RunSpec], steps: int) -> Trainer:
+def train(specs: Sequence[RunSpec], steps: int, device: torch.device = CPU) -> Trainer:
     """Train a cohort for some steps."""
-    trainer = make_trainer(specs)
+    trainer = make_trainer(specs, device)
     for _ in range(steps):
         trainer.train_step()
     return trainer

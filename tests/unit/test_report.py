@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,10 +18,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from harness.errors import CorruptRecordError, StoreError
-from harness.store.records import SkippedCell
+from harness.store.records import SkippedCell, SuitePlan
 from reports.build import is_current, write_report
-from reports.cells import FAILURES
+from reports.cells import FAILURES, CellRuns
 from reports.sections import samples
+from reports.sections.provenance import command
 from tests.stores import Fate, Where, build_store, write_tuning
 
 ALL_OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -118,6 +120,21 @@ def test_metrics_say_n_and_rank_failures(tmp_path: Path) -> None:
 def test_command_repeats_a_cell(store: Path) -> None:
     text = (store / "report" / "tables" / "commands.csv").read_text()
     assert "ganbench run synthetic --only dataset=ring8 --only variant=gan" in text
+
+
+def test_command_repeats_the_options_that_make_the_plan() -> None:
+    plan = SuitePlan("s", "", "f", (), source="my own.yaml", profile="cpu", seeds=3, plugins=("p",))
+    words = shlex.split(command(plan, CellRuns("ring8", "gan", "a + b", ())))
+    assert words[:3] == ["ganbench", "run", "my own.yaml"]
+    assert words[3:9] == ["--plugin", "p", "--profile", "cpu", "--seeds", "3"]
+    assert words[9:] == [
+        "--only",
+        "dataset=ring8",
+        "--only",
+        "variant=gan",
+        "--only",
+        "tricks=a + b",
+    ]
 
 
 def test_is_current(tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""Proves on a GPU what the other files here prove on a CPU, and that a step never waits for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.job import Job
+from harness.store.folders import Store
+from harness.store.records import read_run
+from harness.training.streams import Streams
+from tests.conformance.cells import CELLS, CPU, Cell, make_trainer, train
+from tests.specs import make_spec
+
+CUDA = torch.device("cuda")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+every_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
+
+
+def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+@every_cell
+def test_a_run_does_not_know_its_cohort(cell: Cell) -> None:
+    specs = [cell.spec(position, precision="float64") for position in range(3)]
+    cohort, alone = train(specs, 10, CUDA), train([specs[2]], 10, CUDA)
+    assert_near(cohort.state(2), alone.state(0), 1e-9)
+    torch.testing.assert_close(
+        cohort.game.sample(20, "evaluation")[2],
+        alone.game.sample(20, "evaluation")[0],
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@every_cell
+def test_with_the_same_draws_it_computes_what_the_cpu_does(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU draws other numbers from the same seed; given a CPU's, it makes the same steps."""
+    inner = Streams._draw
+
+    def drawn_on_the_cpu(self: Streams, *arguments: Any) -> Tensor:
+        if not hasattr(self, "on_cpu"):
+            self.on_cpu = Streams(self.seeds, CPU, self.dtype)  # type: ignore[attr-defined]
+        return inner(self.on_cpu, *arguments).to(self.device)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(Streams, "_draw", drawn_on_the_cpu)
+    specs = [cell.spec(position, precision="float64") for position in range(2)]
+    on_cpu, on_gpu = train(specs, 3), train(specs, 3, CUDA)
+    assert on_gpu.game.G.theta.device.type == CUDA.type
+    for run in range(2):
+        assert_near(on_gpu.state(run), on_cpu.state(run), 1e-8)
+
+
+@every_cell
+def test_resuming_is_exact_to_rounding(cell: Cell) -> None:
+    specs = [cell.spec(position, precision="float64") for position in range(2)]
+    uninterrupted = train(specs, 3, CUDA)
+    saved = [uninterrupted.state(run) for run in range(2)]
+    counters = uninterrupted.counters()
+    resumed = make_trainer(specs, CUDA)
+    for run, state in enumerate(saved):
+        assert all(tensor.device.type == "cpu" for tensor in state.values())
+        resumed.load(run, state, counters)
+    for trainer in (uninterrupted, resumed):
+        for _ in range(3):
+            trainer.train_step()
+    for run in range(2):
+        assert_near(resumed.state(run), uninterrupted.state(run), 1e-9)
+
+
+@every_cell
+def test_a_step_never_waits_for_the_device(cell: Cell) -> None:
+    trainer = train([cell.spec(position) for position in range(2)], 2, CUDA)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.train_step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("dataset", ["ring8", "digits"])
+def test_a_job_trains_and_measures(dataset: str, tmp_path: Path) -> None:
+    specs = [make_spec(dataset, seed=seed, steps=30) for seed in range(2)]
+    store = Store(tmp_path)
+    assert Job(store, CUDA).train(specs) == 0
+    for spec in specs:
+        record = read_run(store.folder(spec))
+        assert record.is_final
+        assert record.environment()["device"].startswith("cuda")
+        assert record.outcome is not None and record.outcome["peak_memory"] > 0
+        assert all(torch.isfinite(torch.tensor(record.curve(record.primary.name)[1])))  # type: ignore[union-attr]
