@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.datasets.base import datasets
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
+from harness.errors import GanbenchError
 from harness.metrics.evaluation import require
 from harness.plan import TYPICAL_RATE, Cohort, cohort_seconds, make_cohorts
 from harness.spec import RunSpec, Split, canonical_json
@@ -23,12 +24,12 @@ class Backlog:
     Attributes:
         finished: Runs that have a result, by id.
         pending: Specs that have none, in the order of the suite.
-        begun: Of pending runs that have trained, the ids of those they last trained with, by id.
+        begun: Records of pending runs that have trained, by id.
     """
 
     finished: dict[str, RunRecord]
     pending: tuple[RunSpec, ...]
-    begun: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    begun: dict[str, RunRecord] = field(default_factory=dict)
 
 
 def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
@@ -42,13 +43,13 @@ def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
     begun = {}
     for spec in specs:
         path = store.folder(spec)
-        record = read_run(path) if (path / "spec.json").exists() else None
+        record = read_run(path, spec.id) if (path / "spec.json").exists() else None
         if record is not None and record.is_final:
             finished[spec.id] = record
         else:
             pending.append(spec)
             if record is not None and record.attempts:
-                begun[spec.id] = tuple(record.attempts[-1]["cohort"])
+                begun[spec.id] = record
     return Backlog(finished, tuple(pending), begun)
 
 
@@ -68,6 +69,24 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         if dataset.needs_root:
             for split in splits:
                 dataset.load(split, root)
+
+
+def check_device(todo: Backlog, device: str) -> None:
+    """Refuse to go on elsewhere with runs that have a checkpoint.
+
+    The same seed gives other random numbers on another kind of device, so such a run would equal
+    neither of the two that it is made of.
+
+    Raises:
+        GanbenchError: naming one of them, and what to do.
+    """
+    for record in todo.begun.values():
+        before = record.attempts[-1].get("device", device)
+        if before != device and any(record.path.glob("checkpoints/step-*.json")):
+            raise GanbenchError(
+                f"{record.path} began on {before}, where its random numbers are others: go on with "
+                f"--device {before}, or delete the folder to train it again on {device}"
+            )
 
 
 def train_pending(
@@ -97,7 +116,8 @@ def train_pending(
         0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
     """
     labels = {run.id: run for run in plan.runs}
-    cohorts = make_cohorts(todo.pending, device, todo.begun)
+    together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
+    cohorts = make_cohorts(todo.pending, device, together)
     assignments = assign(store, labels, cohorts, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))
@@ -121,8 +141,7 @@ def assign(
     assignments = []
     for cohort in cohorts:
         file = folder / f"{cohort.name}.json"
-        if not file.exists():
-            write_cohort(file, cohort.specs)
+        write_cohort(file, cohort.specs)
         cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
             TrackedRun(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.errors import GanbenchError, StoreError
 from harness.registry import Registry, nearest
-from harness.spec import encode_numbers
+from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.records import RunRecord, read_run
 
 KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors", "suites")
@@ -31,7 +31,8 @@ def catalog(kind: str) -> list[dict[str, Any]]:
         GanbenchError: if there is no such kind.
     """
     if kind not in KINDS:
-        raise GanbenchError(f"nothing is called {kind!r}{nearest(kind, list(KINDS))}")
+        hint = nearest(kind, list(KINDS))
+        raise GanbenchError(f"nothing is called {kind!r}{hint}; there is {', '.join(KINDS)}")
     if kind == "suites":
         from harness.suite.load import built_in_suites
 
@@ -91,10 +92,15 @@ def find_run(name: str) -> Path:
         StoreError: if there is none, or several.
     """
     path = Path(name)
-    if (path / "spec.json").exists():
-        return path
-    if not name or not all(c in "0123456789abcdef" for c in name):
-        raise StoreError(f"{name} is neither a run's folder nor a run's id")
+    try:
+        if (path / "spec.json").exists():
+            return path
+    except OSError as error:
+        raise StoreError(f"{name[:60]}… is neither a run's folder nor its id") from error
+    # A folder's name, as reports print it, ends with the id.
+    name = name.rpartition("-")[2]
+    if not name or len(name) > ID_LENGTH or not all(c in "0123456789abcdef" for c in name):
+        raise StoreError(f"{path} is neither a run's folder, nor its name, nor a run's id")
     found = sorted(Path("results").glob(f"*/runs/*-{name}*/spec.json"))
     found = [file for file in found if file.parent.name.rpartition("-")[2].startswith(name)]
     if len(found) != 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,11 +31,15 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KEY=VALUE",
-        help="Only such cells: dataset=, variant=, tricks= or seed=. Repeat to combine.",
+        help="Only such cells: dataset=, variant=, trick= (also in combinations), tricks= (the "
+        "whole combination) or seed=. Repeat to combine.",
     ),
 ]
 Plugins = Annotated[
-    list[str] | None, typer.Option("--plugin", help="Module that registers parts of your own.")
+    list[str] | None,
+    typer.Option(
+        "--plugin", help="Module, or path of a .py file, that registers parts of your own."
+    ),
 ]
 Wandb = Annotated[
     str | None,
@@ -46,7 +52,7 @@ Wandb = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Processes at once. Default: one per core, or one per GPU."),
+    typer.Option(min=1, max=1024, help="Processes at once. Default: one per core, or one per GPU."),
 ]
 
 
@@ -77,7 +83,9 @@ def run(
         Path | None, typer.Option(help="Results folder. Default: results/SUITE.")
     ] = None,
     only: Only = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds 0 … N−1.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Seeds 0 … N−1, as another plan.")
+    ] = None,
     profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
     jobs: Jobs = None,
     device: Device = "auto",
@@ -93,10 +101,10 @@ def run(
     from harness.commands import run_suite
 
     matrix = _matrix(suite, only=only, seeds=seeds, profile=profile, plugins=plugin)
-    if dry_run:
-        preview(matrix, device=device, jobs=jobs)
-        return
     folder = out or Path("results") / matrix.plan.suite
+    if dry_run:
+        preview(matrix, folder, device=device, jobs=jobs)
+        return
     code = run_suite(
         matrix,
         folder,
@@ -106,8 +114,7 @@ def run(
         data_root=data_root,
         plugins=tuple(plugin or ()),
     )
-    _write_report(folder)
-    raise typer.Exit(code)
+    _conclude(folder, code)
 
 
 @app.command()
@@ -153,8 +160,7 @@ def tune(
         data_root=data_root,
         plugins=tuple(plugin or ()),
     )
-    _write_report(folder)
-    raise typer.Exit(code)
+    _conclude(folder, code)
 
 
 @app.command()
@@ -229,6 +235,17 @@ def _matrix(
     )
 
 
+def _conclude(folder: Path, code: int) -> None:
+    """Write the report and exit; whoever was told to stop by a signal has no time for one."""
+    from harness.engines.base import PREEMPTED
+
+    if code == PREEMPTED:
+        print(f"stopped and saved; the same command goes on, `ganbench report {folder}` reports")
+    else:
+        _write_report(folder)
+    raise typer.Exit(code)
+
+
 def _write_report(folder: Path, *, skip_corrupt: bool = False) -> None:
     from reports.build import is_current, write_report
 
@@ -240,10 +257,24 @@ def _write_report(folder: Path, *, skip_corrupt: bool = False) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake is one message, not a traceback."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started the command
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII locale has no × and no ✔
     try:
         app()
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output has gone; what is on the disk is whole.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

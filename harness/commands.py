@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.bench import Backlog, backlog, check_data, train_pending
+from harness.bench import Backlog, backlog, check_data, check_device, train_pending
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
 from harness.environment import choose_device
-from harness.errors import GanbenchError
+from harness.errors import GanbenchError, StoreError
 from harness.plan import cohort_seconds, make_cohorts, makespan, measure_rate
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.index import write_index
-from harness.store.records import FINAL, read_suite
+from harness.store.records import FINAL, read_run, read_suite
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
+from harness.tracking.choice import choose_mode
 from harness.tracking.console import ConsoleMirror
-from harness.tracking.progress import duration
+from harness.tracking.progress import duration, number
+
+if TYPE_CHECKING:
+    from harness.tuning.tune import Cell, Tuner
 
 INCOMPLETE = 1
 
@@ -48,20 +55,26 @@ def run_suite(
     plugins: tuple[str, ...],
 ) -> int:
     """Train what is selected and missing; return the exit status."""
-    store = Store(folder)
+    console = Console()
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
+    device = choose_device(device)
+    choose_mode(wandb, os.environ)
+    store = Store(folder)
     with store.hold():
+        _announce_plan(store, matrix, console)
         todo = backlog(store, selected)
-        store.write_plan(matrix.plan)
-        code = DONE
-        console = Console()
+        # Everything that can be refused is, before the folder gets this plan.
+        check_device(todo, device)
         if todo.pending:
             check_data(todo.pending, data_root)
+        store.write_plan(matrix.plan)
+        code = DONE
+        if todo.pending:
             code = _train(
                 store,
                 matrix,
                 todo,
-                device=choose_device(device),
+                device=device,
                 jobs=jobs,
                 mirrors=[ConsoleMirror(console), *_wandb(wandb, matrix, folder, console)],
                 options=JobOptions(folder, data_root, plugins),
@@ -72,6 +85,34 @@ def run_suite(
     if code != DONE:
         return code
     return DONE if _complete(folder, matrix.selected) else INCOMPLETE
+
+
+def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
+    """Refuse another suite's folder; say how many results a changed plan leaves out.
+
+    Raises:
+        GanbenchError: if the folder holds results of another suite.
+    """
+    before = store.begun_plan()
+    if before is None:
+        return
+    if before.suite != matrix.plan.suite:
+        raise GanbenchError(
+            f"{store.root} holds results of suite {before.suite!r}, not {matrix.plan.suite!r}; "
+            "choose another folder with --out"
+        )
+    kept = {run.id for run in matrix.plan.runs}
+    gone = [run for run in before.runs if run.id not in kept]
+    begun = sum((store.root / "runs" / run.folder / "spec.json").exists() for run in gone)
+    if begun:
+        runs = "1 run" if begun == 1 else f"{begun} runs"
+        console.print(
+            Text(
+                f"the plan has changed: {runs} of the one before stay on the disk and are in no "
+                "number of the report"
+            ),
+            style="dim",
+        )
 
 
 def _train(
@@ -91,8 +132,6 @@ def _train(
 
 
 def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> list[Mirror]:
-    from harness.tracking.choice import choose_mode
-
     mode, message = choose_mode(flag, os.environ)
     if message:
         console.print(Text(message), style="dim")
@@ -112,12 +151,18 @@ def _complete(folder: Path, ids: frozenset[str]) -> bool:
     return all(outcome is not None and outcome["outcome"] in FINAL for outcome in outcomes)
 
 
-def dry_run(matrix: Matrix, *, device: str, jobs: int | None) -> None:
-    """Print cells, skipped cells with their reasons, cohorts and an estimate of the cost."""
+def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> None:
+    """Print cells, skipped cells with their reasons, cohorts and an estimate of the cost.
+
+    Args:
+        matrix: The suite.
+        folder: The results folder, which is only read: what it has need not be trained.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        jobs: Processes at once; None for the default.
+    """
     console = Console()
     device = choose_device(device)
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
-    cohorts = make_cohorts(selected, device)
     labels = {run.id: run for run in matrix.plan.runs}
     table = Table(title=f"{matrix.plan.suite}: cells", title_justify="left", box=None)
     for heading in ("dataset", "variant", "tricks", "network"):
@@ -133,30 +178,46 @@ def dry_run(matrix: Matrix, *, device: str, jobs: int | None) -> None:
     for names, count in cells.items():
         table.add_row(*map(Text, names), str(count))
     console.print(table)
-    if matrix.plan.skipped:
+    if matrix.skipped:
         skipped = Table(title="skipped", title_justify="left", box=None)
         for heading in ("dataset", "variant", "tricks", "reason"):
             skipped.add_column(heading)
-        for cell in matrix.plan.skipped:
+        for cell in matrix.skipped:
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
+    pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
+    cohorts = make_cohorts(pending, device)
     places = slots(device, jobs)
     rate = measure_rate()
     seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
     sizes = sorted({len(cohort.specs) for cohort in cohorts})
     console.print(
-        f"{len(cells)} cells, {len(matrix.plan.skipped)} skipped, {len(selected)} runs in "
-        f"{len(cohorts)} cohorts of {' or '.join(map(str, sizes)) or 0} runs"
+        f"{counted(len(cells), 'cell')}, {len(matrix.skipped)} skipped, "
+        f"{counted(len(selected), 'run')}, {len(selected) - len(pending)} of them done; to train: "
+        f"{counted(len(cohorts), 'cohort')} of {' or '.join(map(str, sizes)) or 'no'} runs"
     )
-    run_steps = sum(spec.settings.steps for spec in selected)
+    run_steps = sum(spec.settings.steps for spec in pending)
     where = f"{len(places)} × {places[0].partition(':')[0]}"
     estimate = (
         "no estimate for GPUs"
         if device == "cuda"
         else f"about {duration(makespan(seconds, len(places)))} of training, give or take a factor "
-        f"of two ({rate / 1e9:.0f} GFLOP/s measured per core)"
+        f"of two ({rate / 1e9:.0f} GFLOP/s measured per core; measuring the runs comes on top)"
     )
     console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def has_result(path: Path, run_id: str) -> bool:
+    """Say whether a run's folder holds a result; a damaged one does not count as any."""
+    try:
+        return read_run(path, run_id).is_final
+    except StoreError:
+        return False
 
 
 def push_results(folder: Path, *, wandb: str | None, project: str) -> None:
@@ -165,7 +226,6 @@ def push_results(folder: Path, *, wandb: str | None, project: str) -> None:
     Raises:
         GanbenchError: if there is nowhere to push to.
     """
-    from harness.tracking.choice import choose_mode
     from harness.tracking.wandb_mirror import push
 
     mode, message = choose_mode(wandb, os.environ)
@@ -186,19 +246,22 @@ def tune_suite(
     data_root: Path | None,
     plugins: tuple[str, ...],
 ) -> int:
-    """Tune every selected cell with the same number of trials; return the exit status.
+    """Tune every selected cell with the same number of trials; print what came of it.
+
+    Returns:
+        The exit status.
 
     Raises:
         GanbenchError: if a cell is reported against the split that trials look at.
     """
-    from harness.tuning.tune import Cell, Tuner
-
     grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
     labels = {run.id: run for run in matrix.plan.runs}
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
     for spec in selected:
         run = labels[spec.id]
         grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
+    from harness.tuning.tune import Cell, Tuner
+
     cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
     check_data(selected, data_root)
     store = Store(folder)
@@ -214,4 +277,24 @@ def tune_suite(
             JobOptions(folder, data_root, plugins),
             sampler,
         )
-        return tuner.tune(cells, trials, batch)
+        code = tuner.tune(cells, trials, batch)
+    if code == DONE:
+        Console().print(_answers(tuner, cells))
+    return code
+
+
+def _answers(tuner: Tuner, cells: Sequence[Cell]) -> Table:
+    """Tabulate what tuning found: every setting on fresh seeds, the default first."""
+    table = Table(title="on fresh seeds", title_justify="left", box=None)
+    for heading in ("cell", "setting", "rates"):
+        table.add_column(heading)
+    for heading in ("median", "failed"):
+        table.add_column(heading, justify="right")
+    for cell in cells:
+        for name, rates, values in tuner.on_fresh_seeds(cell):
+            good = [value for value in values if value is not None]
+            median = number(statistics.median(good)) if good else "–"
+            failed = f"{len(values) - len(good)} of {len(values)}"
+            label = f"{cell.dataset} · {cell.variant} · {cell.tricks}"
+            table.add_row(Text(label), name, str(rates), median, failed)
+    return table

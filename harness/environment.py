@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 
+from harness.errors import GanbenchError
 from harness.version import RESULTS_VERSION, VERSION
 
+DEVICES = ("auto", "cpu", "cuda")
 PACKAGES = ("torch", "torchvision", "torch-fidelity", "numpy", "scipy", "scikit-learn", "optuna")
 
 
@@ -26,6 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "tf32": torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "versions": {name: _version(name) for name in PACKAGES},
     }
@@ -42,10 +45,10 @@ def choose_device(wanted: str) -> str:
     """Resolve ``auto`` to ``cuda`` where there is one, else ``cpu``.
 
     Raises:
-        GanbenchError: if CUDA is asked for and absent.
+        GanbenchError: if CUDA is asked for and absent, or something else is asked for.
     """
-    from harness.errors import GanbenchError
-
+    if wanted not in DEVICES:
+        raise GanbenchError(f"unknown device {wanted!r}; choose {', '.join(DEVICES)}")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise GanbenchError("no CUDA device is available; use --device cpu or --device auto")

@@ -19,25 +19,27 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor
 
 from harness.datasets.base import Dataset, datasets
 from harness.environment import environment
 from harness.errors import GanbenchError, StoreError
-from harness.metrics.evaluation import Evaluator
-from harness.outcomes import judge, warning_signs
+from harness.metrics.evaluation import Evaluation, Evaluator
+from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
 from harness.samples import save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, hold, write_json
-from harness.store.records import read_run
+from harness.store.records import RunRecord, read_run
 from harness.training.checkpoint import Checkpoint, find_checkpoints, save_checkpoint
-from harness.training.monitor import Divergence
 from harness.training.trainer import Trainer
 
 PREEMPTED = 75
 CRASHED = 1
 CHECKPOINT_SECONDS = 30.0
+PATIENCE_SECONDS = 30.0
+"""For which a job waits for a run whose last process is still saving it."""
 
 
 @dataclass
@@ -52,6 +54,10 @@ class Run:
     evaluation_seconds: float = 0.0
 
 
+Failed = tuple[Run, Verdict]
+"""A run that goes no further, and why."""
+
+
 @dataclass
 class Job:
     """The training of one cohort, recorded.
@@ -61,12 +67,14 @@ class Job:
         device: Where to compute.
         data_root: Folder of data sets that are not synthesised; None where none is needed.
         checkpoint_seconds: At most so much work is lost to a kill.
+        patience: Seconds to wait for a run that another process is about to give up.
     """
 
     store: Store
     device: torch.device
     data_root: Path | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    patience: float = 0.0
     terminated: bool = field(default=False, init=False)
 
     def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
@@ -83,19 +91,21 @@ class Job:
             runs = []
             for spec in specs:
                 path = self.store.create(spec)
-                stack.enter_context(hold(path))
-                if not read_run(path).is_final:
+                stack.enter_context(hold(path, self.patience))
+                record = read_run(path)
+                if not record.is_final:
                     log = stack.enter_context(EventLog(path / "events.jsonl"))
                     found = find_checkpoints(path / "checkpoints", spec.id)
-                    runs.append(Run(spec, path, log, found))
+                    covered = [c for c in found if has_evaluations(record, c.step)]
+                    runs.append(Run(spec, path, log, covered))
             if not runs:
                 return 0
             try:
                 return self._train(runs)
-            except Exception:  # noqa: BLE001 - whatever stopped it is recorded, then reported
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded, then reported
                 traceback.print_exc()
                 for run in runs:
-                    self._crashed(run, traceback.format_exc(limit=-3))
+                    self._crashed(run, explain(error))
                 return CRASHED
 
     def _crashed(self, run: Run, reason: str) -> None:
@@ -108,7 +118,7 @@ class Job:
                         "type": "outcome",
                         "outcome": "crashed",
                         "step": max(steps, default=0),
-                        "reason": reason.strip(),
+                        "reason": reason,
                     },
                     durable=True,
                 )
@@ -156,6 +166,7 @@ class Job:
                     "attempt": number,
                     "resumed_from": trainer.step,
                     "cohort": [other.spec.id for other in runs],
+                    "device": self.device.type,
                     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 },
                 durable=True,
@@ -181,48 +192,57 @@ class Course:
 
     def __post_init__(self) -> None:
         self.saved_at = time.monotonic()
+        self.mark = time.perf_counter()
         self.primary = next(m for m in self.evaluator.metrics if m.primary)
 
     def follow(self) -> int:
-        """Train to the end, or until asked to stop; return the exit status."""
+        """Train to the end, or until asked to stop; return the exit status.
+
+        What is due after a step comes in one order: losses, evaluation, checkpoint, and only then
+        the outcomes of runs that failed in it. So a checkpoint never lies ahead of an evaluation
+        that its step owes, and whoever resumes it finds a cohort without the failed runs.
+        """
         settings = self.runs[0].spec.settings
         trainer = self.trainer
+        crashed = False
+        self.mark = time.perf_counter()
         if trainer.step == 0:
-            self._evaluate()
-        mark = time.perf_counter()
+            failed = self._evaluate()
+            crashed = self._end(failed)
         while trainer.step < settings.steps and self.runs:
             trainer.train_step()
             last = trainer.step == settings.steps
-            if last or trainer.step % settings.log_every == 0:
-                self._log()
-                if not self.runs:
-                    return 0
+            failed = []
+            logging = last or trainer.step % settings.log_every == 0
+            if logging:
+                failed += self._log()
             due = last or trainer.step % settings.evaluate_every == 0
-            if due or self.job.terminated:
-                mark = self._account(mark)
-            if due:
-                self._evaluate()
-                mark = time.perf_counter()
-            if self.job.terminated and not last:
+            if due and self.runs:
+                failed += self._evaluate()
+            stopping = self.job.terminated and not last
+            overdue = time.monotonic() - self.saved_at >= self.job.checkpoint_seconds
+            if self.runs and (last or failed or stopping or (overdue and (logging or due))):
+                self._account()
                 self._save()
+            crashed |= self._end(failed)
+            if stopping and self.runs:
                 self._preempted()
                 return PREEMPTED
-            overdue = time.monotonic() - self.saved_at >= self.job.checkpoint_seconds
-            if last or (due and overdue):
-                self._save()
         for run in self.runs:
             self._finish(run)
-        return 0
+        return CRASHED if crashed else 0
 
-    def _account(self, mark: float) -> float:
-        """Share the time since ``mark`` among the runs that trained in it."""
+    def _account(self) -> None:
+        """Share the time since the mark among the runs that trained in it."""
         now = time.perf_counter()
         for run in self.runs:
-            run.seconds += (now - mark) / len(self.runs)
-        return now
+            run.seconds += (now - self.mark) / len(self.runs)
+        self.mark = now
 
-    def _log(self) -> None:
+    def _log(self) -> list[Failed]:
+        """Write the losses; drop the runs that diverged, and return them."""
         rows, divergences = self.trainer.read()
+        self._account()
         for run, row in zip(self.runs, rows, strict=True):
             run.log.append(
                 {
@@ -232,52 +252,69 @@ class Course:
                     "values": row,
                 }
             )
-        self._drop(divergences)
+        return self._drop(
+            [None if found is None else diverged(found.step, found.what) for found in divergences]
+        )
 
-    def _drop(self, divergences: Sequence[Divergence | None]) -> None:
-        """Record diverged runs and go on without them.
-
-        The others are saved first, so that whoever resumes them finds a state that was taken
-        without the diverged ones, and computes what an uninterrupted cohort would.
-        """
-        if not any(divergences):
-            return
-        alive = [i for i, found in enumerate(divergences) if found is None]
-        gone = [(self.runs[i], found) for i, found in enumerate(divergences) if found is not None]
+    def _drop(self, verdicts: Sequence[Verdict | None]) -> list[Failed]:
+        """Go on without the runs that have a verdict; return them."""
+        if not any(verdicts):
+            return []
+        alive = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        gone = [(self.runs[i], v) for i, v in enumerate(verdicts) if v is not None]
         self.runs = [self.runs[i] for i in alive]
         if self.runs:
             self.trainer.keep(alive)
-            self._save()
-        for run, found in gone:
-            self._outcome(run, "diverged", found.step, f"{found.what} became non-finite")
+        return gone
 
-    def _evaluate(self) -> None:
+    def _end(self, failed: Sequence[Failed]) -> bool:
+        """Record the outcomes of runs that failed; return whether one of them crashed."""
+        for run, verdict in failed:
+            self._outcome(run, verdict)
+        return any(verdict.outcome == "crashed" for _, verdict in failed)
+
+    def _evaluate(self) -> list[Failed]:
+        """Measure every run; drop those that cannot be measured, and return them."""
+        self._account()
         settings = self.runs[0].spec.settings
-        start = time.perf_counter()
         generated = self.trainer.game.sample(settings.evaluation_samples, "evaluation")
         finite = generated.flatten(1).isfinite().all(1).tolist()
-        evaluations = self.evaluator(generated)
-        elapsed = (time.perf_counter() - start) / len(self.runs)
+        drawn = (time.perf_counter() - self.mark) / len(self.runs)
+        verdicts: list[Verdict | None] = []
+        for position, run in enumerate(self.runs):
+            start = time.perf_counter() - drawn
+            try:
+                (found,) = self.evaluator(generated[position : position + 1])
+                samples = generated[position] if finite[position] else None
+                self._record(run, found, samples, time.perf_counter() - start)
+            except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
+                traceback.print_exc()
+                verdicts.append(Verdict("crashed", None, f"evaluation failed: {explain(error)}"))
+            else:
+                step = self.trainer.step
+                verdicts.append(None if finite[position] else diverged(step, "generator output"))
+            run.evaluation_seconds += time.perf_counter() - start
+        self.mark = time.perf_counter()
+        return self._drop(verdicts)
+
+    def _record(self, run: Run, found: Evaluation, samples: Tensor | None, seconds: float) -> None:
         step = self.trainer.step
-        for position, (run, found) in enumerate(zip(self.runs, evaluations, strict=True)):
-            run.evaluation_seconds += elapsed
-            if finite[position]:
-                file = save_samples(run.path, step, generated[position], self.dataset.kind)
-                run.log.append({"type": "samples", "step": step, "file": file})
-            run.log.append(
-                {
-                    "type": "evaluation",
-                    "step": step,
-                    "kimg": self.trainer.kimg,
-                    "values": found.values,
-                    "histogram": found.histogram,
-                    "diversity": found.diversity,
-                    "coverage": found.coverage,
-                    "seconds": elapsed,
-                },
-                durable=True,
-            )
-        self._drop([None if ok else Divergence(step, "generator output") for ok in finite])
+        if samples is not None:
+            file = save_samples(run.path, step, samples, self.dataset.kind)
+            run.log.append({"type": "samples", "step": step, "file": file})
+        run.log.append(
+            {
+                "type": "evaluation",
+                "step": step,
+                "kimg": self.trainer.kimg,
+                "values": found.values,
+                "histogram": found.histogram,
+                "diversity": found.diversity,
+                "coverage": found.coverage,
+                "seconds": seconds,
+            },
+            durable=True,
+        )
 
     def _save(self) -> None:
         trainer = self.trainer
@@ -294,22 +331,21 @@ class Course:
 
     def _preempted(self) -> None:
         for run in self.runs:
-            self._outcome(run, "preempted", None, "asked to stop")
+            self._outcome(run, Verdict("preempted", None, "asked to stop"))
 
     def _finish(self, run: Run) -> None:
         record = read_run(run.path)
-        verdict = judge(record.of_type("evaluation"), run.spec.settings)
-        self._outcome(run, verdict.outcome, verdict.onset, verdict.reason)
+        self._outcome(run, judge(record.of_type("evaluation"), run.spec.settings))
 
-    def _outcome(self, run: Run, outcome: str, onset: int | None, reason: str) -> None:
+    def _outcome(self, run: Run, verdict: Verdict) -> None:
         record = read_run(run.path)
         run.log.append(
             {
                 "type": "outcome",
-                "outcome": outcome,
+                "outcome": verdict.outcome,
                 "step": self.trainer.step,
-                "onset": onset,
-                "reason": reason,
+                "onset": verdict.onset,
+                "reason": verdict.reason,
                 "signs": warning_signs(
                     record.of_type("losses"), record.of_type("evaluation"), self.primary.name
                 ),
@@ -324,6 +360,29 @@ class Course:
             },
             durable=True,
         )
+
+
+def has_evaluations(record: RunRecord, step: int) -> bool:
+    """Say whether a run's log has all that it should have up to a step.
+
+    A checkpoint beyond a log that was cut short is of no use: the run would end unmeasured.
+    """
+    settings = record.spec.settings
+    due = {*range(0, step + 1, settings.evaluate_every)} | ({step} & {settings.steps})
+    return due <= {event["step"] for event in record.of_type("evaluation")}
+
+
+def explain(error: BaseException) -> str:
+    """Say in one line what went wrong, and where; the whole story is in ``log.txt``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    lines = traceback.format_exception_only(error)
+    return " ".join(lines[-1].split()) + where
+
+
+def diverged(step: int, what: str) -> Verdict:
+    """Say what stopped being finite, and when."""
+    return Verdict("diverged", step, f"{what} became non-finite")
 
 
 def peak_memory(device: torch.device) -> int:
@@ -353,6 +412,13 @@ def write_cohort(path: Path, specs: Sequence[RunSpec]) -> None:
     write_json(path, {"schema": 1, "specs": [spec.model_dump(mode="json") for spec in specs]})
 
 
+def compute_as_declared() -> None:
+    """Let float32 mean float32 on a GPU too, and the same kernels be chosen every time."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train a cohort file; the entry of every engine."""
     parser = argparse.ArgumentParser(prog="python -m harness.job", description=__doc__)
@@ -367,8 +433,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=CHECKPOINT_SECONDS,
         help="most work that a kill may cost",
     )
+    parser.add_argument(
+        "--patience-seconds",
+        type=float,
+        default=PATIENCE_SECONDS,
+        help="how long to wait for a run that another process holds",
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    compute_as_declared()
     try:
         for plugin in given.plugin:
             load_plugin(plugin)
@@ -377,6 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             torch.device(given.device),
             given.data_root,
             given.checkpoint_seconds,
+            given.patience_seconds,
         )
         signal.signal(signal.SIGTERM, job.terminate)
         return job.train(read_cohort(given.cohort))

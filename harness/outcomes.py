@@ -22,11 +22,12 @@ BLOWN_UP = 1.25
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a run that reached its last step became.
+    """What became of a run.
 
     Attributes:
-        outcome: ``ok`` or ``collapsed``.
-        onset: Step of the first evaluation of the collapse that lasted to the end.
+        outcome: One of :data:`harness.store.records.Outcome`.
+        onset: Step of the first evaluation of a collapse that lasted to the end, or in which
+            something first was not finite.
         reason: One sentence; empty for ``ok``.
     """
 

@@ -59,6 +59,15 @@ class Schedule:
         boosted = step < self.boost_first or (self.boost_every > 0 and step % self.boost_every == 0)
         return (self.boost if self.boost and boosted else self.d), self.g
 
+    def totals(self, steps: int) -> tuple[int, int]:
+        """Return the discriminator and generator updates of the first so many steps."""
+        boosted = 0
+        if self.boost:
+            boosted = first = min(self.boost_first, steps)
+            if self.boost_every:
+                boosted += -(-steps // self.boost_every) - -(-first // self.boost_every)
+        return steps * self.d + boosted * (self.boost - self.d), steps * self.g
+
 
 class Network(Protocol):
     """One network of every run of the cohort."""

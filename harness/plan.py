@@ -117,8 +117,7 @@ def updates(spec: RunSpec) -> tuple[int, int]:
     schedule = Schedule()
     for part, options in parts_of(spec):
         schedule = part.model_validate(options).schedule(schedule)
-    counts = [schedule.updates(step) for step in range(spec.settings.steps)]
-    return sum(d for d, _ in counts), sum(g for _, g in counts)
+    return schedule.totals(spec.settings.steps)
 
 
 def work_of(spec: RunSpec) -> Work:
@@ -149,12 +148,14 @@ def _passes(key: str, spec: RunSpec) -> tuple[float, float]:
             (build_generator, (blueprint.latent,)),
             (build_discriminator, blueprint.shape),
         ):
-            module = build(blueprint).eval()
+            # On the meta device nothing is allocated, however wide the networks are.
+            with torch.device("meta"):
+                module = build(blueprint).eval()
             for layer in module.modules():
                 if isinstance(layer, StreamDropout):
                     layer.at_test = False  # needs no noise then, and adds no operations to count
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                module(torch.zeros(2, *shape))
+                module(torch.zeros(2, *shape, device="meta"))
             counts.append(counter.get_total_flops() / 2 * spec.settings.batch)
         _pass_cache[key] = (counts[0], counts[1])
     return _pass_cache[key]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.errors import GanbenchError, UnknownNameError
@@ -109,12 +112,38 @@ class Registry(Generic[T]):
 
 
 def load_plugin(module: str) -> Any:
-    """Import a plugin module, which registers what it defines.
+    """Import a plugin, which registers what it defines.
+
+    Args:
+        module: Name of a module, looked for in the working directory too, or path of a file.
 
     Raises:
         GanbenchError: naming the plugin, if its import fails for any reason.
     """
     try:
+        if module.endswith(".py"):
+            return _load_file(Path(module))
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
         return importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise GanbenchError(f"plugin {module!r} failed on import: {error!r}") from error
+
+
+def _load_file(path: Path) -> Any:
+    """Import a file once, under its own name."""
+    name = path.stem
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise FileNotFoundError(str(path))
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[name] = found
+    try:
+        spec.loader.exec_module(found)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return found

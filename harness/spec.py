@@ -61,11 +61,13 @@ class Settings(Frozen):
     updates (1 and 1 unless the variant or a trick says otherwise).
     """
 
-    steps: int = Field(gt=0, description="rounds of the update schedule")
-    batch: int = Field(gt=1, description="images or points per update")
-    latent: int = Field(gt=0, description="dimensions of the latent z")
+    steps: int = Field(gt=0, le=10**9, description="rounds of the update schedule")
+    batch: int = Field(gt=1, le=10**6, description="images or points per update")
+    latent: int = Field(gt=0, le=10**5, description="dimensions of the latent z")
     network: str = Field(pattern=NAME_PATTERN, description="network family of G and D")
-    width: int = Field(gt=0, description="channels or hidden units of the narrowest layer")
+    width: int = Field(
+        gt=0, le=10**4, description="channels or hidden units of the narrowest layer"
+    )
     optimizer: Literal["adam", "rmsprop", "sgd"]
     lr_g: float = Field(gt=0, description="generator's learning rate")
     lr_d: float = Field(gt=0, description="discriminator's learning rate")
@@ -74,7 +76,7 @@ class Settings(Frozen):
     precision: Literal["float32", "float64"] = Field(description="of parameters and arithmetic")
     log_every: int = Field(gt=0, description="steps between two rows of training diagnostics")
     evaluate_every: int = Field(gt=0, description="steps between two evaluations")
-    evaluation_samples: int = Field(gt=1, description="generated samples per evaluation")
+    evaluation_samples: int = Field(gt=1, le=10**7, description="generated samples per evaluation")
     extractor: str = Field(description="features that metrics look through; `data` for points")
     reference: Split = Field(description="the split that generated samples are compared with")
     collapse_diversity: float = Field(

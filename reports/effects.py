@@ -10,9 +10,14 @@ so it is printed with how many did. Beside it stands a test that uses every pair
 worse than any other, two failed runs tie, and the signed ranks of all pairs are tested by exact
 sign flips, adjusted by Holm over all tricks of the table.
 
-**A claim needs both**: the adjusted p-value below 0.05 and the seeds' interval on the same side,
-of the ratio or, for failures, of the failure rate. The first looks at all pairs, failures
-included; the second guards against cells of a seed that repeat each other.
+**A claim needs three to agree**: the adjusted p-value below 0.05, the direction of the test that
+gave it, and the seeds' interval, of the ratio or, for failures, of the failure rate. The test looks
+at all pairs, failures included; the interval guards against cells of a seed that repeat each other.
+Where a trick rescues failing runs and costs the others a little, test and ratio disagree, and only
+the failures may be claimed.
+
+**Only like is compared with like**: both runs of a pair are measured by the same protocol. Settings
+that a suite gives to one of them alone are listed beside the effects.
 """
 
 from __future__ import annotations
@@ -20,10 +25,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from harness.store.records import MetricInfo
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.statistics import (
     Interval,
@@ -91,6 +97,7 @@ class Effect:
         failure_interval: Its 95 % interval over pairs.
         failure_over_seeds: Its 95 % interval over seeds, which a claim also needs.
         p: Exact paired sign-flip p-value of the signed ranks.
+        lean: Sum of the signed ranks: negative where runs with the trick rank better.
         p_holm: Adjusted for all rows of its table.
         failure_p: Exact p-value of the change in failures (McNemar).
         failure_p_holm: Adjusted likewise.
@@ -111,6 +118,7 @@ class Effect:
     failure_interval: Interval | None
     failure_over_seeds: Interval | None
     p: float
+    lean: float
     failure_p: float
     runs: tuple[str, ...]
     p_holm: float = 1.0
@@ -121,10 +129,9 @@ class Effect:
         """What may be claimed."""
         if self.seeds < SEEDS_FOR_A_CLAIM:
             return "screening"
-        ranks = self._side(self.p_holm, self.interval, 1.0)
-        failures = self._side(self.failure_p_holm, self.failure_interval, 0.0)
-        if failures != self._side(self.failure_p_holm, self.failure_over_seeds, 0.0):
-            failures = 0
+        more = self.failures[0] - self.failures[1]
+        ranks = self._side(self.p_holm, self.lean, self.interval, 1.0)
+        failures = self._side(self.failure_p_holm, more, self.failure_over_seeds, 0.0)
         if failures > 0 or ranks > 0:
             return "hurts"
         if ranks < 0:
@@ -134,11 +141,12 @@ class Effect:
         return "no evidence"
 
     @staticmethod
-    def _side(p: float, interval: Interval | None, nothing: float) -> int:
+    def _side(p: float, lean: float, interval: Interval | None, nothing: float) -> int:
         """Return 1 for a claim of more (which is worse), −1 of less, 0 for none."""
         if p >= ALPHA or interval is None:
             return 0
-        return int(interval.low > nothing) - int(interval.high < nothing)
+        worse, better = lean > 0 and interval.low > nothing, lean < 0 and interval.high < nothing
+        return int(worse) - int(better)
 
     @property
     def smallest_p(self) -> float:
@@ -156,7 +164,9 @@ def score(result: Result, cell: CellRuns) -> float:
 
 
 def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
-    """Pair the final runs of two cells by seed."""
+    """Pair the final runs of two cells by seed; none if their protocols differ."""
+    if treated.primary and control.primary and treated.primary.name != control.primary.name:
+        return []
     by_seed = {result.planned.seed: result for result in control.finals}
     return [
         Pair(
@@ -214,6 +224,7 @@ def probability_better(pairs: Sequence[Pair]) -> float | None:
 def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: int) -> Effect:
     """Summarise pairs into an effect, not yet adjusted for its family."""
     ratio, interval = ratio_over_seeds(pairs)
+    ranks = signed_ranks([pair.difference for pair in pairs])
     treated = [pair.treated.failed for pair in pairs]
     control = [pair.control.failed for pair in pairs]
     change = paired_rate_change(treated, control)
@@ -232,7 +243,8 @@ def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: 
         failure_change=change[0] if change else None,
         failure_interval=change[1] if change else None,
         failure_over_seeds=failures_over_seeds(pairs),
-        p=sign_flip_p(signed_ranks([pair.difference for pair in pairs])),
+        p=sign_flip_p(ranks),
+        lean=sum(ranks),
         failure_p=sign_flip_p(flips),
         runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),
     )
@@ -246,6 +258,101 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
         replace(effect, p_holm=p, failure_p_holm=q)
         for effect, p, q in zip(effects, ranks, failures, strict=True)
     ]
+
+
+def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
+    """List the settings that a cell has otherwise than its baseline: name, with and without.
+
+    Its protocol is among them, as ``primary metric``.
+    """
+    found: list[tuple[CellRuns, str, Any, Any]] = []
+    for cell in cells.cells:
+        control = cells.cell(cell.dataset, cell.variant, BASELINE)
+        if cell.tricks == BASELINE or control is None:
+            continue
+        mine, base = _settings(cell), _settings(control)
+        for name in mine.keys() & base.keys():
+            if mine[name] != base[name]:
+                found.append((cell, name, mine[name], base[name]))
+    return sorted(found, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1]))
+
+
+def _settings(cell: CellRuns) -> dict[str, Any]:
+    record = next((result.record for result in cell.results if result.record), None)
+    if record is None:
+        return {}
+    metric = {"primary metric": cell.primary.name} if cell.primary else {}
+    return {**record.spec.settings.model_dump(), **metric}
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What a trick changes in a metric that verdicts do not go by, on one data set.
+
+    Attributes:
+        tricks: Label of the trick.
+        dataset: Label of the data set.
+        metric: The metric.
+        treated: Mean with the trick, over pairs that both survived.
+        control: Mean without, over the same pairs.
+        interval: 95 % interval over seeds of the difference.
+        pairs: How many pairs there are.
+        runs: Ids of all runs that went in.
+    """
+
+    tricks: str
+    dataset: str
+    metric: MetricInfo
+    treated: float
+    control: float
+    interval: Interval | None
+    pairs: int
+    runs: tuple[str, ...]
+
+    @property
+    def difference(self) -> float:
+        """With minus without."""
+        return self.treated - self.control
+
+
+def shifts(cells: SuiteCells) -> list[Shift]:
+    """Return what tricks change in every other metric that has a direction, unadjusted."""
+    found = []
+    for dataset in cells.datasets:
+        for tricks in cells.tricks:
+            pairs: list[Pair] = []
+            metrics: dict[str, MetricInfo] = {}
+            for cell in cells.of_dataset(dataset):
+                control = cells.cell(dataset, cell.variant, BASELINE)
+                if cell.tricks == tricks != BASELINE and control is not None:
+                    pairs += pairs_of(cell, control)
+                    metrics |= {metric.name: metric for metric in cell.metrics}
+            for metric in metrics.values():
+                if metric.better != "none" and not metric.primary:
+                    shift = shift_of(tricks, dataset, metric, pairs)
+                    found += [shift] if shift is not None else []
+    return found
+
+
+def shift_of(tricks: str, dataset: str, metric: MetricInfo, pairs: Sequence[Pair]) -> Shift | None:
+    """Average a metric's differences within each seed, then over seeds; None without values."""
+    by_seed: dict[int, list[tuple[float, float]]] = {}
+    runs: list[str] = []
+    for pair in pairs:
+        values = pair.treated.last(metric.name), pair.control.last(metric.name)
+        if pair.treated.failed or pair.control.failed or None in values:
+            continue
+        by_seed.setdefault(pair.seed, []).append(values)  # type: ignore[arg-type]
+        runs += [pair.treated.planned.id, pair.control.planned.id]
+    if not by_seed:
+        return None
+    means = np.array([np.mean(values, axis=0) for values in by_seed.values()])
+    treated, control = means.mean(0)
+    interval = t_interval(means[:, 0] - means[:, 1])
+    count = len(runs) // 2
+    return Shift(
+        tricks, dataset, metric, float(treated), float(control), interval, count, tuple(runs)
+    )
 
 
 def cell_effects(cells: SuiteCells) -> list[tuple[CellRuns, Effect]]:

@@ -92,8 +92,8 @@ def render(document: Document) -> str:
         svg_uri=svg_uri,
         value_text=value_text,
     )
-    css = (ROOT / "assets" / "report.css").read_text()
-    script = (ROOT / "assets" / "report.js").read_text()
+    css = (ROOT / "assets" / "report.css").read_text(encoding="utf-8")
+    script = (ROOT / "assets" / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.jinja").render(
         document=document,
         policy=policy(css, script),

@@ -146,6 +146,7 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                         "seconds": 0.1,
                         "values": dict(zip(names, measured, strict=True)),
                         "histogram": hits,
+                        "coverage": spread / classes,
                     }
                 )
         file = write_samples(folder, end, images=images, spread=min(spread, 8), seed=noise)

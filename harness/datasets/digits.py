@@ -93,7 +93,7 @@ class Digits(Dataset):
         """
         file = digits_file()
         try:
-            with gzip.open(file, "rt") as lines:
+            with gzip.open(file, "rt", encoding="ascii") as lines:
                 table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
             images, labels = table[:, :64].reshape(-1, 8, 8), table[:, 64]
         except (OSError, EOFError, ValueError, IndexError) as error:

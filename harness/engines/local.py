@@ -8,11 +8,14 @@ device context, that can die without taking anything along.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -26,12 +29,17 @@ from harness.engines.base import (
     Assignment,
     JobOptions,
 )
+from harness.errors import StoreError
 from harness.store.events import Event, EventLog, decode, split_lines
+from harness.store.folders import hold
 from harness.store.records import read_run
 from harness.tracking.base import Mirror
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 20.0
+
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks an engine to stop."""
 
 PRELOADED = ["harness.job", "torch_fidelity.metric_fid", "torch_fidelity.metric_isc"]
 """What every job imports, seconds of it: the fork server does so once for all of them."""
@@ -89,16 +97,13 @@ class LocalEngine:
     def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
         """Train everything; return 0, 1 (some crashed), 75 (preempted) or 130 (interrupted)."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         waiting = list(assignments)
         free = list(range(len(self.devices)))
         running: list[Running] = []
         worst = DONE
-        handlers = {
-            number: signal.signal(number, self._interrupt)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        handlers = {number: signal.signal(number, self._interrupt) for number in STOPPING}
         try:
+            start_fork_server()
             while waiting or running:
                 while waiting and free and self._signal is None:
                     slot = free.pop(0)
@@ -125,7 +130,7 @@ class LocalEngine:
                 job.process.kill()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self._signal = number
+        self._signal = number if self._signal is None else self._signal
 
     def _start(
         self,
@@ -156,10 +161,11 @@ class LocalEngine:
         """Record what a job that died could not, and return how it ended."""
         job.process.join()
         code = job.process.exitcode or 0
-        if code < 0:
-            for run in job.assignment.runs:
-                if run.path.joinpath("spec.json").exists():
-                    record_death(run.path, -code)
+        silent = [run.path for run in job.assignment.runs if not has_outcome(run.path)]
+        for path in silent:
+            record_death(path, cause_of_death(path, code))
+        if silent and code == 0:
+            code = INCOMPLETE
         self._report(job, mirror)
         mirror.cohort_ended(job.assignment.cohort.name, job.assignment.runs)
         job.process.close()
@@ -183,25 +189,62 @@ class LocalEngine:
             self._end(job, mirror)
 
 
-def record_death(path: Path, number: int) -> None:
-    """Record that a run's process was killed by a signal, unless the run already has an outcome."""
-    record = read_run(path)
-    if record.outcome is not None:
-        return
-    steps = [event["step"] for event in record.events if "step" in event]
-    name = signal.Signals(number).name
-    hint = "; the kernel does so when memory runs out" if number == signal.SIGKILL else ""
-    with EventLog(path / "events.jsonl") as log:
-        log.append(
-            {
-                "type": "outcome",
-                "outcome": "crashed",
-                "step": max(steps, default=0),
-                "onset": None,
-                "reason": f"its process was killed by signal {number} ({name}){hint}",
-            },
-            durable=True,
-        )
+def start_fork_server() -> None:
+    """Start the process that forks jobs, deaf to what is meant for the engine.
+
+    Ctrl-C in a terminal, and a scheduler's signal, reach every process of the group. The server
+    inherits blocked signals; jobs unblock them.
+    """
+    server = multiprocessing.forkserver
+    server.set_forkserver_preload(PRELOADED)
+    # First, because it unblocks the signals that it blocks for itself.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        server.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def has_outcome(path: Path) -> bool:
+    """Say whether a run's job left word of what became of it; True for a folder not begun."""
+    try:
+        return read_run(path).outcome is not None
+    except StoreError:
+        # Damaged records are told of by whoever reads them next, with file and line.
+        return True
+
+
+def cause_of_death(path: Path, code: int) -> str:
+    """Say why a job ended without an outcome: its signal, or the last error in its output."""
+    if code < 0:
+        hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
+        return f"its process was killed by signal {-code} ({signal.Signals(-code).name}){hint}"
+    try:
+        lines = (path / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    told = [line for line in lines if line.startswith("error: ")]
+    what = told[-1].removeprefix("error: ") if told else "and left no word; see log.txt"
+    return f"its process ended with status {code}: {what}"
+
+
+def record_death(path: Path, reason: str) -> None:
+    """Record that a run's job ended without an outcome, unless another process has the run."""
+    with suppress(StoreError), hold(path):
+        record = read_run(path)
+        steps = [event["step"] for event in record.events if "step" in event]
+        with EventLog(path / "events.jsonl") as log:
+            log.append(
+                {
+                    "type": "outcome",
+                    "outcome": "crashed",
+                    "step": max(steps, default=0),
+                    "onset": None,
+                    "reason": reason,
+                },
+                durable=True,
+            )
 
 
 def child_main(arguments: list[str], logs: list[str]) -> None:
@@ -211,6 +254,7 @@ def child_main(arguments: list[str], logs: list[str]) -> None:
     # A group of its own: Ctrl-C in the terminal reaches the engine alone, which asks jobs to stop.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     first = Path(logs[0])
     descriptor = os.open(first, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     for path in map(Path, logs[1:]):
@@ -218,6 +262,11 @@ def child_main(arguments: list[str], logs: list[str]) -> None:
             os.link(first, path)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    # Whatever the command's own streams are: closed, or of an encoding that lacks half of Unicode.
+    sys.stdout, sys.stderr = (
+        open(number, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+        for number in (1, 2)
+    )
     die_with_parent()
     code = job.main(arguments)
     sys.stdout.flush()
@@ -226,7 +275,14 @@ def child_main(arguments: list[str], logs: list[str]) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the fork server dies, as it does when the engine is killed."""
+    """Ask Linux for SIGTERM when the fork server dies, as it does when the engine is killed.
+
+    The server lives while anyone has the other end of its pipe. Python hands that to every job,
+    so that jobs could start jobs; they give it up, and only the engine is left.
+    """
+    alive = getattr(multiprocessing.forkserver._forkserver, "_forkserver_alive_fd", None)
+    if alive is not None:
+        os.close(alive)
     if sys.platform != "linux":
         return
     import ctypes

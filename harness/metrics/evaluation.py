@@ -27,6 +27,8 @@ DATA_SPACE = "data"
 PREPROCESSING = 1
 """Raised by every change of how samples become what an extractor sees."""
 FLOOR_SEED = 0
+FLOOR_DRAWS = 21
+"""Floors are medians over so many draws: the distance of one varies by half of itself."""
 LIBRARIES = ("torch", "torch-fidelity", "numpy")
 DIVERSITY = "diversity"
 
@@ -153,9 +155,9 @@ class Evaluator:
         cache: Folder of reference statistics; by default the user's cache folder.
 
     Attributes:
-        metrics: The columns. A floor is the value of as many real examples of a held-out split:
-            test, or validation where test is the reference. They are drawn without replacement,
-            and with replacement only if the split has too few.
+        metrics: The columns. A floor is the median over draws of as many real examples of a
+            held-out split: test, or validation where test is the reference. If the split has
+            fewer, all of it is the one draw; ``floor_count`` says how many there were.
         data: What reports need to know of data and protocol, as JSON.
 
     Raises:
@@ -197,7 +199,11 @@ class Evaluator:
         ]
         columns = [column for metric in self._metrics for column in metric.columns()]
         self.metrics = [
-            replace(column, floor=floor if math.isfinite(floor) else None)
+            replace(
+                column,
+                floor=floor if math.isfinite(floor) else None,
+                floor_count=int(kept["floor_count"]),
+            )
             for column, floor in zip(columns, kept["floors"].tolist(), strict=True)
         ]
         modes = self._conditions.modes
@@ -270,6 +276,7 @@ class Evaluator:
             "dtype": "float32 features, float64 statistics",
             "device": extractor.device.type if extractor is not None else "cpu",
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
+            "floors": [FLOOR_SEED, FLOOR_DRAWS],
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
@@ -280,14 +287,26 @@ class Evaluator:
         statistics = [metric.reference(real) for metric in self._metrics]
         split: Split = "validation" if conditions.reference == "test" else "test"
         held_out = self._dataset.load(split, root)
+        alike = self._observe(held_out.values)
+        count = min(conditions.samples, len(held_out))
         random = np.random.RandomState(FLOOR_SEED)
-        chosen = random.choice(
-            len(held_out), conditions.samples, replace=len(held_out) < conditions.samples
-        )
-        alike = self._observe(held_out.values[torch.from_numpy(chosen)])
-        floors: list[float] = []
-        kept: dict[str, Tensor] = {"count": torch.tensor(len(examples))}
+        draws = []
+        for _ in range(FLOOR_DRAWS if count < len(held_out) else 1):
+            chosen = torch.from_numpy(random.permutation(len(held_out))[:count])
+            logits = alike.logits[chosen] if alike.logits is not None else None
+            drawn = Observation(alike.features[chosen], logits)
+            draws.append(
+                [
+                    value
+                    for metric, reference in zip(self._metrics, statistics, strict=True)
+                    for value in self._values(metric, drawn, reference)
+                ]
+            )
+        kept: dict[str, Tensor] = {
+            "count": torch.tensor(len(examples)),
+            "floors": torch.from_numpy(np.median(np.array(draws), axis=0)),
+            "floor_count": torch.tensor(count),
+        }
         for metric, reference in zip(self._metrics, statistics, strict=True):
-            floors += self._values(metric, alike, reference)
             kept |= {f"{metric.id}/{name}": tensor for name, tensor in reference.items()}
-        return kept | {"floors": torch.tensor(floors, dtype=torch.float64)}
+        return kept

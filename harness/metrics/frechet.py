@@ -61,7 +61,11 @@ class FrechetDistance(Metric):
             if conditions.extractor == FID_LABEL
             else conditions.name("fd", reference=True)
         )
-        return [MetricInfo(name, self.id, self.summary, better="lower", primary=True)]
+        summary = self.summary
+        if conditions.modes is not None:
+            summary += "; it compares means and covariances, and sees no modes: those who do stand "
+            summary += "beside it"
+        return [MetricInfo(name, self.id, summary, better="lower", primary=True)]
 
     def reference(self, real: Observation) -> Statistics:
         """Keep mean, trace and square root of the covariance."""

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.failpoints import failpoint
 from harness.spec import RunSpec
-from harness.store.records import SuitePlan
+from harness.store.records import SuitePlan, read_plan
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -113,24 +114,41 @@ class Store:
         """Hold the whole folder for one invocation; see :func:`hold`."""
         return hold(self.root)
 
+    def begun_plan(self) -> SuitePlan | None:
+        """Return the plan that the folder holds; None if there is none, or a damaged one."""
+        try:
+            return read_plan(self.root)
+        except StoreError:
+            return None
+
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold a folder's lock; the kernel drops it when the process dies, however it dies.
+
+    Args:
+        folder: Where the lock is.
+        patience: Seconds to wait for a live process that has it.
 
     Raises:
         StoreError: naming the holder, if a live process has it.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + patience
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-            raise StoreError(
-                f"{folder} is in use by {holder or 'another process'}; "
-                "wait for it to end, or choose another folder with --out"
-            ) from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    continue
+                holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+                raise StoreError(
+                    f"{folder} is in use by {holder or 'another process'}; "
+                    "wait for it to end, or choose another folder with --out"
+                ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield

@@ -2,7 +2,8 @@
 
 Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of the schedule):
 
-* ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together)
+* ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
+  ``device`` (``cpu`` or ``cuda``), ``time``
 * ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
 * ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
@@ -40,7 +43,8 @@ class MetricInfo:
         summary: What it measures, one line.
         better: ``lower``, ``higher`` or ``none`` (a diagnostic without a direction).
         primary: Whether verdicts and tuning go by it; true of exactly one per data set.
-        floor: Its value for real held-out data of the same count; None where not defined.
+        floor: Its value for real held-out data; None where not defined.
+        floor_count: Of how many examples: as many as are generated, or all that there are.
     """
 
     name: str
@@ -49,6 +53,7 @@ class MetricInfo:
     better: Literal["lower", "higher", "none"]
     primary: bool = False
     floor: float | None = None
+    floor_count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,9 +165,16 @@ class RunRecord:
         return self.of_type("attempt")
 
     def environment(self) -> dict[str, Any]:
-        """Return versions, device and threads of the last attempt."""
+        """Return versions, device and threads of the last attempt.
+
+        Raises:
+            CorruptRecordError: if its file is damaged.
+        """
         files = sorted(self.path.glob("environment-*.json"))
-        return json.loads(files[-1].read_text()) if files else {}
+        try:
+            return dict(json.loads(files[-1].read_bytes())) if files else {}
+        except (ValueError, TypeError) as error:
+            raise CorruptRecordError(f"{files[-1]} is damaged ({error}); delete it") from error
 
 
 @dataclass(frozen=True)
@@ -179,14 +191,23 @@ class SuiteRecord:
     """Folders of runs that the plan no longer has."""
 
 
-def read_run(path: Path) -> RunRecord:
+def read_run(path: Path, run_id: str | None = None) -> RunRecord:
     """Read one run's folder.
+
+    Args:
+        path: The folder.
+        run_id: Whose records are expected there, if that is known.
 
     Raises:
         StoreError: if it holds no run.
-        CorruptRecordError: if its spec or a record is damaged.
+        CorruptRecordError: if its spec or a record is damaged, or those of another run.
     """
     spec = read_spec(path)
+    if run_id is not None and spec.id != run_id:
+        raise CorruptRecordError(
+            f"{path / 'spec.json'} describes run {spec.id}, not {run_id}; delete the folder to "
+            "train it again"
+        )
     return RunRecord(path, spec, effective(read_events(path / "events.jsonl")))
 
 
@@ -202,9 +223,12 @@ def read_spec(path: Path) -> RunSpec:
         return RunSpec.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         raise StoreError(f"{path} is not a run's folder: it has no spec.json") from None
-    except ValueError as error:
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]
+        place = ".".join(map(str, what["loc"]))
         raise CorruptRecordError(
-            f"{file}: {error}; delete the run's folder to train it again"
+            f"{file}: {place + ': ' if place else ''}{what['msg']}; "
+            "delete the run's folder to train it again"
         ) from error
 
 
@@ -217,18 +241,22 @@ def read_plan(path: Path) -> SuitePlan:
     file = path / "suite.json"
     try:
         data = json.loads(file.read_bytes())
-        if data.pop("schema") != 1:
+        schema = data.pop("schema")
+        if isinstance(schema, int) and schema > 1:
             raise StoreError(f"{file} was written by a newer ganbench; update to read it")
-        data["runs"] = tuple(PlannedRun(**run) for run in data["runs"])
-        data["skipped"] = tuple(SkippedCell(**cell) for cell in data["skipped"])
-        data["plugins"] = tuple(data.get("plugins", ()))
-        return SuitePlan(**data)
-    except FileNotFoundError:
+        return TypeAdapter(SuitePlan).validate_python(data)
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file} is damaged ({error}); running the suite rewrites it") from error
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]
+        place = ".".join(map(str, what["loc"]))
+        raise StoreError(
+            f"{file} is damaged ({place}: {what['msg']}); running the suite rewrites it"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file} is damaged ({error!r}); running the suite rewrites it") from error
 
 
 def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
@@ -250,7 +278,7 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
         if not (folder / "spec.json").exists():
             continue
         try:
-            runs[planned.id] = read_run(folder)
+            runs[planned.id] = read_run(folder, planned.id)
         except CorruptRecordError as error:
             if not skip_corrupt:
                 raise

@@ -11,11 +11,13 @@ from typing import Any
 from harness.datasets.base import Dataset
 from harness.errors import GanbenchError
 from harness.networks.base import Family, networks, resolve
+from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.outcomes import PATIENCE
-from harness.parts import Context
+from harness.parts import Context, Schedule
 from harness.registry import nearest
+from harness.samples import IMAGES
 from harness.spec import Settings, Split
-from harness.suite.defaults import complete
+from harness.suite.defaults import UNUSED, complete
 from harness.suite.layers import Cell, Choice, Rule
 from harness.suite.reader import Reader
 from harness.suite.strict_yaml import Place, place_text
@@ -55,10 +57,6 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
         Skip: if the cell makes no sense.
     """
     given = gather(cell, rules)
-    ids = cell.tricks.ids
-    for i, name in enumerate(ids):
-        if name in ids[:i]:
-            raise Skip(f"the combination has {name} twice")
     dataset, variant = cell.dataset.part, cell.variant.part
     family = find_family(cell, given, reader)
     if family is None:
@@ -66,6 +64,7 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
     refuse_inapplicable(cell, family.id)
     values = {name: entry.value for name, entry in given.items()}
     settings = complete(values, dataset, variant, family)
+    try_parts(cell, settings)
     sound = check(settings, cell, given, reader)
     try:
         metrics = protocol(
@@ -96,6 +95,33 @@ def refuse_inapplicable(cell: Cell, network: str) -> None:
             ) from error
         if reason is not None:
             raise Skip(reason)
+
+
+def try_parts(cell: Cell, settings: Settings) -> None:
+    """Let the variant and each trick plan networks and schedule once, before any training.
+
+    Raises:
+        GanbenchError: naming the part that fails, or gives something else.
+    """
+    schedule = Schedule()
+    blueprint = Blueprint(
+        GeneratorPlan(settings.network, settings.width),
+        DiscriminatorPlan(settings.network, settings.width),
+        settings.latent,
+        cell.dataset.part.shape,
+    )
+    for choice in (cell.variant, *cell.tricks.choices):
+        try:
+            schedule, blueprint = choice.part.schedule(schedule), choice.part.build(blueprint)
+        except Exception as error:
+            raise GanbenchError(
+                f"{choice.id!r} failed when it was laid over {cell.label}: {error!r}"
+            ) from error
+        if not isinstance(schedule, Schedule) or not isinstance(blueprint, Blueprint):
+            raise GanbenchError(
+                f"{choice.id!r} must return a Schedule from `schedule` and a Blueprint from "
+                f"`build`, not {type(schedule).__name__} and {type(blueprint).__name__}"
+            )
 
 
 def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Place:
@@ -161,6 +187,11 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
             message = f"{every} is more than the {settings.steps} steps{where}"
             reader.problem(origin(name, given, cell.variant), message)
             sound = False
+    for name in UNUSED[settings.optimizer]:
+        if getattr(settings, name) != 0:
+            message = f"{settings.optimizer} has no {name}; leave it out, or set it to 0"
+            reader.problem(origin(name, given, cell.variant), message)
+            sound = False
     evaluations = -(-settings.steps // settings.evaluate_every)
     if sound and evaluations < PATIENCE:
         most = settings.steps // PATIENCE
@@ -169,6 +200,12 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
             origin("evaluate_every" if "evaluate_every" in given else "steps", given, cell.variant),
             f"evaluating every {settings.evaluate_every} of {settings.steps} steps is too seldom: "
             f"to tell a collapse takes {PATIENCE} evaluations; give {remedy}",
+        )
+        sound = False
+    if cell.dataset.part.kind == "images" and settings.evaluation_samples < IMAGES:
+        reader.problem(
+            origin("evaluation_samples", given, cell.dataset),
+            f"{settings.evaluation_samples} images are too few to measure; give at least {IMAGES}",
         )
         sound = False
     examples = cell.dataset.part.train_size

@@ -23,12 +23,14 @@ class Basis:
         variant: The cell's variant.
         family: The network family in force.
         steps: The steps in force.
+        optimizer: The optimiser in force.
     """
 
     dataset: Dataset
     variant: Variant
     family: type[Family]
     steps: int
+    optimizer: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,25 @@ def recipe(name: str) -> Default:
     return Default("the variant's recipe", lambda basis: getattr(basis.variant.recipe, name))
 
 
+DECAYS = {"adam": (0.5, 0.999), "rmsprop": (0.0, 0.99), "sgd": (0.0, 0.0)}
+"""Beta1 and beta2 of an optimiser that is not the recipe's: Adam's as GANs use it, and PyTorch's
+defaults of RMSprop's alpha and SGD's momentum. 0 is what an optimiser without the one has."""
+UNUSED = {"adam": (), "rmsprop": ("beta1",), "sgd": ("beta2",)}
+"""Settings that an optimiser does not have."""
+
+
+def decay(name: str) -> Default:
+    """Make a default that the recipe gives for its own optimiser only."""
+
+    def value(basis: Basis) -> float:
+        own = basis.variant.recipe
+        if basis.optimizer == own.optimizer:
+            return float(getattr(own, name))
+        return DECAYS[basis.optimizer][("beta1", "beta2").index(name)]
+
+    return Default("the variant's recipe, for its own optimizer; else the optimizer's", value)
+
+
 def share_of_steps(parts: int) -> Default:
     """Make a default that is a share of the steps, rounded up."""
     return Default(f"steps / {parts}, rounded up", lambda basis: -(-basis.steps // parts))
@@ -75,8 +96,8 @@ DEFAULTS: Mapping[str, Default] = {
     "optimizer": recipe("optimizer"),
     "lr_g": recipe("lr_g"),
     "lr_d": recipe("lr_d"),
-    "beta1": recipe("beta1"),
-    "beta2": recipe("beta2"),
+    "beta1": decay("beta1"),
+    "beta2": decay("beta2"),
     "precision": fixed("float32"),
     "log_every": share_of_steps(40),
     "evaluate_every": share_of_steps(10),
@@ -102,7 +123,8 @@ def complete(
         variant: The cell's variant.
         family: The network family that the cell's ``network`` resolves to.
     """
-    basis = Basis(dataset, variant, family, given.get("steps", STEPS))
+    optimizer = given.get("optimizer", variant.recipe.optimizer)
+    basis = Basis(dataset, variant, family, given.get("steps", STEPS), optimizer)
     values = {
         name: given[name] if name in given else default.value(basis)
         for name, default in DEFAULTS.items()

@@ -173,6 +173,12 @@ class LayerReader:
         choices = tuple(choice for choice in read if choice is not None)
         if not choices or len(choices) < len(read):
             return None
+        ids = [choice.id for choice in choices]
+        twice = [choice for i, choice in enumerate(choices) if choice.id in ids[:i]]
+        for choice in twice:
+            self.reader.problem(choice.place, f"the combination has {choice.id} twice")
+        if twice:
+            return None
         combination = Combination(choices, place)
         self.names["trick"] |= combination.names
         return combination

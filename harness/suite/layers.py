@@ -90,6 +90,11 @@ class Combination:
         """The ids of the tricks."""
         return tuple(choice.id for choice in self.choices)
 
+    @property
+    def id(self) -> str:
+        """The ids joined by `` + ``; ``none`` without any."""
+        return " + ".join(self.ids) or NONE
+
     @cached_property
     def key(self) -> str:
         """Equal for equal combinations."""
@@ -98,7 +103,7 @@ class Combination:
     @cached_property
     def names(self) -> frozenset[str]:
         """What patterns may call it: as a whole, or by one of its tricks."""
-        whole = (self.label, " + ".join(self.ids) or NONE)
+        whole = (self.label, self.id)
         return frozenset(whole).union(*(choice.names for choice in self.choices))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from harness.errors import GanbenchError
 from harness.registry import nearest
@@ -12,18 +13,12 @@ from harness.spec import DatasetSpec, RunSpec, content_id
 from harness.store.records import PlannedRun, SkippedCell, SuitePlan
 from harness.suite.cell_settings import Settled
 from harness.suite.cells import examine
-from harness.suite.layers import Cell, Pattern, Suite
+from harness.suite.layers import Cell, Choice, Combination, Suite
 from harness.suite.reader import Reader, listing
 from harness.suite.strict_yaml import shorten
 
-ONLY_KEYS = {
-    "dataset": "dataset",
-    "variant": "variant",
-    "trick": "trick",
-    "tricks": "trick",
-    "seed": "seed",
-}
-"""Keys of a selection, and what each means."""
+ONLY_KEYS = ("dataset", "variant", "trick", "tricks", "seed")
+"""Keys of a selection."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +29,13 @@ class Matrix:
         plan: The whole suite, with labels and the cells that are skipped.
         specs: All runs, in the order of the plan.
         selected: Ids of the runs that were asked for.
+        skipped: Cells that were asked for and are not run.
     """
 
     plan: SuitePlan
     specs: tuple[RunSpec, ...]
     selected: frozenset[str]
+    skipped: tuple[SkippedCell, ...]
 
 
 def expand(
@@ -71,22 +68,22 @@ def expand(
     reader = Reader(suite.source, suite.document)
     settled, skipped = examine(layer, reader)
     reader.raise_problems()
-    selection = Selection.of(only or {})
     cells = [*(entry.cell for entry in settled), *(skip.cell for skip in skipped)]
+    selection = Selection.of(only or {}, cells)
     selection.check(cells, layer.seeds or ())
     specs: list[RunSpec] = []
     runs: list[PlannedRun] = []
     selected: set[str] = set()
     for entry in settled:
-        cell_wanted = selection.cells.matches(entry.cell)
+        cell_wanted = selection.matches(entry.cell)
         for spec in specs_of(entry, layer.seeds or ()):
             specs.append(spec)
             runs.append(planned_run(spec, entry.cell))
             if cell_wanted and selection.has_seed(spec.seed):
                 selected.add(runs[-1].id)
+    passed_over = tuple(skip.record for skip in skipped if selection.matches(skip.cell))
     if not selected:
-        reasons = [skip.reason for skip in skipped if selection.cells.matches(skip.cell)]
-        why = f"; skipped, because {reasons[0]}" if reasons else ""
+        why = f"; skipped, because {passed_over[0].reason}" if passed_over else ""
         raise GanbenchError(f"{selection} selects no run{why}")
     records = tuple(skip.record for skip in skipped)
     plan = SuitePlan(
@@ -100,7 +97,7 @@ def expand(
         seeds=seeds,
         plugins=tuple(plugins),
     )
-    return Matrix(plan, tuple(specs), frozenset(selected))
+    return Matrix(plan, tuple(specs), frozenset(selected), passed_over)
 
 
 def specs_of(entry: Settled, seeds: Iterable[int]) -> Iterator[RunSpec]:
@@ -143,45 +140,55 @@ def fingerprint(name: str, runs: Iterable[PlannedRun], skipped: Iterable[Skipped
     )
 
 
+Names = tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Selection:
-    """What ``--only`` asks for.
+    """What ``--only`` asks for; None is everything.
+
+    A label selects what is called so, and nothing else; an id that is no label of the suite
+    selects all that have the id. ``tricks`` is a whole combination, ``trick`` also any combination
+    that it is part of.
 
     Attributes:
-        cells: The cells.
-        seeds: The seeds, as text; None for all.
+        dataset: Ids or labels.
+        variant: Ids or labels.
+        tricks: Combinations of tricks.
+        trick: Single tricks, or combinations.
+        seed: Seeds, as text.
+        labels: What the suite calls its data sets, variants and combinations of tricks.
     """
 
-    cells: Pattern
-    seeds: tuple[str, ...] | None
+    dataset: Names
+    variant: Names
+    tricks: Names
+    trick: Names
+    seed: Names
+    labels: frozenset[str]
 
     @classmethod
-    def of(cls, only: Mapping[str, Sequence[str]]) -> Selection:
+    def of(cls, only: Mapping[str, Sequence[str]], cells: Iterable[Cell]) -> Selection:
         """Make a selection of alternatives by key.
 
         Raises:
             GanbenchError: if a key is unknown.
         """
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, Names] = dict.fromkeys(ONLY_KEYS)
         for key, values in only.items():
-            kind = only_kind(key)
+            check_key(key)
             # Labels of combinations have spaces around the plus sign, which one need not type.
-            spaced = (re.sub(r"\s*\+\s*", " + ", value) for value in values)
-            found[kind] = (*found.get(kind, ()), *spaced)
-        return cls(
-            Pattern((), found.get("dataset"), found.get("variant"), found.get("trick")),
-            found.get("seed"),
+            found[key] = tuple(re.sub(r"\s*\+\s*", " + ", value) for value in values)
+        labels = frozenset(
+            label
+            for cell in cells
+            for label in (cell.dataset.label, cell.variant.label, cell.tricks.label)
         )
+        return cls(**found, labels=labels)
 
     def items(self) -> dict[str, tuple[str, ...]]:
         """Return the alternatives of each key that is given."""
-        cells = self.cells
-        every = {
-            "dataset": cells.dataset,
-            "variant": cells.variant,
-            "trick": cells.trick,
-            "seed": self.seeds,
-        }
+        every = {key: getattr(self, key) for key in ONLY_KEYS}
         return {key: values for key, values in every.items() if values is not None}
 
     def check(self, cells: Iterable[Cell], seeds: Iterable[int]) -> None:
@@ -190,23 +197,38 @@ class Selection:
         Raises:
             GanbenchError: naming the first that is not, and the nearest that is.
         """
-        known: dict[str, set[str]] = {"dataset": set(), "variant": set(), "trick": set()}
+        known: dict[str, set[str]] = {key: set() for key in ONLY_KEYS}
         for cell in cells:
             known["dataset"] |= cell.dataset.names
             known["variant"] |= cell.variant.names
+            known["tricks"] |= {cell.tricks.label, cell.tricks.id}
             known["trick"] |= cell.tricks.names
         known["seed"] = {str(seed) for seed in seeds}
         for key, values in self.items().items():
             for value in values:
                 if value not in known[key]:
-                    raise GanbenchError(
-                        f"--only {key}={value}: the suite has no such {key}"
-                        f"{nearest(value[:64], sorted(known[key]))}"
-                    )
+                    hint = nearest(value[:64], sorted(known[key]))
+                    if key == "tricks" and value in known["trick"]:
+                        hint = f"; trick={value} selects the combinations that it is part of"
+                    raise GanbenchError(f"--only {key}={value}: the suite has no such {key}{hint}")
+
+    def matches(self, cell: Cell) -> bool:
+        """Whether a cell is asked for, with some seed."""
+        return (
+            self._is(self.dataset, cell.dataset)
+            and self._is(self.variant, cell.variant)
+            and self._is(self.tricks, cell.tricks)
+            and (self.trick is None or not cell.tricks.names.isdisjoint(self.trick))
+        )
+
+    def _is(self, wanted: Names, choice: Choice[Any] | Combination) -> bool:
+        if wanted is None or choice.label in wanted:
+            return True
+        return choice.id in wanted and choice.id not in self.labels
 
     def has_seed(self, seed: int) -> bool:
         """Whether a seed is asked for."""
-        return self.seeds is None or str(seed) in self.seeds
+        return self.seed is None or str(seed) in self.seed
 
     def __str__(self) -> str:
         return " ".join(
@@ -214,16 +236,15 @@ class Selection:
         )
 
 
-def only_kind(key: str) -> str:
-    """Return what a key of ``--only`` means.
+def check_key(key: str) -> None:
+    """Check a key of ``--only``.
 
     Raises:
         GanbenchError: if it means nothing; the message suggests the nearest.
     """
     if key not in ONLY_KEYS:
-        hint = nearest(key, list(ONLY_KEYS)) or f"; there is {listing(tuple(ONLY_KEYS))}"
+        hint = nearest(key, list(ONLY_KEYS)) or f"; there is {listing(ONLY_KEYS)}"
         raise GanbenchError(f"--only {key}=…: unknown key {shorten(key)}{hint}")
-    return ONLY_KEYS[key]
 
 
 def parse_only(arguments: Iterable[str]) -> dict[str, list[str]]:
@@ -237,5 +258,6 @@ def parse_only(arguments: Iterable[str]) -> dict[str, list[str]]:
         key, _, value = argument.partition("=")
         if not value:
             raise GanbenchError(f"--only {argument}: write key=value, such as dataset=ring8")
-        found.setdefault(only_kind(key), []).append(value)
+        check_key(key)
+        found.setdefault(key, []).append(value)
     return found

@@ -62,7 +62,7 @@ class Mirrors(Mirror):
         for mirror in list(self._mirrors):
             try:
                 call(mirror)
-            except Exception as error:  # noqa: BLE001 - a mirror may fail in any way it likes
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - it may fail as it likes
                 self._mirrors.remove(mirror)
                 name = type(mirror).__name__
                 warnings.warn(f"{name} failed and was switched off: {error!r}", stacklevel=2)

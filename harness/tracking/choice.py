@@ -116,7 +116,7 @@ def _settings_files(environ: Mapping[str, str]) -> list[Path]:
 def _read_settings(path: Path) -> dict[str, str]:
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read_string(path.read_text())
+        parser.read_string(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, configparser.Error):
         return {}
     return dict(parser["default"]) if parser.has_section("default") else {}

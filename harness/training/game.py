@@ -118,15 +118,16 @@ class Game:
         Returns:
             ``(runs, count, *shape)``; images in [−1, 1].
         """
-        pieces = []
+        shape = (self.runs, count, *self.data.shape[1:])
+        made = torch.empty(shape, dtype=self.streams.dtype, device=self.data.device)
         with torch.no_grad():
             for number, start in enumerate(range(0, count, chunk)):
                 z = self.streams.normal(f"{stream}/latent", number, (chunk, self.latent))
                 noise = self._noise(stream, number)
                 # A whole chunk is always made, so that no draw depends on the count.
-                made = self.G(z, training=False, noise=noise)
-                pieces.append(made[:, : min(chunk, count - start)])
-        return torch.cat(pieces, dim=1)
+                piece = self.G(z, training=False, noise=noise)
+                made[:, start : start + chunk] = piece[:, : count - start]
+        return made
 
     def _noise(self, stream: str, counter: int) -> Noise:
         return lambda name, shape: self.streams.uniform(f"{stream}/{name}", counter, shape)

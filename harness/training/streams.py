@@ -111,5 +111,9 @@ class DataOrder:
                 generator.manual_seed(derive(seed, f"order/{self.stream}", epoch))
                 order = torch.randperm(self.count, generator=generator)
                 orders.append(order[: self.per_epoch * self.batch].view(self.per_epoch, -1))
-            self._held = (epoch, tuple(seeds), torch.stack(orders, dim=1).to(device))
+            order = torch.stack(orders, dim=1)
+            if device.type == "cuda":
+                # From pinned memory the copy does not wait for the device.
+                order = order.pin_memory().to(device, non_blocking=True)
+            self._held = (epoch, tuple(seeds), order)
         return self._held[2][position]

@@ -21,7 +21,8 @@ class DropoutG(Trick):
 
     p: float = Field(default=0.5, gt=0, lt=1, description="probability of zeroing an activation")
     layers: tuple[str, ...] | None = Field(
-        default=None, description="hidden layers of G that get dropout; all of them if absent"
+        default=None,
+        description="hidden layers of G that get dropout, from hidden1 on; all of them if absent",
     )
     at_test: bool = Field(default=False, description="whether dropout stays on for measurement")
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from harness.networks.base import networks
+from harness.networks.base import networks, resolve
 from harness.networks.blueprint import Blueprint
-from harness.networks.patchgan import Patch, receptive_field
+from harness.networks.patchgan import receptive_field
 from harness.parts import Context, Trick, tricks
 
 
@@ -17,7 +17,9 @@ class PatchGAN(Trick):
     """Replace D by one that gives a logit for each patch; the loss averages over the map.
 
     One strided layer at 16×16 sees patches of 10 pixels, two at 32×32 see 22, three and one flat
-    layer at 256×256 see pix2pix's 70.
+    layer at 256×256 see pix2pix's 70. It takes the place of a convolutional D, of whose width it
+    is; against a fully connected one the effect would be that of convolutions and of far fewer
+    parameters.
     """
 
     strided: int | None = Field(
@@ -27,8 +29,7 @@ class PatchGAN(Trick):
     width: int | None = Field(
         default=None,
         ge=1,
-        description="channels of the first layer; if absent that of the D it replaces where that "
-        "is convolutional, else 16",
+        description="channels of the first layer; if absent those of the D it replaces",
     )
 
     def depth(self, size: int) -> int:
@@ -39,6 +40,9 @@ class PatchGAN(Trick):
         """Refuse points, and images too small for a map of patches."""
         if context.dataset.kind != "images":
             return "patches need images, the data set holds points"
+        network = resolve(context.network, context.dataset.shape)
+        if not networks.get(network).convolutional:
+            return f"patches replace a convolutional discriminator; {network} has none"
         size = context.dataset.shape[-1]
         if (size >> self.depth(size)) - self.flat - 1 < 2:
             return f"{self.depth(size)} strided layers leave no map of patches of {size}×{size}"
@@ -47,12 +51,10 @@ class PatchGAN(Trick):
     def build(self, blueprint: Blueprint) -> Blueprint:
         """Replace the discriminator's network; its normalisation and spectral norm stay."""
         replaced = blueprint.discriminator
-        # Units of a fully connected layer say nothing about channels.
-        same = networks.get(replaced.network).convolutional
         plan = replace(
             replaced,
             network="patch",
-            width=self.width or (replaced.width if same else Patch.default_width),
+            width=self.width or replaced.width,
             strided=self.depth(blueprint.shape[-1]),
             flat=self.flat,
         )

@@ -12,7 +12,8 @@ class UpdateRatio(Trick):
     """Make d discriminator updates, then g generator updates, in every step.
 
     Each discriminator update sees fresh real data and fresh latents, and each generator update
-    fresh latents. It replaces the variant's own schedule.
+    fresh latents. It replaces the variant's own schedule, boosts included: 2:1 is more of D for a
+    variant that updates 1:1, and less for a critic of 5:1.
     """
 
     d: int = Field(default=2, ge=1, le=100, description="discriminator updates per step")

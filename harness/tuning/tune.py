@@ -13,14 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Backlog, backlog, train_pending
+from harness.bench import Backlog, backlog, check_device, train_pending
 from harness.datasets.base import datasets
 from harness.engines.base import DONE, Engine, JobOptions
-from harness.errors import GanbenchError
+from harness.errors import GanbenchError, StoreError
 from harness.metrics.evaluation import protocol
 from harness.spec import RunSpec, Settings, Split, content_id, encode_number
 from harness.store.folders import Store, write_json
-from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_plan
+from harness.store.records import PlannedRun, RunRecord, SuitePlan
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
 
@@ -31,6 +31,7 @@ TUNING_SPLIT: Split = "validation"
 """What trials are measured against; no reported number may be."""
 
 WINNERS = 3
+TRIALS_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ class Tuner:
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "tuning")
         self.planned: dict[str, PlannedRun] = {}
-        if (self.store.root / "suite.json").exists():
-            self.planned = {run.id: run for run in read_plan(self.store.root).runs}
+        # Only labels of cells that were tuned before; a damaged plan is written again.
+        before = self.store.begun_plan()
+        if before is not None:
+            self.planned = {run.id: run for run in before.runs}
 
     def tune(self, cells: Sequence[Cell], trials: int, batch: int) -> int:
         """Tune, retrain the best on fresh seeds, write each cell's ``summary.json``.
@@ -122,10 +125,7 @@ class Tuner:
                 rates = propose(finished, cell.default, count, self.sampler, seed=0)
                 specs += [trial_spec(cell, rate) for rate in rates]
                 self._remember(cell, specs)
-        winners = {
-            cell.name: best([trial for _, trial in self._finished(asked[cell.name])], WINNERS)
-            for cell in cells
-        }
+        winners = {cell.name: self._winners(asked[cell.name]) for cell in cells}
         fresh = [
             (cell, [with_rates(spec, rates) for rates in settings for spec in cell.specs])
             for cell in cells
@@ -139,25 +139,70 @@ class Tuner:
                 self._summarise(cell, asked[cell.name], winners[cell.name])
         return code
 
+    def on_fresh_seeds(self, cell: Cell) -> list[tuple[str, Rates, list[float | None]]]:
+        """List the default and the winners: name, rates, and the values on the suite's seeds.
+
+        None stands for a run that failed.
+        """
+        winners = [trial.rates for trial in self._winners(self._asked(cell))]
+        named = [("default", cell.default)]
+        named += [(f"best {place}", rates) for place, rates in enumerate(winners, start=1)]
+        return [
+            (
+                name,
+                rates,
+                [
+                    None if has_collapsed(record) else final_value(record)
+                    for record in self._records(
+                        with_rates(spec, rates) for spec in cell.specs
+                    ).values()
+                ],
+            )
+            for name, rates in named
+            if name == "default" or rates != cell.default
+        ]
+
+    def _winners(self, asked: Sequence[RunSpec]) -> list[Trial]:
+        return best([trial for _, trial in self._finished(asked)], WINNERS)
+
     @staticmethod
     def _settings(cell: Cell, winners: Sequence[Trial]) -> list[Rates]:
         """List the default and the winners, each once."""
         return list(dict.fromkeys([cell.default, *(trial.rates for trial in winners)]))
 
     def _asked(self, cell: Cell) -> list[RunSpec]:
-        """Read which trials were asked for, in order."""
+        """Read which trials were asked for, in order.
+
+        Raises:
+            StoreError: if the file is damaged, or another sampler proposed them.
+        """
         file = self.store.root / cell.name / "trials.json"
-        if not file.exists():
+        try:
+            data = json.loads(file.read_bytes())
+            schema, sampler = data["schema"], data["sampler"]
+            specs = [RunSpec.model_validate(spec) for spec in data["specs"]]
+        except FileNotFoundError:
             return []
-        data = json.loads(file.read_bytes())
-        return [RunSpec.model_validate(spec) for spec in data["specs"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{file} is damaged ({type(error).__name__}); delete it to tune this cell anew"
+            ) from error
+        if schema != TRIALS_SCHEMA:
+            raise StoreError(f"{file} was written by another version of ganbench; delete it")
+        if sampler != self.sampler:
+            raise StoreError(
+                f"{file}: these trials were proposed by {sampler}; go on with --sampler {sampler}, "
+                "or delete the file to tune this cell anew"
+            )
+        return specs
 
     def _remember(self, cell: Cell, specs: Sequence[RunSpec]) -> None:
         """Write down which trials were asked for, before any is trained."""
         folder = self.store.root / cell.name
         folder.mkdir(exist_ok=True)
         dumped = [spec.model_dump(mode="json") for spec in specs]
-        write_json(folder / "trials.json", {"schema": 1, "specs": dumped})
+        value = {"schema": TRIALS_SCHEMA, "sampler": self.sampler, "specs": dumped}
+        write_json(folder / "trials.json", value)
 
     def _train(self, wanted: Iterable[tuple[Cell, Sequence[RunSpec]]], phase: str) -> int:
         specs: dict[str, RunSpec] = {}
@@ -178,6 +223,7 @@ class Tuner:
         )
         self.store.write_plan(plan)
         todo: Backlog = backlog(self.store, specs.values())
+        check_device(todo, self.device)
         if not todo.pending:
             return DONE
         return train_pending(

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from reports.figures.style import (
     BAD,
@@ -68,7 +68,7 @@ def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str)
     Args:
         panels: By variant, then by trick: one curve per seed. Tricks of all panels must come in
             one order, the baseline first.
-        label: Of the vertical axis: the metric with its protocol.
+        label: Of the vertical axis: the metric in a word; its protocol stands in the title.
     """
     tricks = list(dict.fromkeys(trick for panel in panels.values() for trick in panel))
     styles = trick_styles(tricks)
@@ -169,6 +169,7 @@ def draw_cliff(
             plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
             plot.set_xscale("log")
             plot.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+            plot.xaxis.set_minor_formatter(NullFormatter())
             if name in lines:
                 plot.axvline(lines[name], color=MUTED, linewidth=1, linestyle="--")
             plot.set_xlabel(short(name))

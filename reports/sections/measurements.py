@@ -25,7 +25,7 @@ LEAD = (
     "median run failed. Means and intervals of the primary metric are geometric.",
     "The main number is that of the last checkpoint. The best checkpoint was chosen by looking at "
     "the same number, so it flatters: it is shown with how many were searched. “Untrained” is the "
-    "generator before its first step, “real” is real held-out data at the same count.",
+    "generator before its first step.",
 )
 Centre = tuple[float | None, Interval | None]
 
@@ -87,8 +87,9 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
     """Make the table of one metric on one data set."""
     arrow = ARROWS[metric.better]
     kind = "geometric mean" if metric.primary else "mean"
+    count = f" (n={metric.floor_count})" if metric.floor_count is not None else ""
     floor = (
-        f"Real against real at the same count: {significant(metric.floor)}."
+        f"Real held-out data{count}: {significant(metric.floor)}."
         if metric.floor is not None and math.isfinite(metric.floor)
         else "No floor is defined for it."
     )

@@ -10,6 +10,15 @@ from reports.statistics import wilson
 from reports.tables import Cell, Column, Table
 
 SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
+SIGNS = {
+    "vanishing_gradient": (
+        "vanishing gradient",
+        "G's gradient norm under a thousandth of its early median while D is > 95 % right",
+    ),
+    "overpowered": ("D overpowers", "D more than 95 % right over a logging interval"),
+    "blow_up": ("blow-up", "last value of the primary metric more than 1.25 times the best"),
+}
+"""Signs in an outcome record: column title and meaning."""
 NOTE = (
     "Failed: collapsed, diverged or out of memory (oom). Crashed and unfinished runs are no "
     "results: the same command tries them again. The interval is Wilson's; onset is the step at "
@@ -79,6 +88,42 @@ def failures_table(cells: SuiteCells) -> Table:
     )
 
 
+def signs_table(cells: SuiteCells) -> Table:
+    """Count the runs of each cell that showed a sign of instability, whatever their outcome."""
+    rows = []
+    for cell in cells.cells:
+        ended = [result for result in cell.finals if "signs" in result.outcome]
+        signs = [result.outcome["signs"] for result in ended]
+        counts = [sum(name in sign for sign in signs) for name in SIGNS]
+        if any(counts):
+            ids = tuple(result.planned.id for result in ended)
+            rows.append(
+                (
+                    Cell(cell.dataset),
+                    Cell(cell.variant),
+                    Cell(cell.tricks),
+                    *(Cell(count, None, None, ids) for count in counts),
+                    Cell(len(ended)),
+                )
+            )
+    return Table(
+        "signs",
+        "Warning signs",
+        (
+            Column("Data set"),
+            Column("Variant"),
+            Column("Tricks"),
+            *(Column(title, "count", meaning) for title, meaning in SIGNS.values()),
+            Column("of runs", "count"),
+        ),
+        tuple(rows),
+        "Runs that showed a sign at some time; none of them is an outcome. A critic without a "
+        "boundary is neither right nor wrong, so it shows neither of the first two.",
+        folded=True,
+        empty="No run showed one.",
+    )
+
+
 def build(cells: SuiteCells) -> Section:
     """Make the chapter."""
     table = Table(
@@ -115,4 +160,5 @@ def build(cells: SuiteCells) -> Section:
         f"{finals} of {len(results)} planned runs have a result; {failed} of them failed. "
         "Failures are results: they are counted, timed and never averaged away.",
     )
-    return Section("outcomes", "Outcomes", lead, (), (table, failures_table(cells), skipped))
+    tables = (table, failures_table(cells), signs_table(cells), skipped)
+    return Section("outcomes", "Outcomes", lead, (), tables)

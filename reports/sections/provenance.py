@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from typing import Any
 
+from harness.errors import CorruptRecordError
 from harness.store.records import SuitePlan
 from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
@@ -31,7 +32,7 @@ def environment_table(cells: SuiteCells) -> Table:
         if result.record:
             try:
                 environment = result.record.environment()
-            except ValueError:
+            except CorruptRecordError:
                 environment = {"environment": "file is damaged"}
             for key, text in flatten(environment).items():
                 found.setdefault(key, Counter())[text] += 1
@@ -106,6 +107,7 @@ def protocol_table(cells: SuiteCells) -> Table:
                     Cell({"none": "diagnostic"}.get(metric.better, metric.better)),
                     Cell("yes" if metric.primary else ""),
                     Cell(floor),
+                    Cell(metric.floor_count),
                 ),
             )
     return Table(
@@ -117,7 +119,8 @@ def protocol_table(cells: SuiteCells) -> Table:
             Column("Measures", "prose"),
             Column("Better"),
             Column("Primary"),
-            Column("Real against real"),
+            Column("Real held-out data"),
+            Column("of examples", "count"),
         ),
         tuple(rows.values()),
         folded=True,

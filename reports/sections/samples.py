@@ -98,13 +98,9 @@ def _smaller(image: Thumbnail) -> Thumbnail:
 
 def captured(result: Result) -> tuple[float, int] | None:
     """Return the share of modes or classes with a generated example, and how many there are."""
-    if result.record is None:
-        return None
-    for event in reversed(result.record.of_type("evaluation")):
-        histogram = event.get("histogram")
-        if histogram:
-            return sum(count > 0 for count in histogram) / len(histogram), len(histogram)
-    return None
+    evaluations = result.record.of_type("evaluation") if result.record else []
+    counted = [event for event in evaluations if event.get("histogram")]
+    return (counted[-1]["coverage"], len(counted[-1]["histogram"])) if counted else None
 
 
 def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:

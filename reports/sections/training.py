@@ -26,8 +26,8 @@ def curve_of(result: Result, metric: str) -> Curve:
     """Return a run's curve, with where it died or collapsed."""
     points = result.curve(metric)
     onset = result.outcome.get("onset") if result.status == "collapsed" else None
-    end, kimg = result.outcome.get("step"), result.outcome.get("kimg")
-    place = onset * kimg / end if onset is not None and end and kimg is not None else None
+    evaluations = result.record.of_type("evaluation") if result.record else []
+    place = next((e["kimg"] for e in evaluations if e["step"] == onset), None)
     return Curve(points, result.status in ("diverged", "oom"), place)
 
 
@@ -59,7 +59,7 @@ def distance_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
         name,
         f"{dataset}: {primary.name} {ARROWS[primary.better]} over training".strip(),
         f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
-        draw_curves(panels, primary.name),
+        draw_curves(panels, primary.name.partition("[")[0].partition("@")[0]),
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
         "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began.",
     )

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from reports.cells import BASELINE, SuiteCells
+from reports.cells import BASELINE, CellRuns, SuiteCells
 from reports.document import Block, Claim, Figure, Section
-from reports.effects import ALPHA, SEEDS_FOR_A_CLAIM, Effect, cell_effects, trick_effects
+from reports.effects import (
+    ALPHA,
+    SEEDS_FOR_A_CLAIM,
+    Effect,
+    Shift,
+    cell_effects,
+    differences,
+    shifts,
+    trick_effects,
+)
 from reports.figures.effects import effect_map, forest
 from reports.statistics import LEVEL
 from reports.tables import (
+    ARROWS,
     NO_BREAK,
     Cell,
     Column,
@@ -30,7 +41,8 @@ LEAD = (
     f"Intervals are {percent(LEVEL)} and taken over seeds, because all cells of a seed share "
     f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, an exact paired "
     f"sign-flip test on signed ranks below {ALPHA} after Holm's adjustment over the table, and an "
-    "interval on the same side. Fewer seeds are a screening, which claims nothing.",
+    "interval on the side to which the test leans. Fewer seeds are a screening, which claims "
+    "nothing.",
 )
 COLUMNS = (
     Column("Trick"),
@@ -79,7 +91,9 @@ def sentence(effect: Effect, word: str) -> str:
             for limit in effect.failure_interval
         )
         failures += f" ({percentage_points(effect.failure_change)} [{low}, {high}])"
-    better = f"; better in {percent(effect.better)} of comparisons" if effect.better else ""
+    better = (
+        f"; better in {percent(effect.better)} of comparisons" if effect.better is not None else ""
+    )
     text = f"{change}{better}; {failures}; adjusted p {_p_words(effect.p_holm)}."
     if effect.verdict == "screening":
         text += f" Under {SEEDS_FOR_A_CLAIM} seeds this claims nothing."
@@ -119,6 +133,65 @@ def effects_table(name: str, title: str, effects: Sequence[Effect], note: str) -
         (Cell(e.dataset), *effect_row(e)) if by_dataset else effect_row(e) for e in effects
     )
     return Table(name, title, columns, rows, note, folded=by_dataset)
+
+
+def shifts_table(found: Sequence[Shift]) -> Table:
+    """Lay out what tricks do to metrics that verdicts do not go by."""
+    return Table(
+        "other-metrics",
+        "Effects on the other metrics",
+        (
+            Column("Data set"),
+            Column("Trick"),
+            Column("Metric", "code"),
+            Column("With", "number"),
+            Column("Without", "number"),
+            Column("Difference", "number", "with minus without, interval over seeds"),
+        ),
+        tuple(
+            (
+                Cell(shift.dataset),
+                Cell(shift.tricks),
+                Cell(f"{shift.metric.name} {ARROWS[shift.metric.better]}"),
+                Cell(shift.treated, None, None, shift.runs, shift.metric.better, shift.metric.name),
+                Cell(shift.control, None, None, shift.runs, shift.metric.better, shift.metric.name),
+                Cell(shift.difference, shift.interval, shift.pairs, (), shift.metric.better),
+            )
+            for shift in found
+        ),
+        "Means over pairs that both survived. Descriptive: not tested. A distance can fall while "
+        "fewer samples lie on a mode, and the other way round; look here before believing either.",
+        empty="No pair has both survived and been measured otherwise.",
+    )
+
+
+def differences_table(found: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
+    """List what a suite gives to a cell and not to its baseline."""
+    return Table(
+        "unlike",
+        "Settings that differ between a trick's cell and its baseline",
+        (
+            Column("Data set"),
+            Column("Variant"),
+            Column("Trick"),
+            Column("Setting", "code"),
+            Column("With"),
+            Column("Without"),
+        ),
+        tuple(
+            (
+                Cell(cell.dataset),
+                Cell(cell.variant),
+                Cell(cell.tricks),
+                Cell(name),
+                Cell(str(mine)),
+                Cell(str(base)),
+            )
+            for cell, name, mine, base in found
+        ),
+        "An effect in these cells is that of the trick and of the setting together; cells that "
+        "are measured by another protocol are not compared at all.",
+    )
 
 
 def build(cells: SuiteCells) -> Section:
@@ -165,7 +238,11 @@ def build(cells: SuiteCells) -> Section:
                 f"All {len(by_dataset)} rows are one family for Holm, apart from the one above.",
             )
         )
+    blocks.append(shifts_table(shifts(cells)))
     blocks += _per_cell(cells, word)
+    unlike = differences(cells)
+    if unlike:
+        blocks.append(differences_table(unlike))
     return Section("verdicts", "Verdicts", LEAD, claims, tuple(blocks))
 
 

@@ -104,7 +104,7 @@ class TestPatchGAN:
 
     @pytest.mark.parametrize(
         ("variant", "options", "width"),
-        [("dcgan", {}, 8), ("gan", {}, 16), ("dcgan", {"width": 5}, 5), ("gan", {"width": 5}, 5)],
+        [("dcgan", {}, 8), ("lsgan", {}, 8), ("dcgan", {"width": 5}, 5)],
     )
     def test_its_width_is_in_channels(
         self, variant: str, options: dict[str, Any], width: int
@@ -119,14 +119,19 @@ class TestPatchGAN:
 
     @pytest.mark.parametrize("options", [{"strided": 4}, {"strided": 3, "flat": 1}])
     def test_networks_that_leave_no_map_are_refused(self, options: dict[str, Any]) -> None:
-        reason = refusal(make_spec("digits", "gan", [("patchgan", options)]))
+        reason = refusal(make_spec("digits", "dcgan", [("patchgan", options)]))
         assert reason is not None
         assert "no map" in reason
+
+    def test_it_takes_the_place_of_convolutions_only(self) -> None:
+        reason = refusal(make_spec("digits", "gan", ["patchgan"], network="mlp-small"))
+        assert reason == "patches replace a convolutional discriminator; mlp-small has none"
+        assert refusal(make_spec("digits", "gan", ["patchgan"], network="dcgan")) is None
 
     @pytest.mark.parametrize("strided", [1, 2])
     @pytest.mark.parametrize("flat", [0, 1])
     def test_what_is_not_refused_has_a_map(self, strided: int, flat: int) -> None:
-        spec = make_spec("digits", "gan", [("patchgan", {"strided": strided, "flat": flat})])
+        spec = make_spec("digits", "dcgan", [("patchgan", {"strided": strided, "flat": flat})])
         side = 16 // 2**strided - flat - 1
         assert refusal(spec) is None
         game = make_trainer([spec]).game

@@ -34,7 +34,15 @@ def start_job(
     root.mkdir(parents=True, exist_ok=True)
     cohort = root.parent / f"{root.name}-cohort.json"
     write_cohort(cohort, specs)
-    arguments = [str(cohort), "--store", str(root), "--checkpoint-seconds", str(checkpoint_seconds)]
+    arguments = [
+        str(cohort),
+        "--store",
+        str(root),
+        "--checkpoint-seconds",
+        str(checkpoint_seconds),
+        "--patience-seconds",
+        "0.2",
+    ]
     process = CONTEXT.Process(
         target=enter, args=(arguments, str(root.parent / f"{root.name}.log"), failpoint)
     )

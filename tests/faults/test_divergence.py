@@ -144,6 +144,43 @@ def test_a_diverged_run_is_never_tried_again(
         assert len(b.attempts) == 1
 
 
+def test_a_run_that_cannot_be_measured_ends_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = [make_spec("ring8", seed=seed, steps=30) for seed in range(3)]
+    victim = specs[VICTIM].slug
+    inner = job_module.save_samples
+
+    def failing(folder: Path, step: int, *arguments: object) -> str:
+        if folder.name == victim and step == 20:
+            raise RuntimeError("no ink")
+        return inner(folder, step, *arguments)  # type: ignore[arg-type]
+
+    store = Store(tmp_path / "store")
+    monkeypatch.setattr(job_module, "save_samples", failing)
+    job = Job(store, torch.device("cpu"), checkpoint_seconds=0)
+    assert job.train(specs) == 1
+    runs = [read_run(store.folder(spec)) for spec in specs]
+    assert [run.is_final for run in runs] == [True, False, True]
+    reason = (runs[VICTIM].outcome or {})["reason"]
+    assert reason.startswith("evaluation failed: RuntimeError: no ink (test_divergence.py:")
+    monkeypatch.setattr(job_module, "save_samples", inner)
+    assert job.train(specs) == 0
+    whole = Store(tmp_path / "whole")
+    assert Job(whole, torch.device("cpu")).train(specs) == 0
+    again = read_run(store.folder(specs[VICTIM]))
+    # No checkpoint lies ahead of the evaluation that failed.
+    assert [attempt["resumed_from"] for attempt in again.attempts] == [0, 15]
+    assert_equivalent(again, read_run(whole.folder(specs[VICTIM])))
+
+
+def test_the_time_of_a_run_that_diverged_early_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in train(tmp_path, monkeypatch, poison_weights("G")):
+        assert (run.outcome or {})["seconds"] > 0
+
+
 def test_a_constant_generator_has_collapsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -136,14 +136,15 @@ def test_a_run_whose_outcome_was_torn_is_finished_again(
 
 def test_disk_full_at_a_checkpoint_keeps_the_old_one(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    # The seventh atomic write is within the second save, after specs, environments and the first.
+    # The third save is the first run's second, at step 10; losses are logged, and states saved,
+    # every five steps.
     code = run_job(root, SPECS, failpoint="checkpoint-begin:3:full")
     assert code == 1
     for run in read_all(root, SPECS):
         assert run.outcome is not None
         assert run.outcome["outcome"] == "crashed"
         assert "No space left" in run.outcome["reason"]
-        assert find_checkpoints(run.path / "checkpoints", run.spec.id)[0].step == 10
+        assert find_checkpoints(run.path / "checkpoints", run.spec.id)[0].step == 5
     assert run_job(root, SPECS) == 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,15 @@ import torch
 from safetensors.torch import load_file
 
 from harness.errors import CorruptRecordError, StoreError
+from harness.job import Job
 from harness.spec import PartSpec
 from harness.store.events import read_events
 from harness.store.folders import Store, hold
-from harness.store.records import read_run, read_suite
+from harness.store.records import read_plan, read_run, read_suite
 from harness.training.checkpoint import find_checkpoints, save_checkpoint
+from tests.faults.jobs import assert_equivalent
 from tests.specs import make_spec
+from tests.stores import build_store
 
 COUNTERS = {"step": 0, "d_updates": 0, "g_updates": 0, "d_rows": 0, "g_rows": 0}
 
@@ -140,6 +144,53 @@ def test_another_spec_under_the_same_name_is_refused(tmp_path: Path) -> None:
     (path / "spec.json").write_text(make_spec(seed=2).model_dump_json())
     with pytest.raises(StoreError, match="describes another run"):
         store.create(spec)
+
+
+def test_records_of_another_run_are_no_result(tmp_path: Path) -> None:
+    root = build_store(tmp_path / "s", datasets=("ring8",), seeds=1)
+    mine, other = sorted((root / "runs").iterdir())[:2]
+    shutil.rmtree(mine)
+    shutil.copytree(other, mine)
+    with pytest.raises(CorruptRecordError, match=r"describes run .* delete the folder"):
+        read_suite(root)
+    assert len(read_suite(root, skip_corrupt=True).corrupt) == 1
+    with pytest.raises(CorruptRecordError, match="describes run"):
+        read_run(mine, "0" * 12)
+
+
+@pytest.mark.parametrize("kept", [0, 4])
+def test_a_log_that_was_cut_short_is_trained_again(kept: int, tmp_path: Path) -> None:
+    """Its checkpoint is whole; going on from it would leave the run without evaluations."""
+    spec = make_spec(steps=30, collapse_coverage=1.0)
+    store, job = Store(tmp_path), Job(Store(tmp_path), torch.device("cpu"))
+    assert job.train([spec]) == 0
+    before = read_run(store.folder(spec))
+    assert (before.outcome or {})["outcome"] == "collapsed"
+    log = store.folder(spec) / "events.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:kept]))
+    assert job.train([spec]) == 0
+    after = read_run(store.folder(spec))
+    assert after.attempts[-1]["resumed_from"] == 0
+    assert_equivalent(before, after)
+
+
+def test_states_are_saved_between_evaluations_too(tmp_path: Path) -> None:
+    spec = make_spec(steps=30, log_every=5, evaluate_every=10)
+    assert Job(Store(tmp_path), torch.device("cpu"), checkpoint_seconds=0).train([spec]) == 0
+    found = find_checkpoints(Store(tmp_path).folder(spec) / "checkpoints", spec.id)
+    assert [checkpoint.step for checkpoint in found] == [30, 25]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["5", '"x"', "{}", "[]", "{", '{"schema": "a"}', '{"schema": 1, "runs": [{"id": 7}]}'],
+)
+def test_a_damaged_plan_is_told_in_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / "suite.json").write_text(content)
+    with pytest.raises(StoreError, match=r"is damaged .*running the suite rewrites it") as caught:
+        read_plan(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert Store(tmp_path).begun_plan() is None
 
 
 def test_a_lock_names_its_holder_and_is_dropped_at_the_end(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -95,6 +96,118 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
     suite = read_suite(tmp_path / "results")
     assert len(suite.runs) == 8
     assert all(run.is_final for run in suite.runs.values())
+
+
+def test_interrupting_at_once_is_no_crash(tmp_path: Path) -> None:
+    """The process that forks jobs is still importing, and the terminal's signal reaches it too."""
+    arguments = command(tmp_path)
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        text=True,
+    )
+    while not list((tmp_path / "results").glob("cohorts/*.json")):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_jobs_end_with_the_command_and_save(number: signal.Signals, tmp_path: Path) -> None:
+    arguments = command(tmp_path, "--only", "tricks=none", steps=4000)
+    process = subprocess.Popen(
+        arguments,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    wait_for_training(tmp_path / "results", 4)
+    process.send_signal(number)
+    process.wait(60)
+    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 75)
+    deadline = time.monotonic() + 30
+    while session_members(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert session_members(process.pid) == []
+    outcomes = [run.outcome for run in read_suite(tmp_path / "results").runs.values()]
+    assert [o and o["outcome"] for o in outcomes] == ["preempted"] * 4
+
+
+def test_a_job_that_ends_without_a_word_is_told_of(tmp_path: Path) -> None:
+    plugin = tmp_path / "quitter.py"
+    plugin.write_text(
+        "import os\nfrom harness.parts import Trick, tricks\n\n"
+        '@tricks.register("quit", source="nowhere")\nclass Quit(Trick):\n'
+        '    """Leave."""\n\n    def after_discriminator_update(self, game):\n'
+        "        os._exit(0)\n"
+    )
+    arguments = command(tmp_path, "--plugin", str(plugin), "--only", "tricks=quit")
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(suite.read_text().replace("dropout-g", "quit"))
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "crashed: " in done.stdout and "its process ended with status 0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "shell",
+    ["{} | head -1", "{} >&- 2>&- <&-", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {}"],
+)
+def test_odd_streams_change_nothing_on_the_disk(shell: str, tmp_path: Path) -> None:
+    words = shlex.join(command(tmp_path, "--only", "tricks=none"))
+    done = subprocess.run(
+        ["bash", "-c", shell.format(words)], env=environment(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(run.is_final for run in read_suite(tmp_path / "results").runs.values())
+    assert (tmp_path / "results" / "report" / "index.html").exists()
+
+
+def test_a_refused_command_leaves_the_plan_alone(tmp_path: Path) -> None:
+    arguments = command(tmp_path, "--only", "variant=gan")
+    assert subprocess.run(arguments, env=environment(), check=False).returncode == 0
+    plan = (tmp_path / "results" / "suite.json").read_bytes()
+    suite = tmp_path / "tiny.yaml"
+    for old, new, words in (
+        ("suite: tiny", "suite: other", "holds results of suite 'tiny', not 'other'"),
+        ("[ring8]", "[mnist]", "needs the files"),
+    ):
+        suite.write_text(SUITE.replace("STEPS", "100").replace(old, new))
+        done = subprocess.run(
+            arguments, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 2
+        assert words in done.stderr and len(done.stderr.splitlines()) == 1
+        assert (tmp_path / "results" / "suite.json").read_bytes() == plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "smoke", "--device", "gpu"], "unknown device 'gpu'"),
+        (["report", "/etc/passwd"], "holds no results"),
+        (["show", "a" * 300], "neither a run's folder"),
+        (["list", "fishes"], "; there is variants, tricks"),
+    ],
+)
+def test_bad_arguments_are_one_line(arguments: list[str], words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert words in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_more_seeds_do_not_make_begun_runs_start_over(tmp_path: Path) -> None:

@@ -254,3 +254,19 @@ class TestMakespan:
         found = makespan(seconds, slots)
         least = max([sum(seconds) / slots, *seconds], default=0.0)
         assert least - 1e-9 <= found <= least * 2 + 1e-9
+
+
+@given(
+    st.builds(
+        Schedule,
+        d=st.integers(1, 5),
+        g=st.integers(1, 3),
+        boost=st.integers(0, 7),
+        boost_first=st.integers(0, 12),
+        boost_every=st.integers(0, 6),
+    ),
+    st.integers(0, 40),
+)
+def test_updates_in_total_are_those_of_each_step(schedule: Schedule, steps: int) -> None:
+    each = [schedule.updates(step) for step in range(steps)]
+    assert schedule.totals(steps) == (sum(d for d, _ in each), sum(g for _, g in each))

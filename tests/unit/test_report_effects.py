@@ -10,7 +10,7 @@ import pytest
 
 from harness.store.records import read_suite
 from reports.cells import group
-from reports.effects import Effect, trick_effects
+from reports.effects import Effect, differences, shifts, trick_effects
 from tests.stores import Fate, FateOf, Where, build_store
 
 
@@ -131,6 +131,81 @@ def test_seeds_that_fail_as_a_whole_count_once(tmp_path: Path) -> None:
     assert effect.failure_p_holm < 0.05
     assert effect.failure_over_seeds is not None and effect.failure_over_seeds.high > 0
     assert effect.verdict == "no evidence"
+
+
+@pytest.mark.parametrize("cost", [1.04, 1.1])
+def test_rescued_runs_are_not_held_against_the_rescuer(cost: float, tmp_path: Path) -> None:
+    """Most runs collapse without the trick and none with it; the others get a little worse."""
+
+    def fate(where: Where) -> Fate:
+        if where.variant == "gan":
+            return Fate("collapsed", 9.0) if where.tricks == "none" else Fate("ok", 1.0)
+        return Fate("ok", noise(where, 0.001) * (cost if where.tricks != "none" else 1.0))
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
+    assert effect.interval is not None and effect.interval.low > 1
+    assert effect.p_holm < 0.05 and effect.lean < 0
+    assert effect.verdict == "fewer failures"
+
+
+def test_survivors_do_not_speak_for_the_dead(tmp_path: Path) -> None:
+    """With the trick three of five seeds die in every cell; the other two get better."""
+
+    def fate(where: Where) -> Fate:
+        if where.tricks == "none":
+            return Fate("ok", noise(where, 0.01))
+        return Fate("diverged") if where.seed < 3 else Fate("ok", 0.7 * noise(where, 0.01))
+
+    (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
+    assert effect.interval is not None and effect.interval.high < 1
+    assert effect.lean > 0
+    assert effect.verdict == "no evidence"
+
+
+def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
+    root = build_store(tmp_path / "r", datasets=("ring8",), variants=("gan",))
+    cells = group(read_suite(root))
+    assert differences(cells) == []
+    assert trick_effects(cells, by_dataset=False)[0].pairs == 5
+    treated = cells.cell("ring8", "gan", "label-smoothing")
+    assert treated is not None
+    for result in treated.results:
+        assert result.record is not None
+        object.__setattr__(
+            result.record,
+            "spec",
+            result.record.spec.model_copy(
+                update={"settings": result.record.spec.settings.model_copy(update={"lr_d": 0.5})}
+            ),
+        )
+    assert [(row[1], row[2]) for row in differences(cells)] == [("lr_d", 0.5)]
+    assert trick_effects(cells, by_dataset=False)[0].pairs == 5
+    object.__setattr__(treated.metrics[0], "name", "fd[data]@17/train")
+    assert {row[1] for row in differences(cells)} == {"lr_d", "primary metric"}
+    (effect,) = trick_effects(cells, by_dataset=False)
+    assert (effect.pairs, effect.planned) == (0, 5)
+
+
+def test_shifts_of_other_metrics_are_paired_means_over_seeds(tmp_path: Path) -> None:
+    cells = group(read_suite(build_store(tmp_path / "r", datasets=("ring8",), seeds=3)))
+    found = shifts(cells)
+    assert found
+    for shift in found:
+        pairs = [
+            (treated.last(shift.metric.name), control.last(shift.metric.name))
+            for variant in cells.variants
+            for treated, control in zip(
+                cells.cell("ring8", variant, shift.tricks).results,  # type: ignore[union-attr]
+                cells.cell("ring8", variant, "none").results,  # type: ignore[union-attr]
+                strict=True,
+            )
+            if not (treated.failed or control.failed)
+        ]
+        assert shift.pairs == len(pairs) and len(shift.runs) == 2 * len(pairs)
+        assert not shift.metric.primary
+        if len(pairs) == 6:
+            assert shift.treated == pytest.approx(np.mean([a for a, _ in pairs]))
+            assert shift.difference == pytest.approx(np.mean([a - b for a, b in pairs]))
 
 
 def test_two_failed_runs_tie(tmp_path: Path) -> None:

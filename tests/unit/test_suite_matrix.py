@@ -164,18 +164,40 @@ def test_labels_show_what_differs_from_the_defaults(trick: str, label: str) -> N
 def test_cells_that_make_no_sense_are_skipped_with_their_reason() -> None:
     found = matrix(
         "suite: mine\ndatasets: [ring8, digits]\nvariants: [gan, dcgan, wgan-gp]\nseeds: 1\n"
-        "tricks: [none, label-smoothing, patchgan, [dropout-g, dropout-g],\n"
+        "tricks: [none, label-smoothing, patchgan,\n"
         "  {id: update-ratio, d: 5}, {id: dropout-g, layers: [nose]}]\n"
     )
     reasons = skipped(found)
     assert "no target" in reasons["digits × wgan-gp × label-smoothing"]
     assert "images" in reasons["ring8 × gan × patchgan"]
     assert "convolution" in reasons["ring8 × dcgan × none"]
-    assert "dropout-g twice" in reasons["digits × gan × dropout-g + dropout-g"]
     assert "already updates 5:1" in reasons["ring8 × wgan-gp × update-ratio(d=5)"]
     assert "hidden1" in reasons['ring8 × gan × dropout-g(layers=["nose"])']
-    assert "digits × gan × patchgan" not in reasons
-    assert len(reasons) + len(cells(found)) == 2 * 3 * 6
+    assert "mlp-small has none" in reasons["digits × gan × patchgan"]
+    assert "digits × dcgan × patchgan" not in reasons
+    assert len(reasons) + len(cells(found)) == 2 * 3 * 5
+
+
+def test_a_trick_twice_in_a_combination_is_refused() -> None:
+    path, line, message = problem(HEAD + "tricks: [none, [dropout-g, dropout-g]]\n")
+    assert (path, line) == ("tricks[1][1]", 5)
+    assert message == "the combination has dropout-g twice"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "decays"),
+    [("adam", (0.5, 0.999)), ("rmsprop", (0.0, 0.99)), ("sgd", (0.0, 0.0))],
+)
+def test_an_optimizer_has_its_own_decay_rates(optimizer: str, decays: tuple[float, float]) -> None:
+    for variant in ("gan", "wgan"):
+        text = HEAD.replace("variants: [gan]", f"variants: [{variant}]")
+        found = settings(text + f"settings: {{optimizer: {optimizer}}}\n")
+        assert (found.beta1, found.beta2) == decays
+
+
+def test_a_recipe_keeps_its_own_decay_rates() -> None:
+    text = HEAD.replace("variants: [gan]", "variants: [wgan-gp]")
+    assert settings(text + "settings: {optimizer: adam}\n").beta2 == 0.9
 
 
 def test_networks_that_do_not_fit_are_skipped() -> None:
@@ -206,6 +228,8 @@ def test_a_suite_without_any_cell_left_is_refused() -> None:
         ("{steps: 20, evaluate_every: 10}", "settings.evaluate_every", "collapse takes 3 evalu"),
         ("{steps: 20, evaluate_every: 10}", "settings.evaluate_every", "give at most 6"),
         ("{steps: 2}", "settings.steps", "give at least 3 steps"),
+        ("{optimizer: rmsprop, beta1: 0.5}", "settings.beta1", "rmsprop has no beta1"),
+        ("{optimizer: sgd, beta2: 0.5}", "settings.beta2", "sgd has no beta2"),
     ],
 )
 def test_settings_that_cannot_be_meant(given_settings: str, path: str, words: str) -> None:
@@ -216,6 +240,12 @@ def test_settings_that_cannot_be_meant(given_settings: str, path: str, words: st
 
 def test_three_evaluations_are_enough() -> None:
     assert settings(HEAD + "settings: {steps: 20, evaluate_every: 9}\n").evaluate_every == 9
+
+
+def test_images_are_measured_by_the_gridful_at_least() -> None:
+    text = "suite: mine\ndatasets: [digits]\nvariants: [lsgan]\nseeds: 1\n"
+    _, _, message = problem(text + "settings: {evaluation_samples: 63}\n")
+    assert message == "63 images are too few to measure; give at least 64"
 
 
 def test_a_batch_is_checked_against_files_that_are_not_there() -> None:
@@ -328,3 +358,17 @@ def test_a_variant_without_a_network_for_the_data_is_skipped(
     monkeypatch.setattr(gan, "networks", {"images": "mlp-small"})
     text = "suite: mine\ndatasets: [ring8, digits]\nvariants: [gan]\n"
     assert skipped(matrix(text)) == {"ring8 × gan × none": "gan names no network for points"}
+
+
+@pytest.mark.parametrize("hook", ["schedule", "build"])
+@pytest.mark.parametrize("answer", [None, ZeroDivisionError("oops")])
+def test_a_part_that_cannot_be_laid_over_is_named(
+    hook: str, answer: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: object, given: object) -> None:
+        if answer is not None:
+            raise answer
+
+    monkeypatch.setattr(tricks.get("feature-matching"), hook, failing)
+    with pytest.raises(GanbenchError, match=r"'feature-matching' (failed when|must return)"):
+        matrix(HEAD + "tricks: [none, feature-matching]\n")

@@ -52,12 +52,37 @@ def test_only_selects_without_changing_the_plan() -> None:
     assert {run[2] for run in selected(tricks=["update-ratio(d=3)"])} == {"update-ratio(d=3)"}
     assert {run[2] for run in selected(tricks=["update-ratio"])} == {"update-ratio(d=3)"}
     both = "dropout-g + feature-matching"
-    assert {run[2] for run in selected(tricks=["dropout-g"])} == {both}
+    assert {run[2] for run in selected(trick=["dropout-g"])} == {both}
     assert {run[2] for run in selected(tricks=["dropout-g+feature-matching"])} == {both}
-    assert {run[2] for run in selected(trick=["none"], tricks=["label-smoothing"])} == {
+    assert {run[2] for run in selected(tricks=["none", "label-smoothing"])} == {
         "none",
         "label-smoothing",
     }
+
+
+def test_a_label_selects_what_is_called_so_and_nothing_else() -> None:
+    text = (
+        "suite: mine\ndatasets: [ring8]\nseeds: 1\n"
+        "variants: [wgan-gp, {id: wgan-gp, penalty_weight: 1}]\n"
+        "tricks: [none, dropout-g, {id: dropout-g, p: 0.2}, [dropout-g, feature-matching]]\n"
+    )
+
+    def chosen(**only: list[str]) -> set[tuple[str, str]]:
+        found = matrix(text, only=only)
+        return {(r.variant, r.tricks) for r in found.plan.runs if r.id in found.selected}
+
+    assert chosen(variant=["wgan-gp"], tricks=["dropout-g"]) == {("wgan-gp", "dropout-g")}
+    assert len(chosen(variant=["wgan-gp"], trick=["dropout-g"])) == 3
+    for run in matrix(text).plan.runs:
+        assert chosen(variant=[run.variant], tricks=[run.tricks]) == {(run.variant, run.tricks)}
+
+
+def test_skipped_cells_of_the_selection() -> None:
+    found = matrix(ONLY, only={"variant": ["wgan-gp"], "dataset": ["ring8"]})
+    assert [(s.dataset, s.variant, s.tricks) for s in found.skipped] == [
+        ("ring8", "wgan-gp", "label-smoothing")
+    ]
+    assert len(found.plan.skipped) == 2
 
 
 @pytest.mark.parametrize(
@@ -66,7 +91,8 @@ def test_only_selects_without_changing_the_plan() -> None:
         ({"dataset": ["ring9"]}, "did you mean 'ring8'"),
         ({"dataset": ["digits"]}, "no such dataset"),
         ({"variant": ["wgan-pg"]}, "did you mean 'wgan-gp'"),
-        ({"tricks": ["dropoutg"]}, "did you mean 'dropout-g'"),
+        ({"trick": ["dropoutg"]}, "did you mean 'dropout-g'"),
+        ({"tricks": ["dropout-g"]}, "trick=dropout-g selects the combinations"),
         ({"seed": ["2"]}, "no such seed"),
         ({"seed": ["01"]}, "no such seed"),
         ({"datset": ["ring8"]}, "did you mean 'dataset'"),
@@ -83,7 +109,8 @@ def test_only_is_read_from_the_command_line() -> None:
     assert parse_only([]) == {}
     assert parse_only(["dataset=ring8", "tricks=a=b", "trick=none", "dataset=digits"]) == {
         "dataset": ["ring8", "digits"],
-        "trick": ["a=b", "none"],
+        "tricks": ["a=b"],
+        "trick": ["none"],
     }
     for argument, words in (
         ("dataset", "key=value"),

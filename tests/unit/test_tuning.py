@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from harness.engines.base import Assignment, JobOptions
-from harness.errors import GanbenchError
+from harness.errors import GanbenchError, StoreError
 from harness.job import Job, read_cohort
 from harness.store.folders import Store
 from harness.store.records import SuitePlan, read_run
@@ -155,3 +155,33 @@ def test_interrupted_tuning_proposes_the_same_as_uninterrupted(tmp_path: Path) -
         for root in (tmp_path / "whole", broken)
     ]
     assert summaries[0] == summaries[1]
+
+
+def test_trials_of_another_sampler_are_not_mixed_in(tmp_path: Path) -> None:
+    engine = InProcess()
+    assert tuner(tmp_path, engine).tune([cell()], trials=2, batch=2) == 0
+    other = tuner(tmp_path, engine)
+    other.sampler = "random"
+    with pytest.raises(StoreError, match="were proposed by tpe; go on with --sampler tpe"):
+        other.tune([cell()], trials=3, batch=2)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"schema": 1, "sampler": "tpe", "specs": [{}]}']
+)
+def test_damaged_trials_are_told_in_one_line(content: str, tmp_path: Path) -> None:
+    one = tuner(tmp_path, InProcess())
+    folder = one.store.root / cell().name
+    folder.mkdir()
+    (folder / "trials.json").write_text(content)
+    with pytest.raises(StoreError, match=r"trials.json is damaged \(\w+\); delete it"):
+        one.tune([cell()], trials=2, batch=2)
+
+
+def test_a_damaged_plan_of_tuning_is_written_again(tmp_path: Path) -> None:
+    one = tuner(tmp_path, InProcess())
+    (one.store.root / "suite.json").write_text("{")
+    assert tuner(tmp_path, InProcess()).tune([cell()], trials=2, batch=2) == 0
+    found = one.on_fresh_seeds(cell())
+    name, _, values = found[0]
+    assert (name, len(values)) == ("default", 2)
