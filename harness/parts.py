@@ -5,7 +5,7 @@ All tensors carry a leading *runs* axis: a batch is ``(runs, batch, …)``, a lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -19,6 +19,7 @@ from harness.registry import Registry
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
+    from harness.spec import RunSpec
 
 
 class PerRun:
@@ -295,3 +296,17 @@ def like(target: Tensor, logits: Tensor) -> Tensor:
 
 variants: Registry[Variant] = Registry("variant", "harness.variants")
 tricks: Registry[Trick] = Registry("trick", "harness.tricks")
+
+
+def parts_of(spec: RunSpec) -> tuple[Variant, list[Trick]]:
+    """Make the variant and the tricks that a spec describes, the tricks in their order."""
+    variant = variants.get(spec.variant.id).model_validate(spec.variant.options)
+    return variant, [tricks.get(t.id).model_validate(t.options) for t in spec.tricks]
+
+
+def schedule_of(parts: Iterable[Part]) -> Schedule:
+    """Return the update schedule after every part has had its say."""
+    schedule = Schedule()
+    for part in parts:
+        schedule = part.schedule(schedule)
+    return schedule

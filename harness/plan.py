@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from harness.parts import Part, Schedule, tricks, variants
+from harness.parts import parts_of, schedule_of
 from harness.spec import RunSpec, canonical_json, content_id
 
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2")
@@ -55,21 +54,14 @@ class Work:
     flops: float
 
 
-def parts_of(spec: RunSpec) -> list[tuple[type[Part], dict[str, Any]]]:
-    """Return class and options of the variant and the tricks, in order."""
-    return [
-        (variants.get(spec.variant.id), spec.variant.options),
-        *((tricks.get(trick.id), trick.options) for trick in spec.tricks),
-    ]
-
-
 def structure(spec: RunSpec) -> str:
     """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
     data = spec.model_dump(mode="json", exclude={"seed"})
     for name in SETTING_SCALARS:
         del data["settings"][name]
     described = [data["variant"], *data["tricks"]]
-    for (part, _), entry in zip(parts_of(spec), described, strict=True):
+    variant, laid_over = parts_of(spec)
+    for part, entry in zip((variant, *laid_over), described, strict=True):
         for name in part.scalar_fields():
             entry["options"].pop(name, None)
     return canonical_json(data)
@@ -114,10 +106,8 @@ def is_convolutional(spec: RunSpec) -> bool:
 
 def updates(spec: RunSpec) -> tuple[int, int]:
     """Count a run's discriminator and generator updates."""
-    schedule = Schedule()
-    for part, options in parts_of(spec):
-        schedule = part.model_validate(options).schedule(schedule)
-    return schedule.totals(spec.settings.steps)
+    variant, laid_over = parts_of(spec)
+    return schedule_of((variant, *laid_over)).totals(spec.settings.steps)
 
 
 def work_of(spec: RunSpec) -> Work:

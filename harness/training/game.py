@@ -12,7 +12,7 @@ from torch import Tensor
 from harness import parts
 from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
-from harness.parts import Part, Schedule, Targets, Trick, Variant
+from harness.parts import Part, Targets, Trick, Variant, schedule_of
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
 
@@ -56,10 +56,7 @@ class Game:
         self.orders = {
             phase: DataOrder(len(data), batch, phase) for phase in ("discriminator", "generator")
         }
-        schedule = Schedule()
-        for part in self.parts:
-            schedule = part.schedule(schedule)
-        self.schedule = schedule
+        self.schedule = schedule_of(self.parts)
 
     @property
     def runs(self) -> int:

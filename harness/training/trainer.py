@@ -11,7 +11,7 @@ from harness.datasets.base import datasets
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
-from harness.parts import Part, Trick, Variant, tricks, variants
+from harness.parts import Trick, Variant, parts_of
 from harness.spec import RunSpec
 from harness.training.game import Batch, Game
 from harness.training.monitor import (
@@ -28,16 +28,6 @@ from harness.training.streams import Streams, seeded
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
-def variant_of(spec: RunSpec) -> Variant:
-    """Make the variant that a spec describes."""
-    return variants.get(spec.variant.id).model_validate(spec.variant.options)
-
-
-def tricks_of(spec: RunSpec) -> list[Trick]:
-    """Make the tricks that a spec describes, in their order."""
-    return [tricks.get(t.id).model_validate(t.options) for t in spec.tricks]
-
-
 def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
     settings = spec.settings
@@ -48,8 +38,8 @@ def blueprint_of(spec: RunSpec) -> Blueprint:
         latent=settings.latent,
         shape=dataset.shape,
     )
-    parts: list[Part] = [variant_of(spec), *tricks_of(spec)]
-    for part in parts:
+    variant, laid_over = parts_of(spec)
+    for part in (variant, *laid_over):
         blueprint = part.build(blueprint)
     return blueprint
 
@@ -108,8 +98,8 @@ class Trainer:
 
     def _stacked_parts(self) -> tuple[Variant, list[Trick]]:
         like = {"device": self.device, "dtype": self.dtype}
-        of_runs = [variant_of(spec) for spec in self.specs]
-        columns = zip(*(tricks_of(spec) for spec in self.specs), strict=True)
+        of_runs, laid_over = zip(*(parts_of(spec) for spec in self.specs), strict=True)
+        columns = zip(*laid_over, strict=True)
         return (
             type(of_runs[0]).stacked(of_runs, **like),
             [type(column[0]).stacked(column, **like) for column in columns],

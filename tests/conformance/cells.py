@@ -13,10 +13,10 @@ from torch import Tensor
 
 from harness.datasets.base import datasets
 from harness.networks.base import networks
-from harness.parts import Context, Part, tricks, variants
+from harness.parts import Context, Part, parts_of, tricks, variants
 from harness.spec import RunSpec
 from harness.training.game import Game
-from harness.training.trainer import Trainer, tricks_of, variant_of
+from harness.training.trainer import Trainer
 from tests.specs import Named, make_spec
 
 DATASETS = ("ring8", "digits")
@@ -104,7 +104,7 @@ class Cell:
 def refusal(spec: RunSpec) -> str | None:
     """Ask the network family, the variant and every trick whether a run makes sense."""
     dataset = datasets.get(spec.dataset.id)()
-    variant, laid_over = variant_of(spec), tricks_of(spec)
+    variant, laid_over = parts_of(spec)
     context = Context(dataset, variant, tuple(laid_over), spec.settings.network)
     misfit = networks.get(spec.settings.network)().misfit(dataset.shape)
     if misfit is not None:
