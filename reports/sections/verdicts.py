@@ -94,7 +94,10 @@ def sentence(effect: Effect, word: str) -> str:
     better = (
         f"; better in {percent(effect.better)} of comparisons" if effect.better is not None else ""
     )
-    text = f"{change}{better}; {failures}; adjusted p {_p_words(effect.p_holm)}."
+    text = f"{change}{better}; {failures}; adjusted p {_p_words(effect.p_holm)}"
+    if effect.verdict == "fewer failures":
+        text += f", that of the failures {_p_words(effect.failure_p_holm)}"
+    text += "."
     if effect.verdict == "screening":
         text += f" Under {SEEDS_FOR_A_CLAIM} seeds this claims nothing."
     elif effect.verdict == "no evidence" and effect.smallest_p >= ALPHA:

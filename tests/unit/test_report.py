@@ -18,11 +18,13 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from harness.errors import CorruptRecordError, StoreError
-from harness.store.records import SkippedCell, SuitePlan
+from harness.store.records import SkippedCell, SuitePlan, read_suite
 from reports.build import is_current, write_report
-from reports.cells import FAILURES, CellRuns
+from reports.cells import FAILURES, CellRuns, group
+from reports.effects import trick_effects
 from reports.sections import samples
 from reports.sections.provenance import command
+from reports.sections.verdicts import sentence
 from tests.stores import Fate, Where, build_store, write_tuning
 
 ALL_OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -239,6 +241,20 @@ def test_tuning_compares_on_fresh_seeds_only(store: Path) -> None:
     assert default["Setting"] == "default" and default["Ratio to default"] == ""
     assert float(best["Ratio to default"]) == pytest.approx(0.5, rel=0.05)
     assert best["Ratio to default n"] == "5"
+
+
+def test_a_sentence_names_the_test_that_it_rests_on(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        dead = where.tricks == "none" and where.variant == "gan"
+        return Fate("collapsed") if dead else Fate("ok", 1.0)
+
+    datasets = ("ring8", "grid25", "digits")
+    cells = group(read_suite(build_store(tmp_path / "s", fate_of=fate, datasets=datasets)))
+    (effect,) = trick_effects(cells, by_dataset=False)
+    assert effect.verdict == "fewer failures"
+    assert re.search(
+        r"adjusted p [=<] [\d.]+, that of the failures < 0.001\.$", sentence(effect, "FD")
+    )
 
 
 def test_a_search_that_finds_the_default_shows_it_once(store: Path, tmp_path: Path) -> None:
