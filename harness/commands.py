@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -279,22 +278,22 @@ def tune_suite(
         )
         code = tuner.tune(cells, trials, batch)
     if code == DONE:
-        Console().print(_answers(tuner, cells))
+        for cell in cells:
+            console = Console()
+            console.print(Text(f"{cell.dataset} · {cell.variant} · {cell.tricks}, on fresh seeds"))
+            console.print(_answer(tuner, cell))
     return code
 
 
-def _answers(tuner: Tuner, cells: Sequence[Cell]) -> Table:
-    """Tabulate what tuning found: every setting on fresh seeds, the default first."""
-    table = Table(title="on fresh seeds", title_justify="left", box=None)
-    for heading in ("cell", "setting", "rates"):
+def _answer(tuner: Tuner, cell: Cell) -> Table:
+    """Tabulate what tuning found for a cell: every setting on fresh seeds, the default first."""
+    table = Table(box=None)
+    for heading in ("setting", "rates"):
         table.add_column(heading)
     for heading in ("median", "failed"):
         table.add_column(heading, justify="right")
-    for cell in cells:
-        for name, rates, values in tuner.on_fresh_seeds(cell):
-            good = [value for value in values if value is not None]
-            median = number(statistics.median(good)) if good else "–"
-            failed = f"{len(values) - len(good)} of {len(values)}"
-            label = f"{cell.dataset} · {cell.variant} · {cell.tricks}"
-            table.add_row(Text(label), name, str(rates), median, failed)
+    for name, rates, values in tuner.on_fresh_seeds(cell):
+        good = [value for value in values if value is not None]
+        median = number(statistics.median(good)) if good else "–"
+        table.add_row(name, str(rates), median, f"{len(values) - len(good)} of {len(values)}")
     return table

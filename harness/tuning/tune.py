@@ -144,23 +144,16 @@ class Tuner:
 
         None stands for a run that failed.
         """
-        winners = [trial.rates for trial in self._winners(self._asked(cell))]
-        named = [("default", cell.default)]
-        named += [(f"best {place}", rates) for place, rates in enumerate(winners, start=1)]
-        return [
-            (
-                name,
-                rates,
-                [
-                    None if has_collapsed(record) else final_value(record)
-                    for record in self._records(
-                        with_rates(spec, rates) for spec in cell.specs
-                    ).values()
-                ],
-            )
-            for name, rates in named
-            if name == "default" or rates != cell.default
-        ]
+        names = {cell.default: "default"}
+        for place, trial in enumerate(self._winners(self._asked(cell)), start=1):
+            same = f"{names[trial.rates]} = " if trial.rates in names else ""
+            names[trial.rates] = f"{same}best {place}"
+        found = []
+        for rates, name in names.items():
+            records = self._records(with_rates(spec, rates) for spec in cell.specs)
+            values = [None if has_collapsed(r) else final_value(r) for r in records.values()]
+            found.append((name, rates, values))
+        return found
 
     def _winners(self, asked: Sequence[RunSpec]) -> list[Trial]:
         return best([trial for _, trial in self._finished(asked)], WINNERS)

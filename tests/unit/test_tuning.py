@@ -183,5 +183,7 @@ def test_a_damaged_plan_of_tuning_is_written_again(tmp_path: Path) -> None:
     (one.store.root / "suite.json").write_text("{")
     assert tuner(tmp_path, InProcess()).tune([cell()], trials=2, batch=2) == 0
     found = one.on_fresh_seeds(cell())
-    name, _, values = found[0]
-    assert (name, len(values)) == ("default", 2)
+    assert [len(values) for _, _, values in found] == [2] * len(found)
+    assert found[0][1] == cell().default
+    names = [part for name, _, _ in found for part in name.split(" = ")]
+    assert names[0] == "default" and sorted(names[1:]) == ["best 1", "best 2"]
