@@ -104,11 +104,10 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
     gone = [run for run in before.runs if run.id not in kept]
     begun = sum((store.root / "runs" / run.folder / "spec.json").exists() for run in gone)
     if begun:
-        runs = "1 run" if begun == 1 else f"{begun} runs"
         console.print(
             Text(
-                f"the plan has changed: {runs} of the one before stay on the disk and are in no "
-                "number of the report"
+                f"the plan has changed: {counted(begun, 'run')} of the one before stay on the disk "
+                "and are in no number of the report"
             ),
             style="dim",
         )
@@ -278,8 +277,8 @@ def tune_suite(
         )
         code = tuner.tune(cells, trials, batch)
     if code == DONE:
+        console = Console()
         for cell in cells:
-            console = Console()
             console.print(Text(f"{cell.dataset} · {cell.variant} · {cell.tricks}, on fresh seeds"))
             console.print(_answer(tuner, cell))
     return code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 Normalization = Literal["batch", "layer", "none"]
 
@@ -70,3 +70,8 @@ class Blueprint:
     discriminator: DiscriminatorPlan
     latent: int
     shape: tuple[int, ...]
+
+    @classmethod
+    def plain(cls, network: str, width: int, latent: int, shape: tuple[int, ...]) -> Self:
+        """Plan both networks of one family and width, before any part has had its say."""
+        return cls(GeneratorPlan(network, width), DiscriminatorPlan(network, width), latent, shape)

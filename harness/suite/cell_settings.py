@@ -11,7 +11,7 @@ from typing import Any
 from harness.datasets.base import Dataset
 from harness.errors import GanbenchError
 from harness.networks.base import Family, networks, resolve
-from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
+from harness.networks.blueprint import Blueprint
 from harness.outcomes import PATIENCE
 from harness.parts import Context, Schedule
 from harness.registry import nearest
@@ -104,12 +104,8 @@ def try_parts(cell: Cell, settings: Settings) -> None:
         GanbenchError: naming the part that fails, or gives something else.
     """
     schedule = Schedule()
-    blueprint = Blueprint(
-        GeneratorPlan(settings.network, settings.width),
-        DiscriminatorPlan(settings.network, settings.width),
-        settings.latent,
-        cell.dataset.part.shape,
-    )
+    shape = cell.dataset.part.shape
+    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, shape)
     for choice in (cell.variant, *cell.tricks.choices):
         try:
             schedule, blueprint = choice.part.schedule(schedule), choice.part.build(blueprint)

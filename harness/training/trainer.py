@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.datasets.base import datasets
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
-from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
+from harness.networks.blueprint import Blueprint
 from harness.parts import Trick, Variant, parts_of
 from harness.spec import RunSpec
 from harness.training.game import Batch, Game
@@ -32,12 +32,7 @@ def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
     settings = spec.settings
     dataset = datasets.get(spec.dataset.id)
-    blueprint = Blueprint(
-        generator=GeneratorPlan(settings.network, settings.width),
-        discriminator=DiscriminatorPlan(settings.network, settings.width),
-        latent=settings.latent,
-        shape=dataset.shape,
-    )
+    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, dataset.shape)
     variant, laid_over = parts_of(spec)
     for part in (variant, *laid_over):
         blueprint = part.build(blueprint)

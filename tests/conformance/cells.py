@@ -158,3 +158,12 @@ def trainer_of(
 def game_of(dataset: str, variant: Named, *laid_over: Named, runs: int = 1) -> Game:
     """Make such a trainer's game."""
     return trainer_of(dataset, variant, *laid_over, runs=runs).game
+
+
+def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
+    """Compare two states, tensor by tensor, within an absolute and relative tolerance."""
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )

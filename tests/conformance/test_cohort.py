@@ -9,7 +9,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.parts import tricks, variants
 from harness.training.trainer import Trainer
-from tests.conformance.cells import CELLS, COMBINATION, REFUSED, Cell, make_trainer, train
+from tests.conformance.cells import (
+    CELLS,
+    COMBINATION,
+    REFUSED,
+    Cell,
+    assert_near,
+    make_trainer,
+    train,
+)
 
 State = dict[str, Tensor]
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
@@ -27,14 +35,6 @@ def assert_bitwise(found: State, expected: State) -> None:
     for name, value in expected.items():
         torch.testing.assert_close(
             found[name], value, rtol=0, atol=0, equal_nan=True, msg=lambda m, n=name: f"{n}: {m}"
-        )
-
-
-def assert_near(found: State, expected: State, tolerance: float) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 

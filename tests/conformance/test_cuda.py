@@ -13,7 +13,7 @@ from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.training.streams import Streams
-from tests.conformance.cells import CELLS, CPU, Cell, make_trainer, train
+from tests.conformance.cells import CELLS, CPU, Cell, assert_near, make_trainer, train
 from tests.specs import make_spec
 
 CUDA = torch.device("cuda")
@@ -22,14 +22,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
-
-
-def assert_near(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
-        )
 
 
 @every_cell
