@@ -138,7 +138,7 @@ class Job:
             device=self.device,
         )
         training = dataset.load("train", self.data_root)
-        trainer = Trainer([run.spec for run in runs], training.values, self.device)
+        trainer = Trainer([run.spec for run in runs], training, self.device)
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator)
         course = Course(self, runs, trainer, evaluator, dataset)

@@ -6,6 +6,7 @@ All tensors carry a leading *runs* axis: a batch is ``(runs, batch, …)``, a lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
@@ -19,7 +20,7 @@ from harness.registry import Registry
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.spec import RunSpec
+    from harness.spec import RunSpec, Settings
 
 
 class PerRun:
@@ -43,10 +44,11 @@ class Schedule:
 
     Attributes:
         d: Discriminator updates per step, each on fresh data and latents.
-        g: Generator updates per step, each on fresh latents.
+        g: Generator updates per step, each on fresh latents; with d = 0, the only ones.
         boost: Discriminator updates in a boosted step; 0 never boosts.
         boost_first: Steps at the start of training that are boosted.
         boost_every: Every so many steps one is boosted; 0 for none after the start.
+        g_batch: A generator update's batch, as a multiple of the batch.
     """
 
     d: int = 1
@@ -54,6 +56,7 @@ class Schedule:
     boost: int = 0
     boost_first: int = 0
     boost_every: int = 0
+    g_batch: int = 1
 
     def updates(self, step: int) -> tuple[int, int]:
         """Return the discriminator and generator updates of a step, counted from 0."""
@@ -70,12 +73,52 @@ class Schedule:
         return steps * self.d + boosted * (self.boost - self.d), steps * self.g
 
 
+class Rates(NamedTuple):
+    """What the optimisers go by in one step: ``(runs, 1)`` each."""
+
+    lr_g: Tensor
+    lr_d: Tensor
+    beta1: Tensor
+    beta2: Tensor
+
+
 class Network(Protocol):
     """One network of every run of the cohort."""
 
     @property
     def theta(self) -> Tensor:
         """All parameters, ``(runs, parameters)``."""
+        ...
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers by name, ``(runs, …)`` each; a forward pass in training changes them."""
+        ...
+
+    def preserved(self) -> AbstractContextManager[None]:
+        """Put the buffers back to what they are now when the context is left."""
+        ...
+
+
+Slots = dict[str, Tensor]
+"""What an optimiser keeps for each parameter, ``(runs, parameters)`` by name."""
+
+
+class Optimizer(Protocol):
+    """One player's optimiser."""
+
+    def updated(
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, /
+    ) -> tuple[Tensor, Slots]:
+        """Return what the ahead-th update from now would make of weights and slots.
+
+        Differentiable; changes nothing.
+        """
+        ...
+
+    @property
+    def slot(self) -> Slots:
+        """Its own tensors, ``(runs, parameters)`` each, by name."""
         ...
 
 
@@ -97,20 +140,48 @@ class Game(Protocol):
         """How many runs train together."""
         ...
 
-    def judge(self, x: Tensor, batch: Batch, /) -> Judgement:
-        """Show a batch ``(runs, batch, …)`` to D as the parts let it be seen."""
+    @property
+    def classes(self) -> int | None:
+        """Labelled classes of the data set."""
         ...
 
-    def judge_raw(self, x: Tensor, /) -> Judgement:
-        """Show a batch to D as it is."""
+    @property
+    def progress(self) -> float:
+        """The share of training that is done, from 0 to 1."""
+        ...
+
+    @property
+    def memory(self) -> dict[str, dict[str, Tensor]]:
+        """What each part remembers, by its id and by name; change it in place."""
+        ...
+
+    @property
+    def optimizer_d(self) -> Optimizer:
+        """The discriminators' optimiser."""
         ...
 
     def targets(self, batch: Batch, /) -> Targets:
         """Return the targets after every part has had its say."""
         ...
 
+    def discriminator_loss(self, batch: Batch, /) -> Tensor:
+        """Return D's loss on a batch as the parts change it, ``(runs,)``."""
+        ...
 
-class Batch(Protocol):
+
+class Draws(Protocol):
+    """Random numbers of the runs' own streams."""
+
+    def uniform(self, stream: str, /, *shape: int) -> Tensor:
+        """Draw U[0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
+        ...
+
+    def normal(self, stream: str, /, *shape: int) -> Tensor:
+        """Draw N(0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
+        ...
+
+
+class Batch(Draws, Protocol):
     """What one update sees. Each thing is made when first asked for, and once."""
 
     @property
@@ -119,13 +190,48 @@ class Batch(Protocol):
         ...
 
     @property
+    def counter(self) -> int:
+        """Which update of that player it is, counted from 0 since the start of training."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Examples of each run."""
+        ...
+
+    @property
     def real(self) -> Tensor:
         """Real data, ``(runs, batch, …)``, images in [−1, 1]; fresh for every update."""
         ...
 
     @property
+    def labels(self) -> Tensor | None:
+        """Classes of the real data, int64 ``(runs, batch)``; None without labels."""
+        ...
+
+    @property
+    def latents(self) -> Tensor:
+        """z, ``(runs, batch, latent)``, as the parts draw it."""
+        ...
+
+    @property
+    def condition(self) -> Tensor | None:
+        """What is joined to z, and to what D sees where its plan says so."""
+        ...
+
+    @property
     def fake(self) -> Tensor:
         """Generated data; carries gradient to G in a generator update only."""
+        ...
+
+    @property
+    def shown_real(self) -> Tensor:
+        """The real data as D sees them, after every part's ``show``."""
+        ...
+
+    @property
+    def shown_fake(self) -> Tensor:
+        """The generated data as D sees them."""
         ...
 
     @property
@@ -138,12 +244,23 @@ class Batch(Protocol):
         """D's answer to the generated data."""
         ...
 
-    def uniform(self, stream: str, /, *shape: int) -> Tensor:
-        """Draw U[0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
+    def generate(self, z: Tensor, label: str, /) -> Tensor:
+        """Generate from other latents, with the batch's condition.
+
+        Carries gradient to G in a generator update only; the label names the draws of dropout.
+        """
         ...
 
-    def normal(self, stream: str, /, *shape: int) -> Tensor:
-        """Draw N(0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
+    def show(self, x: Tensor, label: str, /) -> Tensor:
+        """Apply every part's ``show``; the label names their draws."""
+        ...
+
+    def judge(self, x: Tensor, label: str, /) -> Judgement:
+        """Ask D about a batch as it is; the label names the draws of its dropout."""
+        ...
+
+    def against(self, theta: Tensor, /) -> Batch:
+        """Return the same batch, judged by a D of other weights ``(runs, parameters)``."""
         ...
 
 
@@ -154,8 +271,13 @@ class Context:
     dataset: Dataset
     variant: Variant
     tricks: tuple[Trick, ...]
-    network: str
-    """Id of the network family that the settings name."""
+    settings: Settings
+    """All of the cell's settings, ``network`` by its full id."""
+
+    @property
+    def network(self) -> str:
+        """Id of the network family."""
+        return self.settings.network
 
 
 class Part(BaseModel):
@@ -168,6 +290,8 @@ class Part(BaseModel):
     id: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
+    watched: ClassVar[tuple[str, ...]] = ()
+    """Names of the diagnostics that :meth:`watch` gives."""
 
     def inapplicable(self, context: Context) -> str | None:
         """Say why this part cannot be used in a cell, or None where it can."""
@@ -181,24 +305,73 @@ class Part(BaseModel):
         """Change how many updates a step makes."""
         return schedule
 
-    def show(self, game: Game, x: Tensor, batch: Batch) -> Tensor:
-        """Change what D is shown, real and generated data alike."""
+    def rates(self, rates: Rates, progress: float) -> Rates:
+        """Change learning rates and decays, before each step; progress goes from 0 to 1."""
+        return rates
+
+    def remember(self, game: Game) -> dict[str, Tensor]:
+        """Return what the part remembers of each run when training starts, ``(runs, …)`` each.
+
+        It is kept in ``game.memory`` under the part's id, and in checkpoints.
+        """
+        return {}
+
+    def latents(self, z: Tensor) -> Tensor:
+        """Change the law of the latents, which come from N(0, 1)."""
+        return z
+
+    def condition(self, game: Game, draws: Draws, labels: Tensor | None, count: int) -> Any:
+        """Return what is joined to z, ``(runs, count, condition)``, or None for nothing.
+
+        Args:
+            game: The players.
+            draws: Where to draw from.
+            labels: Classes of the real data in the batch; None when samples are drawn.
+            count: Examples of each run.
+        """
+        return None
+
+    def show(self, game: Game, x: Tensor, batch: Batch, label: str) -> Tensor:
+        """Change what D is shown, real and generated data alike; the label says which."""
         return x
+
+    def judgements(self, game: Game, batch: Batch) -> tuple[Judgement, Judgement] | None:
+        """Judge the real and the generated data of a batch together; None to judge them apart."""
+        return None
 
     def targets(self, game: Game, batch: Batch, targets: Targets) -> Targets:
         """Change what D is taught to answer."""
         return targets
 
-    def discriminator_term(self, game: Game, batch: Batch) -> Tensor | None:
-        """Return a term ``(runs,)`` to add to D's loss, or None."""
-        return None
+    def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
+        """Replace D's loss ``(runs,)``, or add to it."""
+        return loss
+
+    def opponent(self, game: Game, batch: Batch, theta: Tensor) -> Tensor:
+        """Change the weights of D that a generator update plays against."""
+        return theta
 
     def generator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Replace G's loss ``(runs,)``, or add to it."""
         return loss
 
-    def after_discriminator_update(self, game: Game) -> None:
-        """Act on D's weights after each of its updates."""
+    def gradient(self, game: Game, batch: Batch, gradient: Tensor) -> Tensor:
+        """Change a player's gradient ``(runs, parameters)`` before its optimiser sees it."""
+        return gradient
+
+    def after_discriminator_update(self, game: Game, batch: Batch) -> None:
+        """Act after each update of D, without gradient."""
+
+    def after_generator_update(self, game: Game, batch: Batch) -> None:
+        """Act after each update of G, without gradient."""
+
+    def watch(self, game: Game, batch: Batch) -> tuple[Tensor, ...]:
+        """Measure each update of D, ``(runs,)`` for each name in ``watched``."""
+        return ()
+
+    def evaluated(self, game: Game, theta: Tensor) -> Tensor:
+        """Change the weights of G, ``(runs, parameters)``, that samples are measured by."""
+        return theta
 
     @classmethod
     def scalar_fields(cls) -> list[str]:
@@ -249,6 +422,8 @@ class Variant(Part):
     for a critic, whose zero lies anywhere."""
     logistic: ClassVar[bool] = False
     """Whether D's answer is a probability, the logit's sigmoid."""
+    joint: ClassVar[bool] = False
+    """Whether a generator update trains both networks on G's loss, as an auto-encoder's does."""
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """D's loss on real data, element by element."""
@@ -302,6 +477,12 @@ def parts_of(spec: RunSpec) -> tuple[Variant, list[Trick]]:
     """Make the variant and the tricks that a spec describes, the tricks in their order."""
     variant = variants.get(spec.variant.id).model_validate(spec.variant.options)
     return variant, [tricks.get(t.id).model_validate(t.options) for t in spec.tricks]
+
+
+def all_parts(spec: RunSpec) -> list[Part]:
+    """Make the variant and then the tricks that a spec describes."""
+    variant, laid_over = parts_of(spec)
+    return [variant, *laid_over]
 
 
 def schedule_of(parts: Iterable[Part]) -> Schedule:

@@ -134,18 +134,21 @@ def _passes(key: str, spec: RunSpec) -> tuple[float, float]:
 
         blueprint = blueprint_of(spec)
         counts = []
-        for build, shape in (
-            (build_generator, (blueprint.latent,)),
-            (build_discriminator, blueprint.shape),
+        for build, shape, plan in (
+            (build_generator, (blueprint.latent,), blueprint.generator),
+            (build_discriminator, blueprint.judged_shape, blueprint.discriminator),
         ):
             # On the meta device nothing is allocated, however wide the networks are.
             with torch.device("meta"):
                 module = build(blueprint).eval()
+                inputs = [torch.zeros(2, *shape)]
+                if plan.condition:
+                    inputs.append(torch.zeros(2, plan.condition))
             for layer in module.modules():
                 if isinstance(layer, StreamDropout):
                     layer.at_test = False  # needs no noise then, and adds no operations to count
             with FlopCounterMode(display=False) as counter, torch.no_grad():
-                module(torch.zeros(2, *shape, device="meta"))
+                module(*inputs)
             counts.append(counter.get_total_flops() / 2 * spec.settings.batch)
         _pass_cache[key] = (counts[0], counts[1])
     return _pass_cache[key]

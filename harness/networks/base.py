@@ -1,7 +1,8 @@
 """What a network family is, and how a blueprint becomes two modules.
 
 Modules are written for one run. A generator maps ``z (batch, latent)`` to examples; a
-discriminator maps examples to a :class:`Judgement`: logits and named features.
+discriminator maps examples to a :class:`Judgement`: logits and named features. Both take what is
+joined to their input as a second argument ``y (batch, condition)``, where the plan has one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.multiple import Generators
 from harness.networks.spectral import normalize_spectrally
+from harness.networks.virtual import VirtualBatch
 from harness.registry import Registry
 
 
@@ -19,12 +22,17 @@ class Judgement(NamedTuple):
     """A discriminator's answer to a batch; in a game, with a leading runs axis.
 
     Attributes:
-        logits: ``(batch,)``, or a map ``(batch, height, width)``.
+        logits: Evidence for *real*, ``(batch,)``, or a map ``(batch, height, width)``. The
+            log-odds of the class *real* where the head is a softmax.
         features: Hidden activations by layer name, input side first.
+        outputs: What else the network answers, by name: ``classes (batch, classes)`` of a
+            softmax head, ``code (batch, code)`` of a second head, ``reconstruction`` of an
+            auto-encoder.
     """
 
     logits: Tensor
     features: dict[str, Tensor]
+    outputs: dict[str, Tensor] = {}  # noqa: RUF012 (a tuple's default, which nothing writes to)
 
 
 class Family:
@@ -37,6 +45,10 @@ class Family:
     default_latent: ClassVar[int] = 64
     has_generator: ClassVar[bool] = True
     convolutional: ClassVar[bool] = False
+    normalizations: ClassVar[tuple[Normalization, ...]] = ("none",)
+    """Kinds of normalisation that it can be built with."""
+    honours: ClassVar[frozenset[str]] = frozenset()
+    """Fields of a plan that it can be built with, beyond those that work for every family."""
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Say why the family cannot make or judge examples of a shape, or None."""
@@ -57,6 +69,9 @@ class Family:
 
 networks: Registry[Family] = Registry("network", "harness.networks")
 
+ALWAYS_HONOURED = {"normalization", "initialization", "spectral_norm", "pack", "copies"}
+"""Fields of a plan that need nothing from a family; normalisation is checked by its kind."""
+
 
 def resolve(name: str, shape: tuple[int, ...]) -> str:
     """Complete a family's stem with the image size: ``dcgan`` on 16×16 images is ``dcgan16``."""
@@ -65,29 +80,56 @@ def resolve(name: str, shape: tuple[int, ...]) -> str:
     return sized if name not in known and sized in known else name
 
 
+def unhonoured(blueprint: Blueprint) -> str | None:
+    """Say what a blueprint asks of its networks that they cannot be built with, or None."""
+    for role, plan in (
+        ("generator", blueprint.generator),
+        ("discriminator", blueprint.discriminator),
+    ):
+        family = networks.get(plan.network)
+        if plan.normalization not in (None, *family.normalizations):
+            return f"the {role} {plan.network} has no {plan.normalization} normalisation"
+        missing = sorted(plan.changed() - ALWAYS_HONOURED - family.honours)
+        if missing:
+            what = missing[0].replace("_", " ")
+            return f"the {role} {plan.network} cannot be built with another {what}"
+    if blueprint.generator.normalization == "virtual" and blueprint.generator.condition:
+        return "the reference batch of virtual batch normalisation has no classes or codes"
+    if blueprint.batch % blueprint.discriminator.pack:
+        return f"a batch of {blueprint.batch} is no multiple of {blueprint.discriminator.pack}"
+    return None
+
+
 def build_generator(blueprint: Blueprint) -> nn.Module:
     """Build the generator of a blueprint."""
     plan = blueprint.generator
-    return networks.get(plan.network)().generator(plan, blueprint.latent, blueprint.shape)
+    family = networks.get(plan.network)()
+    made = [
+        initialized(family.generator(plan, blueprint.latent, blueprint.shape), plan)
+        for _ in range(plan.copies)
+    ]
+    module = made[0] if plan.copies == 1 else Generators(made)
+    if plan.normalization == "virtual":
+        return VirtualBatch(module, blueprint.latent, plan.reference)
+    return module
 
 
 def build_discriminator(blueprint: Blueprint) -> nn.Module:
     """Build the discriminator of a blueprint, spectrally normalised if it says so."""
     plan = blueprint.discriminator
-    module = networks.get(plan.network)().discriminator(plan, blueprint.shape)
+    family = networks.get(plan.network)()
+    module = initialized(family.discriminator(plan, blueprint.judged_shape), plan)
     return normalize_spectrally(module) if plan.spectral_norm else module
 
 
-def normalization(kind: Normalization, channels: int, *, dimensions: int) -> nn.Module:
-    """Make a normalisation layer.
+def initialized(module: nn.Module, plan: GeneratorPlan | DiscriminatorPlan) -> nn.Module:
+    """Draw a module's first weights anew where the plan says how.
 
-    Args:
-        kind: ``layer`` is a group norm with one group: over all dimensions of one example.
-        channels: Channels or units.
-        dimensions: 1 for units, 2 for feature maps.
+    Source of ``orthogonal``: Saxe et al. 2014, arXiv:1312.6120; gain 1, as Brock et al. 2019,
+    arXiv:1809.11096, §3.
     """
-    if kind == "none":
-        return nn.Identity()
-    if kind == "layer":
-        return nn.GroupNorm(1, channels)
-    return nn.BatchNorm1d(channels) if dimensions == 1 else nn.BatchNorm2d(channels)
+    if plan.initialization == "orthogonal":
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.orthogonal_(layer.weight)
+    return module

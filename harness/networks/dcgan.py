@@ -7,101 +7,183 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks, normalization
-from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.base import Family, Judgement, networks
+from harness.networks.blueprint import (
+    DiscriminatorPlan,
+    Downsampling,
+    GeneratorPlan,
+    Normalization,
+    Upsampling,
+)
 from harness.networks.dropout import dropout
+from harness.networks.layers import HONOURED, Head, activation, join, normalization
+from harness.networks.virtual import VirtualBatchNorm
 
 SOURCE = "Radford et al. 2016, arXiv:1511.06434, §3 and figure 1"
 
 
 def initialize(module: nn.Module) -> None:
     """Draw weights from N(0, 0.02) and normalisation scales from N(1, 0.02); biases are 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm | VirtualBatchNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
+    else:
+        return
+    if module.bias is not None:
         nn.init.zeros_(module.bias)
+
+
+def doubling(kind: Upsampling, before: int, after: int, *, bias: bool) -> nn.Module:
+    """Make a layer that doubles the side of its feature maps."""
+    if kind == "transposed":
+        return nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
+    if kind == "nearest":
+        return nn.Sequential(
+            nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, 1, 1, bias=bias)
+        )
+    return nn.Sequential(nn.Conv2d(before, 4 * after, 3, 1, 1, bias=bias), nn.PixelShuffle(2))
+
+
+def halving(kind: Downsampling, before: int, after: int, *, bias: bool) -> nn.Module:
+    """Make a layer that halves the side of its feature maps."""
+    if kind == "stride":
+        return nn.Conv2d(before, after, 4, 2, 1, bias=bias)
+    pool = nn.AvgPool2d(2) if kind == "average" else nn.MaxPool2d(2)
+    return nn.Sequential(nn.Conv2d(before, after, 3, 1, 1, bias=bias), pool)
 
 
 class Generator(nn.Module):
     """Transposed convolutions from 4×4 up, normalisation and ReLU between, tanh at the end.
 
     Args:
-        plan: Width, dropout and normalisation.
+        plan: Width, dropout, normalisation, activation, upsampling and condition.
         latent: Dimensions of z.
         channels: Channels of the image.
         doublings: How often 4×4 is doubled.
+        linear: Whether the first layer is fully connected, with a bias.
     """
 
-    def __init__(self, plan: GeneratorPlan, latent: int, channels: int, doublings: int) -> None:
+    def __init__(
+        self,
+        plan: GeneratorPlan,
+        latent: int,
+        channels: int,
+        doublings: int,
+        *,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
         norm: Normalization = plan.normalization or "batch"
+        bias = norm == "none"
+        joined = plan.condition if plan.condition_layers else 0
+        upsampling = plan.upsampling or "transposed"
         widths = [plan.width * 2**i for i in reversed(range(doublings))]
         layers: dict[str, nn.Module] = {}
         for i, (before, after) in enumerate(zip([latent, *widths], widths, strict=False), start=1):
-            stride, padding = (1, 0) if i == 1 else (2, 1)
-            bias = norm == "none"
+            grow: nn.Module
+            if i > 1:
+                grow = doubling(upsampling, before + joined, after, bias=bias)
+            elif linear:
+                grow = nn.Sequential(
+                    nn.Flatten(),
+                    nn.Linear(before + plan.condition, 16 * after),
+                    nn.Unflatten(1, (after, 4, 4)),
+                )
+            else:
+                grow = nn.ConvTranspose2d(before + plan.condition, after, 4, bias=bias)
             layers[f"hidden{i}"] = nn.Sequential(
-                nn.ConvTranspose2d(before, after, 4, stride, padding, bias=bias),
-                normalization(norm, after, dimensions=2),
-                nn.ReLU(),
+                grow,
+                normalization(norm, after, dimensions=2, reference=plan.reference),
+                activation(plan.activation or "relu"),
                 dropout(plan.dropout_in(f"hidden{i}"), at_test=plan.dropout_at_test),
             )
         self.hidden = nn.ModuleDict(layers)
-        self.output = nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=norm == "none")
+        self.output = doubling(upsampling, widths[-1] + joined, channels, bias=bias)
+        self.join_all = plan.condition_layers
         self.apply(initialize)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map ``z (batch, latent)`` to images ``(batch, channels, size, size)`` in [−1, 1]."""
-        h = z[:, :, None, None]
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map ``z (batch, latent)``, joined to y, to ``(batch, channels, size, size)`` in ±1."""
+        later = y if self.join_all else None
+        h, joined = z[:, :, None, None], y
         for layer in self.hidden.values():
-            h = layer(h)
-        images: Tensor = self.output(h).tanh()
+            h, joined = layer(join(h, joined)), later
+        images: Tensor = self.output(join(h, later)).tanh()
         return images
 
 
 class Discriminator(nn.Module):
-    """Strided convolutions down to 4×4 with LeakyReLU(0.2), no normalisation in the first.
+    """Strided convolutions down to 4×4 with LeakyReLU(0.2).
 
     Args:
-        plan: Width and normalisation.
+        plan: Width, normalisation, activation, downsampling, condition and head.
         channels: Channels of the image.
         halvings: How often the image is halved.
+        first_norm: Whether the first layer is normalised too.
+        bias: Whether the logit has one; None for only where nothing is normalised.
     """
 
-    def __init__(self, plan: DiscriminatorPlan, channels: int, halvings: int) -> None:
+    def __init__(
+        self,
+        plan: DiscriminatorPlan,
+        channels: int,
+        halvings: int,
+        *,
+        first_norm: bool = False,
+        bias: bool | None = None,
+    ) -> None:
         super().__init__()
         norm: Normalization = plan.normalization or "batch"
+        joined = plan.condition if plan.condition_layers else 0
         widths = [plan.width * 2**i for i in range(halvings)]
         layers: dict[str, nn.Module] = {}
         for i, (before, after) in enumerate(
             zip([channels, *widths], widths, strict=False), start=1
         ):
-            kind: Normalization = "none" if i == 1 else norm
+            kind: Normalization = norm if i > 1 or first_norm else "none"
+            before += plan.condition if i == 1 else joined
             layers[f"hidden{i}"] = nn.Sequential(
-                nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"),
+                halving(plan.downsampling or "stride", before, after, bias=norm == "none"),
                 normalization(kind, after, dimensions=2),
-                nn.LeakyReLU(0.2),
+                activation(plan.activation or "leaky-relu"),
             )
         self.hidden = nn.ModuleDict(layers)
-        self.output = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=norm == "none")
+        self.head = Head(
+            16 * (widths[-1] + joined), plan, bias=norm == "none" if bias is None else bias
+        )
+        self.join_all = plan.condition_layers
         self.apply(initialize)
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge images ``(batch, channels, size, size)``."""
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
+        """Judge images ``(batch, channels, size, size)``, joined to y."""
+        later = y if self.join_all else None
+        h, joined = x, y
         features = {}
         for name, layer in self.hidden.items():
-            x = features[name] = layer(x)
-        return Judgement(self.output(x).flatten(), features)
+            h, joined = layer(join(h, joined)), later
+            features[name] = h
+        logits, outputs = self.head(join(h, later))
+        return Judgement(logits, features, outputs)
 
 
 class DCGAN(Family):
     """Transposed convolutions in G, strided ones in D, batch normalisation in both."""
 
     size: ClassVar[int]
+    linear: ClassVar[bool] = False
+    """Whether G's first layer is fully connected, and D's logit has a bias."""
+    first_norm: ClassVar[bool] = False
+    """Whether D's first layer is normalised too."""
     convolutional = True
+    normalizations: ClassVar[tuple[Normalization, ...]] = (
+        "batch",
+        "layer",
+        "instance",
+        "virtual",
+        "none",
+    )
+    honours = HONOURED | {"upsampling", "downsampling"}
     default_width = 64
     default_latent = 100
 
@@ -123,11 +205,17 @@ class DCGAN(Family):
 
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """Build a generator."""
-        return Generator(plan, latent, shape[0], self.doublings)
+        return Generator(plan, latent, shape[0], self.doublings, linear=self.linear)
 
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
         """Build a discriminator."""
-        return Discriminator(plan, shape[0], self.doublings)
+        return Discriminator(
+            plan,
+            shape[0],
+            self.doublings,
+            first_norm=self.first_norm,
+            bias=True if self.linear else None,
+        )
 
 
 @networks.register("dcgan16", source=SOURCE)
@@ -143,3 +231,22 @@ class DCGAN32(DCGAN):
     """DCGAN for 32×32 images: three doublings."""
 
     size = 32
+
+
+@networks.register("dcgan64", source=SOURCE)
+class DCGAN64(DCGAN):
+    """DCGAN for 64×64 images, all-convolutional, D's first layer normalised too.
+
+    On three channels it has 3,576,704 and 2,765,696 parameters. The paper leaves D's first layer
+    without normalisation, which makes D smaller by 128.
+    """
+
+    size = 64
+    first_norm = True
+
+
+@networks.register("dcgan64-fc", source=SOURCE)
+class DCGAN64FC(DCGAN64):
+    """DCGAN for 64×64 images with a fully connected layer at G's start and D's end."""
+
+    linear = True

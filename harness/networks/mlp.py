@@ -8,16 +8,17 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks, normalization
+from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import dropout
+from harness.networks.layers import HONOURED, Head, activation, join, normalization
 
 
 class Generator(nn.Module):
     """Hidden layers with ReLU, then a linear layer to the example's shape.
 
     Args:
-        plan: Dropout and normalisation.
+        plan: Dropout, normalisation, activation and condition.
         units: Units of z and of each hidden layer.
         shape: Shape of one example; images get a final tanh, points stay linear.
         norm: Normalisation after each hidden linear layer.
@@ -27,24 +28,28 @@ class Generator(nn.Module):
         self, plan: GeneratorPlan, units: list[int], shape: tuple[int, ...], norm: Normalization
     ) -> None:
         super().__init__()
+        joined = plan.condition if plan.condition_layers else 0
         layers: dict[str, nn.Module] = {}
         for i, (before, after) in enumerate(pairwise(units), start=1):
             layers[f"hidden{i}"] = nn.Sequential(
-                nn.Linear(before, after),
-                normalization(norm, after, dimensions=1),
-                nn.ReLU(),
+                nn.Linear(before + (plan.condition if i == 1 else joined), after),
+                normalization(norm, after, dimensions=1, reference=plan.reference),
+                activation(plan.activation or "relu"),
                 dropout(plan.dropout_in(f"hidden{i}"), at_test=plan.dropout_at_test),
             )
         self.hidden = nn.ModuleDict(layers)
-        self.output = nn.Linear(units[-1], math.prod(shape))
+        self.output = nn.Linear(units[-1] + joined, math.prod(shape))
         self.squash = nn.Tanh() if len(shape) == 3 else nn.Identity()
         self.shape = shape
+        self.join_all = plan.condition_layers
 
-    def forward(self, z: Tensor) -> Tensor:
-        """Map ``z (batch, latent)`` to examples ``(batch, *shape)``."""
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map ``z (batch, latent)``, joined to y, to examples ``(batch, *shape)``."""
+        later = y if self.join_all else None
+        h, joined = z, y
         for layer in self.hidden.values():
-            z = layer(z)
-        flat: Tensor = self.squash(self.output(z))
+            h, joined = layer(join(h, joined)), later
+        flat: Tensor = self.squash(self.output(join(h, later)))
         return flat.reshape(-1, *self.shape)
 
 
@@ -52,35 +57,43 @@ class Discriminator(nn.Module):
     """Hidden layers with LeakyReLU(0.2), then one logit.
 
     Args:
+        plan: Activation, condition and head.
         units: Units of the flattened example and of each hidden layer.
         norm: Normalisation after each hidden linear layer.
     """
 
-    def __init__(self, units: list[int], norm: Normalization) -> None:
+    def __init__(self, plan: DiscriminatorPlan, units: list[int], norm: Normalization) -> None:
         super().__init__()
+        joined = plan.condition if plan.condition_layers else 0
         layers: dict[str, nn.Module] = {}
         for i, (before, after) in enumerate(pairwise(units), start=1):
             layers[f"hidden{i}"] = nn.Sequential(
-                nn.Linear(before, after),
+                nn.Linear(before + (plan.condition if i == 1 else joined), after),
                 normalization(norm, after, dimensions=1),
-                nn.LeakyReLU(0.2),
+                activation(plan.activation or "leaky-relu"),
             )
         self.hidden = nn.ModuleDict(layers)
-        self.output = nn.Linear(units[-1], 1)
+        self.head = Head(units[-1] + joined, plan)
+        self.join_all = plan.condition_layers
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge examples ``(batch, …)``."""
-        h = x.flatten(1)
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
+        """Judge examples ``(batch, …)``, joined to y."""
+        later = y if self.join_all else None
+        h, joined = x.flatten(1), y
         features = {}
         for name, layer in self.hidden.items():
-            h = features[name] = layer(h)
-        return Judgement(self.output(h).squeeze(1), features)
+            h, joined = layer(join(h, joined)), later
+            features[name] = h
+        logits, outputs = self.head(join(h, later))
+        return Judgement(logits, features, outputs)
 
 
 class MLP(Family):
     """Two hidden layers of equal width in both networks."""
 
     generator_norm: ClassVar[Normalization] = "none"
+    normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
+    honours = HONOURED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""
@@ -94,7 +107,7 @@ class MLP(Family):
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
         """Build example → width → width → logit."""
         units = [math.prod(shape), plan.width, plan.width]
-        return Discriminator(units, plan.normalization or "none")
+        return Discriminator(plan, units, plan.normalization or "none")
 
 
 @networks.register("toy2d", source="after Metz et al. 2017, arXiv:1611.02163, appendix A")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks, normalization
+from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dcgan import initialize
+from harness.networks.layers import activation, join, log_odds, normalization
 
 
 def receptive_field(strided: int, flat: int) -> int:
@@ -26,35 +29,43 @@ class Discriminator(nn.Module):
     """Strided, then flat convolutions with LeakyReLU(0.2), then a map of logits.
 
     Args:
-        plan: Width, normalisation, numbers of strided and flat layers.
+        plan: Width, normalisation, activation, condition, classes, strided and flat layers.
         channels: Channels of the image.
     """
 
     def __init__(self, plan: DiscriminatorPlan, channels: int) -> None:
         super().__init__()
         norm: Normalization = plan.normalization or "batch"
+        joined = plan.condition if plan.condition_layers else 0
         strides = [2] * plan.strided + [1] * plan.flat
         layers: dict[str, nn.Module] = {}
-        before = channels
+        before = channels + plan.condition
         for i, stride in enumerate(strides, start=1):
             after = plan.width * 2 ** min(i - 1, 3)
             kind: Normalization = "none" if i == 1 else norm
             layers[f"hidden{i}"] = nn.Sequential(
                 nn.Conv2d(before, after, 4, stride, 1, bias=kind != "batch"),
                 normalization(kind, after, dimensions=2),
-                nn.LeakyReLU(0.2),
+                activation(plan.activation or "leaky-relu"),
             )
-            before = after
+            before = after + joined
         self.hidden = nn.ModuleDict(layers)
-        self.output = nn.Conv2d(before, 1, 4, 1, 1)
+        self.output = nn.Conv2d(before, plan.classes, 4, 1, 1)
+        self.join_all = plan.condition_layers
         self.apply(initialize)
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge images ``(batch, channels, size, size)`` patch by patch."""
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
+        """Judge images ``(batch, channels, size, size)``, joined to y, patch by patch."""
+        later = y if self.join_all else None
+        h, joined = x, y
         features = {}
         for name, layer in self.hidden.items():
-            x = features[name] = layer(x)
-        return Judgement(self.output(x).squeeze(1), features)
+            h, joined = layer(join(h, joined)), later
+            features[name] = h
+        classes = self.output(join(h, later)).movedim(1, -1)
+        if classes.shape[-1] == 1:
+            return Judgement(classes.squeeze(-1), features)
+        return Judgement(log_odds(classes), features, {"classes": classes})
 
 
 @networks.register("patch", source="Isola et al. 2017, arXiv:1611.07004, §3.2.2 and appendix 6.1.2")
@@ -64,6 +75,10 @@ class Patch(Family):
     has_generator = False
     convolutional = True
     default_width = 16
+    normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "instance", "none")
+    honours = frozenset(
+        {"activation", "classes", "condition", "condition_layers", "flat", "strided"}
+    )
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take images only."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.datasets.base import Dataset
 from harness.errors import GanbenchError
-from harness.networks.base import Family, networks, resolve
+from harness.networks.base import Family, networks, resolve, unhonoured
 from harness.networks.blueprint import Blueprint
 from harness.outcomes import PATIENCE
 from harness.parts import Context, Schedule
@@ -61,9 +61,9 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
     family = find_family(cell, given, reader)
     if family is None:
         return None
-    refuse_inapplicable(cell, family.id)
     values = {name: entry.value for name, entry in given.items()}
     settings = complete(values, dataset, variant, family)
+    refuse_inapplicable(cell, settings)
     try_parts(cell, settings)
     sound = check(settings, cell, given, reader)
     try:
@@ -76,7 +76,7 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
     return Settled(cell, settings, metrics) if sound else None
 
 
-def refuse_inapplicable(cell: Cell, network: str) -> None:
+def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
     """Ask the variant and each trick whether it applies.
 
     Raises:
@@ -85,7 +85,7 @@ def refuse_inapplicable(cell: Cell, network: str) -> None:
     """
     tricks = cell.tricks.choices
     parts = tuple(trick.part for trick in tricks)
-    context = Context(cell.dataset.part, cell.variant.part, parts, network)
+    context = Context(cell.dataset.part, cell.variant.part, parts, settings)
     for choice in (cell.variant, *tricks):
         try:
             reason = choice.part.inapplicable(context)
@@ -101,11 +101,19 @@ def try_parts(cell: Cell, settings: Settings) -> None:
     """Let the variant and each trick plan networks and schedule once, before any training.
 
     Raises:
+        Skip: if the networks cannot be built as planned.
         GanbenchError: naming the part that fails, or gives something else.
     """
     schedule = Schedule()
-    shape = cell.dataset.part.shape
-    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, shape)
+    dataset = cell.dataset.part
+    blueprint = Blueprint.plain(
+        settings.network,
+        settings.width,
+        settings.latent,
+        dataset.shape,
+        dataset.classes,
+        settings.batch,
+    )
     for choice in (cell.variant, *cell.tricks.choices):
         try:
             schedule, blueprint = choice.part.schedule(schedule), choice.part.build(blueprint)
@@ -118,6 +126,9 @@ def try_parts(cell: Cell, settings: Settings) -> None:
                 f"{choice.id!r} must return a Schedule from `schedule` and a Blueprint from "
                 f"`build`, not {type(schedule).__name__} and {type(blueprint).__name__}"
             )
+    reason = unhonoured(blueprint)
+    if reason is not None:
+        raise Skip(reason)
 
 
 def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Place:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -12,6 +13,7 @@ from torch import Tensor
 from harness import parts
 from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
+from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Targets, Trick, Variant, schedule_of
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
@@ -27,11 +29,17 @@ class Game:
         tricks: The stacked tricks, in the order in which they act.
         G: Stacked generators.
         D: Stacked discriminators.
+        blueprint: What they were built from.
         data: Training examples on the device: uint8 images or points.
+        labels: Their classes, int64; None without labels.
         streams: The runs' random streams.
-        batch: Examples per update.
-        latent: Dimensions of z.
+
+    Attributes:
+        progress: The share of training that is done, from 0 to 1.
+        memory: What each part remembers, by its id and by name, ``(runs, …)`` each.
     """
+
+    optimizer_d: parts.Optimizer
 
     def __init__(
         self,
@@ -40,58 +48,60 @@ class Game:
         G: Stack,
         D: Stack,
         *,
+        blueprint: Blueprint,
         data: Tensor,
+        labels: Tensor | None = None,
         streams: Streams,
-        batch: int,
-        latent: int,
     ) -> None:
         self.variant = variant
         self.parts: list[Part] = [variant, *tricks]
         self.G = G
         self.D = D
+        self.blueprint = blueprint
         self.data = data
+        self.labels = labels
         self.streams = streams
-        self.batch_size = batch
-        self.latent = latent
-        self.orders = {
-            phase: DataOrder(len(data), batch, phase) for phase in ("discriminator", "generator")
-        }
         self.schedule = schedule_of(self.parts)
+        self.progress = 0.0
+        self.sizes: dict[Phase, int] = {
+            "discriminator": blueprint.batch,
+            "generator": blueprint.batch * self.schedule.g_batch,
+        }
+        self.orders = {
+            phase: DataOrder(len(data), size, phase) for phase, size in self.sizes.items()
+        }
+        self.memory: dict[str, dict[str, Tensor]] = {}
+        for part in self.parts:
+            remembered = part.remember(self)
+            if remembered:
+                self.memory[part.id] = remembered
 
     @property
     def runs(self) -> int:
         """How many runs train together."""
         return self.G.runs
 
-    def judge(self, x: Tensor, batch: parts.Batch) -> Judgement:
-        """Show a batch to D as the parts let it be seen."""
-        for part in self.parts:
-            x = part.show(self, x, batch)
-        return self.judge_raw(x)
-
-    def judge_raw(self, x: Tensor) -> Judgement:
-        """Show a batch to D as it is."""
-        judgement: Judgement = self.D(x)
-        return judgement
+    @property
+    def classes(self) -> int | None:
+        """Labelled classes of the data set."""
+        return self.blueprint.classes
 
     def targets(self, batch: parts.Batch) -> Targets:
         """Return 1 for real and 0 for generated data, as the parts change them."""
-        ones = self.streams.dtype
+        dtype = self.streams.dtype
         targets = Targets(
-            real=torch.ones(1, 1, dtype=ones, device=self.data.device),
-            fake=torch.zeros(1, 1, dtype=ones, device=self.data.device),
+            real=torch.ones(1, 1, dtype=dtype, device=self.data.device),
+            fake=torch.zeros(1, 1, dtype=dtype, device=self.data.device),
         )
         for part in self.parts:
             targets = part.targets(self, batch, targets)
         return targets
 
     def discriminator_loss(self, batch: parts.Batch) -> Tensor:
-        """Return D's loss with the terms of all parts, ``(runs,)``."""
+        """Return D's loss as the parts change it, ``(runs,)``."""
         loss = self.variant.discriminator_loss(self, batch)
         for part in self.parts:
-            term = part.discriminator_term(self, batch)
-            if term is not None:
-                loss = loss + term
+            loss = part.discriminator_objective(self, batch, loss)
         return loss
 
     def generator_loss(self, batch: parts.Batch) -> Tensor:
@@ -100,6 +110,28 @@ class Game:
         for part in self.parts:
             loss = part.generator_objective(self, batch, loss)
         return loss
+
+    def latents(self, draws: parts.Draws, count: int) -> Tensor:
+        """Draw latents ``(runs, count, latent)`` by the law that the parts ask for."""
+        z = draws.normal("latent", count, self.blueprint.latent)
+        for part in self.parts:
+            z = part.latents(z)
+        return z
+
+    def condition(self, draws: parts.Draws, labels: Tensor | None, count: int) -> Tensor | None:
+        """Draw what is joined to the latents, ``(runs, count, condition)``; None for nothing."""
+        for part in self.parts:
+            drawn: Tensor | None = part.condition(self, draws, labels, count)
+            if drawn is not None:
+                return drawn
+        return None
+
+    def evaluated(self) -> Tensor:
+        """Return the weights of G that samples are measured by, ``(runs, parameters)``."""
+        theta = self.G.theta
+        for part in self.parts:
+            theta = part.evaluated(self, theta)
+        return theta
 
     def sample(self, count: int, stream: str, chunk: int = 512) -> Tensor:
         """Draw examples from every generator in evaluation mode.
@@ -118,22 +150,25 @@ class Game:
         shape = (self.runs, count, *self.data.shape[1:])
         made = torch.empty(shape, dtype=self.streams.dtype, device=self.data.device)
         with torch.no_grad():
+            theta = self.evaluated()
             for number, start in enumerate(range(0, count, chunk)):
-                z = self.streams.normal(f"{stream}/latent", number, (chunk, self.latent))
-                noise = self._noise(stream, number)
                 # A whole chunk is always made, so that no draw depends on the count.
-                piece = self.G(z, training=False, noise=noise)
+                draws = Stream(self.streams, stream, number)
+                z = self.latents(draws, chunk)
+                y = self.condition(draws, None, chunk)
+                piece = self.G(z, y, theta=theta, training=False, noise=draws.noise)
                 made[:, start : start + chunk] = piece[:, : count - start]
         return made
-
-    def _noise(self, stream: str, counter: int) -> Noise:
-        return lambda name, shape: self.streams.uniform(f"{stream}/{name}", counter, shape)
 
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position; the parts are replaced by the caller."""
         self.G.keep(runs)
         self.D.keep(runs)
         self.streams.keep(runs)
+        self.memory = {
+            part: {name: value[runs].clone() for name, value in held.items()}
+            for part, held in self.memory.items()
+        }
 
     def replace_parts(self, variant: Variant, tricks: Sequence[Trick]) -> None:
         """Take stacked parts of another number of runs; the schedule stays."""
@@ -141,7 +176,34 @@ class Game:
         self.parts = [variant, *tricks]
 
 
-class Batch:
+class Stream:
+    """Draws of one purpose, counted.
+
+    Args:
+        streams: The runs' random streams.
+        purpose: First part of every stream's name.
+        counter: Which draw of each stream this is.
+    """
+
+    def __init__(self, streams: Streams, purpose: str, counter: int) -> None:
+        self.streams = streams
+        self.purpose = purpose
+        self.counter = counter
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """Draw U[0, 1) of ``(runs, *shape)``."""
+        return self.streams.uniform(f"{self.purpose}/{stream}", self.counter, shape)
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """Draw N(0, 1) of ``(runs, *shape)``."""
+        return self.streams.normal(f"{self.purpose}/{stream}", self.counter, shape)
+
+    def noise(self, layer: str, shape: tuple[int, ...]) -> Tensor:
+        """Draw the noise of a dropout layer."""
+        return self.uniform(layer, *shape)
+
+
+class Batch(Stream):
     """What one update sees; each thing is made when first asked for, and once.
 
     Args:
@@ -151,46 +213,125 @@ class Batch:
     """
 
     def __init__(self, game: Game, phase: Phase, counter: int) -> None:
+        super().__init__(game.streams, phase, counter)
         self.game = game
         self.phase: Phase = phase
-        self.counter = counter
+        self.size = game.sizes[phase]
 
-    def uniform(self, stream: str, *shape: int) -> Tensor:
-        """Draw U[0, 1) of ``(runs, *shape)``."""
-        return self.game.streams.uniform(f"{self.phase}/{stream}", self.counter, shape)
-
-    def normal(self, stream: str, *shape: int) -> Tensor:
-        """Draw N(0, 1) of ``(runs, *shape)``."""
-        return self.game.streams.normal(f"{self.phase}/{stream}", self.counter, shape)
+    @cached_property
+    def _indices(self) -> Tensor:
+        game = self.game
+        return game.orders[self.phase].indices(game.streams.seeds, self.counter, game.data.device)
 
     @cached_property
     def real(self) -> Tensor:
         """Fresh real data, ``(runs, batch, …)``."""
-        game = self.game
-        indices = game.orders[self.phase].indices(
-            game.streams.seeds, self.counter, game.data.device
-        )
-        examples = game.data[indices]
-        dtype = game.streams.dtype
+        examples = self.game.data[self._indices]
+        dtype = self.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
         return examples.to(dtype)
 
     @cached_property
+    def labels(self) -> Tensor | None:
+        """Classes of the real data, ``(runs, batch)``."""
+        labels = self.game.labels
+        return None if labels is None else labels[self._indices]
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """Fresh latents, ``(runs, batch, latent)``."""
+        return self.game.latents(self, self.size)
+
+    @cached_property
+    def condition(self) -> Tensor | None:
+        """What is joined to the latents, ``(runs, batch, condition)``."""
+        return self.game.condition(self, self.labels, self.size)
+
+    @cached_property
     def fake(self) -> Tensor:
         """Generated data from fresh latents; carries gradient in a generator update only."""
-        z = self.normal("latent", self.game.batch_size, self.game.latent)
+        return self._generate(self.latents, self.noise)
+
+    def generate(self, z: Tensor, label: str) -> Tensor:
+        """Generate from other latents, with the batch's condition."""
+        return self._generate(z, self._labelled(label))
+
+    def _generate(self, z: Tensor, noise: Noise) -> Tensor:
         with torch.set_grad_enabled(self.phase == "generator"):
-            fake: Tensor = self.game.G(z, noise=lambda name, shape: self.uniform(name, *shape))
-        return fake
+            made: Tensor = self.game.G(z, self.condition, noise=noise)
+        return made
+
+    def _labelled(self, label: str) -> Noise:
+        return lambda layer, shape: self.noise(f"{label}/{layer}", shape)
+
+    def show(self, x: Tensor, label: str) -> Tensor:
+        """Apply every part's ``show``."""
+        for part in self.game.parts:
+            x = part.show(self.game, x, self, label)
+        return x
+
+    @cached_property
+    def shown_real(self) -> Tensor:
+        """The real data as D sees them."""
+        return self.show(self.real, "real")
+
+    @cached_property
+    def shown_fake(self) -> Tensor:
+        """The generated data as D sees them."""
+        return self.show(self.fake, "fake")
+
+    @cached_property
+    def opponent(self) -> Tensor | None:
+        """D's weights that this batch is judged by; None for those that it has."""
+        theta = own = self.game.D.theta
+        if self.phase == "generator":
+            for part in self.game.parts:
+                theta = part.opponent(self.game, self, theta)
+        return None if theta is own else theta
+
+    def against(self, theta: Tensor) -> Batch:
+        """Return the same batch, judged by a D of other weights."""
+        _ = self.shown_real, self.shown_fake  # made once, for all of them
+        other = copy.copy(self)
+        for judged in ("judged_real", "judged_fake", "_together"):
+            other.__dict__.pop(judged, None)
+        other.__dict__["opponent"] = theta
+        return other
+
+    def judge(self, x: Tensor, label: str) -> Judgement:
+        """Ask D about a batch as it is; of several batches in one, each has the condition."""
+        plan = self.game.blueprint.discriminator
+        y = self.condition if plan.condition else None
+        if y is not None:
+            if plan.pack > 1:
+                y = y.reshape(len(y), -1, plan.pack * y.shape[2])
+            y = y.repeat(1, x.shape[1] // y.shape[1], 1)
+        judgement: Judgement = self.game.D(x, y, theta=self.opponent, noise=self._labelled(label))
+        return judgement
+
+    @cached_property
+    def _together(self) -> tuple[Judgement, Judgement] | None:
+        for part in self.game.parts:
+            judgements = part.judgements(self.game, self)
+            if judgements is not None:
+                return judgements
+        return None
 
     @cached_property
     def judged_real(self) -> Judgement:
         """D's answer to the real data."""
-        with torch.set_grad_enabled(self.phase == "discriminator"):
-            return self.game.judge(self.real, self)
+        if self._together is not None:
+            return self._together[0]
+        # In a generator update D's answer to real data depends on nothing that is trained,
+        # unless G trains against weights that follow from its own, or trains D too.
+        depends = self.opponent is not None or self.game.variant.joint
+        with torch.set_grad_enabled(self.phase == "discriminator" or depends):
+            return self.judge(self.shown_real, "real")
 
     @cached_property
     def judged_fake(self) -> Judgement:
         """D's answer to the generated data."""
-        return self.game.judge(self.fake, self)
+        if self._together is not None:
+            return self._together[1]
+        return self.judge(self.shown_fake, "fake")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.parts import Variant
-from harness.training.game import Batch
+from harness.training.game import Batch, Game
 
 SATURATED = 4.6
 """A logit beyond ± this has a sigmoid within 0.01 of 0 or 1."""
@@ -47,18 +46,23 @@ class Divergence:
     what: str
 
 
-def columns_of(variant: Variant) -> tuple[str, ...]:
-    """Name the columns of a discriminator's row that mean something for a variant's objective."""
+def columns_of(game: Game) -> tuple[str, ...]:
+    """Name the columns of a discriminator's row.
+
+    Those that mean something for the variant's objective, then what the parts watch.
+    """
+    variant = game.variant
     undefined: set[str] = set()
     if variant.boundary is None:
         undefined |= {"d_accuracy_real", "d_accuracy_fake"}
     if not variant.logistic:
         undefined.add("saturation")
-    return tuple(name for name in DISCRIMINATOR if name not in undefined)
+    watched = [name for part in game.parts for name in part.watched]
+    return (*(name for name in DISCRIMINATOR if name not in undefined), *watched)
 
 
-def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, variant: Variant) -> Tensor:
-    """Measure one discriminator update, ``(runs, len(columns_of(variant)))``.
+def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
+    """Measure one discriminator update, ``(runs, len(columns_of(game)))``.
 
     ``d_real`` and ``d_fake`` are means of what the objective calls D(x): a probability where it
     is logistic, else the logit itself.
@@ -67,8 +71,8 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, variant: Var
         loss: D's loss, ``(runs,)``.
         gradient: Its gradient, ``(runs, parameters)``.
         batch: What D was shown.
-        variant: Whose objective it is.
     """
+    variant = batch.game.variant
     with torch.no_grad():
         real = batch.judged_real.logits.flatten(1)
         fake = batch.judged_fake.logits.flatten(1)
@@ -81,6 +85,8 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch, variant: Var
         if variant.logistic:
             both = torch.cat([real, fake], dim=1)
             row.append((both.abs() > SATURATED).to(loss.dtype).mean(1))
+        for part in batch.game.parts:
+            row += part.watch(batch.game, batch)
         return torch.stack(row, dim=1).detach()
 
 
@@ -139,9 +145,12 @@ class Monitor:
         g = self._g / max(1, self.counts[1])
         table = torch.cat([d, g, spread, self._first.double()], dim=1).tolist()
         names = [*self.columns, *GENERATOR, "d_loss_std"]
+        # Without updates of D, as for an auto-encoder, there is nothing to say of it.
+        absent = set() if self.counts[0] else {*self.columns, "d_loss_std"}
         rows, divergences = [], []
         for line in table:
-            rows.append(dict(zip(names, line[: len(names)], strict=True)))
+            row = dict(zip(names, line[: len(names)], strict=True))
+            rows.append({name: value for name, value in row.items() if name not in absent})
             found = [
                 Divergence(int(step) + 1, what)
                 for step, what in zip(line[len(names) :], CHECKED.values(), strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from harness.parts import Rates, Slots
 from harness.spec import Settings
 
 EPSILON = 1e-8
@@ -38,6 +39,19 @@ class Optimizer:
     def step(self, theta: Tensor, gradient: Tensor) -> None:
         """Make one update."""
         raise NotImplementedError
+
+    def updated(
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+    ) -> tuple[Tensor, Slots]:
+        """Return what the ahead-th update from now would make of weights and slots.
+
+        Differentiable; changes nothing. :meth:`step` is the same in place.
+        """
+        raise NotImplementedError
+
+    def follow(self, rates: Rates, lr: Tensor) -> None:
+        """Go by other rates from now on."""
+        self.lr, self.beta1, self.beta2 = lr, rates.beta1, rates.beta2
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return one run's slots as copies."""
@@ -74,6 +88,18 @@ class Adam(Optimizer):
         scale = (1 - self.beta2**self.updates).sqrt()
         theta.sub_(rate * mean / ((square.sqrt() / scale).add_(EPSILON)))
 
+    def updated(
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+    ) -> tuple[Tensor, Slots]:
+        """Return what an update would make of weights and slots."""
+        count = self.updates + ahead
+        mean = slot["mean"].lerp(gradient, 1 - self.beta1)
+        square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
+        rate = self.lr / (1 - self.beta1**count)
+        scale = (1 - self.beta2**count).sqrt()
+        step = rate * mean / (root(square) / scale + EPSILON)
+        return theta - step, {"mean": mean, "square": square}
+
 
 class RMSprop(Optimizer):
     """RMSprop without momentum or centring.
@@ -91,6 +117,13 @@ class RMSprop(Optimizer):
         square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
         theta.sub_(self.lr * gradient / square.sqrt().add_(EPSILON))
 
+    def updated(
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+    ) -> tuple[Tensor, Slots]:
+        """Return what an update would make of weights and slots."""
+        square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
+        return theta - self.lr * gradient / (root(square) + EPSILON), {"square": square}
+
 
 class SGD(Optimizer):
     """Stochastic gradient descent with heavy-ball momentum ``beta1``.
@@ -107,6 +140,22 @@ class SGD(Optimizer):
         velocity = self.slot["velocity"]
         velocity.mul_(self.beta1).add_(gradient)
         theta.sub_(self.lr * velocity)
+
+    def updated(
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+    ) -> tuple[Tensor, Slots]:
+        """Return what an update would make of weights and slots."""
+        velocity = self.beta1 * slot["velocity"] + gradient
+        return theta - self.lr * velocity, {"velocity": velocity}
+
+
+def root(square: Tensor) -> Tensor:
+    """Take a square root whose derivative at 0 is finite.
+
+    The root of 1e-30 is far below epsilon; without it a weight whose gradient has always been 0
+    would get 0 · ∞ = NaN when an update is differentiated.
+    """
+    return (square + 1e-30).sqrt()
 
 
 KINDS: dict[str, type[Optimizer]] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}

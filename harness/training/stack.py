@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ class Stack:
     Args:
         modules: One network per run, of the same structure.
         example: An input for one run, ``(batch, …)``, from which dropout learns its shapes.
+        condition: What is joined to it, ``(batch, condition)``, where the network takes one.
         device: Where to train.
         dtype: Precision of parameters and floating-point buffers.
     """
@@ -34,13 +36,14 @@ class Stack:
         self,
         modules: Sequence[nn.Module],
         example: Tensor,
+        condition: Tensor | None = None,
         *,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
         first = modules[0]
         self.runs = len(modules)
-        self.dropouts = dropout_shapes(first, example)
+        self.dropouts = dropout_shapes(first, example, condition)
         self.names = [name for name, _ in first.named_parameters()]
         self.shapes = [p.shape for _, p in first.named_parameters()]
         self.sizes = [p.numel() for _, p in first.named_parameters()]
@@ -59,11 +62,21 @@ class Stack:
         }
         self._places = {mode: slots(module) for mode, module in self._skeletons.items()}
 
-    def __call__(self, x: Tensor, *, training: bool = True, noise: Noise | None = None) -> Any:
+    def __call__(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        *,
+        theta: Tensor | None = None,
+        training: bool = True,
+        noise: Noise | None = None,
+    ) -> Any:
         """Apply each run's network to its own batch.
 
         Args:
             x: ``(runs, batch, …)``.
+            y: What is joined to it, ``(runs, batch, condition)``, where the network takes one.
+            theta: Other parameters to use, ``(runs, parameters)``.
             training: Training or evaluation mode; training updates the buffers in place.
             noise: Source of the dropout masks; required where a dropout layer is active.
 
@@ -71,34 +84,46 @@ class Stack:
             The network's output, every tensor in it with a leading runs axis.
         """
         skeleton = self._skeletons[training]
-        state = self.parameters() | self.buffers | self._masks(skeleton, x.shape[1], noise)
+        masks = self._masks(skeleton, x.shape[1], noise)
+        state = self.parameters(theta) | self.buffers | masks
         places = [self._places[training][name] for name in state]
 
         # What torch.func.functional_call does, without its search for tied weights in every call:
         # for small networks that search costs as much as the forward pass.
-        def single(tensors: list[Tensor], x: Tensor) -> Any:
+        def single(tensors: list[Tensor], *inputs: Tensor) -> Any:
             for (owner, name), tensor in zip(places, tensors, strict=True):
                 owner[name] = tensor
-            return skeleton(x)
+            return skeleton(*inputs)
 
-        return vmap(single)(list(state.values()), x)
+        inputs = (x,) if y is None else (x, y)
+        return vmap(single)(list(state.values()), *inputs)
 
-    def parameters(self) -> dict[str, Tensor]:
+    def parameters(self, theta: Tensor | None = None) -> dict[str, Tensor]:
         """Return views of theta by parameter name, ``(runs, *shape)`` each."""
-        parts = torch.split(self.theta, self.sizes, dim=1)
+        parts = torch.split(self.theta if theta is None else theta, self.sizes, dim=1)
         return {
             name: part.view(-1, *shape)
             for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
         }
 
+    @contextmanager
+    def preserved(self) -> Iterator[None]:
+        """Put the buffers back to what they are now when the context is left."""
+        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
+        yield
+        with torch.no_grad():
+            for name, buffer in self.buffers.items():
+                buffer.copy_(before[name])
+
     def _masks(self, skeleton: nn.Module, batch: int, noise: Noise | None) -> dict[str, Tensor]:
         masks = {}
+        inner = inner_batch(skeleton, batch)
         for name, shape in self.dropouts.items():
             layer = skeleton.get_submodule(name.rpartition(".")[0])
             if isinstance(layer, StreamDropout) and layer.active:
                 if noise is None:
                     raise ValueError(f"{name} is active and needs noise")
-                masks[name] = noise(name, (batch, *shape))
+                masks[name] = noise(name, (inner, *shape))
         return masks
 
     def state(self, run: int) -> dict[str, Tensor]:
@@ -135,7 +160,18 @@ def slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
     return found
 
 
-def dropout_shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, ...]]:
+def inner_batch(module: nn.Module, batch: int) -> int:
+    """Return how many examples a module's layers see when it is given a batch."""
+    for part in module.modules():
+        count = getattr(part, "inner_batch", None)
+        if count is not None:
+            batch = count(batch)
+    return batch
+
+
+def dropout_shapes(
+    module: nn.Module, example: Tensor, condition: Tensor | None = None
+) -> dict[str, tuple[int, ...]]:
     """Find each dropout layer's noise buffer and the shape of one example's activation there."""
     probe = copy.deepcopy(module).eval()
     shapes: dict[str, tuple[int, ...]] = {}
@@ -151,5 +187,5 @@ def dropout_shapes(module: nn.Module, example: Tensor) -> dict[str, tuple[int, .
         if isinstance(layer, StreamDropout):
             layer.register_forward_pre_hook(record(name))
     with torch.no_grad():
-        probe(example)
+        probe(example) if condition is None else probe(example, condition)
     return shapes

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.datasets.base import datasets
+from harness.datasets.base import Examples, datasets
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
-from harness.parts import Trick, Variant, parts_of
+from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
 from harness.spec import RunSpec
 from harness.training.game import Batch, Game
 from harness.training.monitor import (
@@ -32,9 +32,15 @@ def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
     settings = spec.settings
     dataset = datasets.get(spec.dataset.id)
-    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, dataset.shape)
-    variant, laid_over = parts_of(spec)
-    for part in (variant, *laid_over):
+    blueprint = Blueprint.plain(
+        settings.network,
+        settings.width,
+        settings.latent,
+        dataset.shape,
+        dataset.classes,
+        settings.batch,
+    )
+    for part in all_parts(spec):
         blueprint = part.build(blueprint)
     return blueprint
 
@@ -44,36 +50,44 @@ class Trainer:
 
     Args:
         specs: The runs; alike but for their seeds and scalars.
-        data: Training examples: uint8 images or points.
+        data: Training examples.
         device: Where to compute.
 
     Raises:
         DataError: if there are fewer examples than a batch takes.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], data: Tensor, device: torch.device) -> None:
+    def __init__(self, specs: Sequence[RunSpec], data: Examples, device: torch.device) -> None:
         self.specs = list(specs)
         settings = specs[0].settings
-        if settings.batch > len(data):
+        blueprint = blueprint_of(specs[0])
+        largest = settings.batch * schedule_of(all_parts(specs[0])).g_batch
+        if largest > len(data):
             raise DataError(
                 f"data set {specs[0].dataset.id!r} has {len(data)} training examples, fewer than "
-                f"a batch of {settings.batch}; choose a smaller batch"
+                f"a batch of {largest}; choose a smaller batch"
             )
         self.dtype = PRECISIONS[settings.precision]
         self.device = device
         self.step = 0
-        blueprint = blueprint_of(specs[0])
         generators, discriminators = [], []
         for spec in specs:
             with seeded(spec.seed, "init/generator"):
                 generators.append(build_generator(blueprint))
             with seeded(spec.seed, "init/discriminator"):
                 discriminators.append(build_discriminator(blueprint))
-        z = torch.zeros(2, blueprint.latent)
-        x = torch.zeros(2, *blueprint.shape)
         G, D = (
-            Stack(modules, x, device=self.device, dtype=self.dtype)
-            for modules, x in ((generators, z), (discriminators, x))
+            Stack(
+                modules,
+                torch.zeros(2, *shape),
+                torch.zeros(2, plan.condition) if plan.condition else None,
+                device=self.device,
+                dtype=self.dtype,
+            )
+            for modules, shape, plan in (
+                (generators, (blueprint.latent,), blueprint.generator),
+                (discriminators, blueprint.judged_shape, blueprint.discriminator),
+            )
         )
         variant, laid_over = self._stacked_parts()
         self.game = Game(
@@ -81,15 +95,24 @@ class Trainer:
             laid_over,
             G,
             D,
-            data=data.to(self.device),
+            blueprint=blueprint,
+            data=data.values.to(self.device),
+            labels=None if data.labels is None else data.labels.to(self.device),
             streams=Streams([s.seed for s in specs], self.device, self.dtype),
-            batch=settings.batch,
-            latent=settings.latent,
         )
         all_settings = [spec.settings for spec in specs]
         self.optimizer_g = make_optimizer(G.theta, all_settings, [s.lr_g for s in all_settings])
         self.optimizer_d = make_optimizer(D.theta, all_settings, [s.lr_d for s in all_settings])
-        self.monitor = Monitor(len(specs), self.device, columns_of(variant))
+        self.game.optimizer_d = self.optimizer_d
+        self.monitor = Monitor(len(specs), self.device, columns_of(self.game))
+        self._base = self._base_rates()
+
+    def _base_rates(self) -> Rates | None:
+        """Return the settings' rates, or None where no part changes them."""
+        if all(type(part).rates is Part.rates for part in self.game.parts):
+            return None
+        G, D = self.optimizer_g, self.optimizer_d
+        return Rates(G.lr, D.lr, G.beta1, G.beta2)
 
     def _stacked_parts(self) -> tuple[Variant, list[Trick]]:
         like = {"device": self.device, "dtype": self.dtype}
@@ -103,10 +126,17 @@ class Trainer:
     @property
     def kimg(self) -> float:
         """Thousands of real examples that D has been taught with so far."""
-        return self.optimizer_d.updates * self.game.batch_size / 1000
+        return self.optimizer_d.updates * self.game.blueprint.batch / 1000
 
     def train_step(self) -> None:
         """Make one round of the update schedule, without waiting for the device."""
+        self.game.progress = self.step / self.specs[0].settings.steps
+        if self._base is not None:
+            rates = self._base
+            for part in self.game.parts:
+                rates = part.rates(rates, self.game.progress)
+            self.optimizer_g.follow(rates, rates.lr_g)
+            self.optimizer_d.follow(rates, rates.lr_d)
         d_updates, g_updates = self.game.schedule.updates(self.step)
         for _ in range(d_updates):
             self._update_discriminator()
@@ -119,20 +149,30 @@ class Trainer:
         batch = Batch(game, "discriminator", self.optimizer_d.updates)
         loss = game.discriminator_loss(batch)
         (gradient,) = torch.autograd.grad(loss.sum(), theta)
-        row = discriminator_row(loss, gradient, batch, game.variant)
-        self.monitor.discriminator(row, self.step)
+        self.monitor.discriminator(discriminator_row(loss, gradient, batch), self.step)
+        for part in game.parts:
+            gradient = part.gradient(game, batch, gradient)
         self.optimizer_d.step(theta, gradient)
         with torch.no_grad():
             for part in game.parts:
-                part.after_discriminator_update(game)
+                part.after_discriminator_update(game, batch)
 
     def _update_generator(self) -> None:
-        game, theta = self.game, self.game.G.theta
+        game = self.game
         batch = Batch(game, "generator", self.optimizer_g.updates)
         loss = game.generator_loss(batch)
-        (gradient,) = torch.autograd.grad(loss.sum(), theta)
-        self.monitor.generator(generator_row(loss, gradient), self.step)
-        self.optimizer_g.step(theta, gradient)
+        players = [(game.G.theta, self.optimizer_g)]
+        if game.variant.joint:
+            players.append((game.D.theta, self.optimizer_d))
+        gradients = torch.autograd.grad(loss.sum(), [theta for theta, _ in players])
+        self.monitor.generator(generator_row(loss, gradients[0]), self.step)
+        for (theta, optimizer), gradient in zip(players, gradients, strict=True):
+            for part in game.parts:
+                gradient = part.gradient(game, batch, gradient)
+            optimizer.step(theta, gradient)
+        with torch.no_grad():
+            for part in game.parts:
+                part.after_generator_update(game, batch)
 
     def read(self) -> tuple[list[dict[str, float]], list[Divergence | None]]:
         """Read the diagnostics since the last reading, and which runs are no longer finite."""
@@ -159,6 +199,7 @@ class Trainer:
         self.optimizer_g.keep(runs)
         self.optimizer_d.keep(runs)
         self.monitor.keep(runs)
+        self._base = self._base and Rates(*(rate[runs] for rate in self._base))
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return everything that one run needs to go on, by name, on the CPU."""
@@ -168,6 +209,11 @@ class Trainer:
             "optimizer_g": self.optimizer_g.state(run),
             "optimizer_d": self.optimizer_d.state(run),
             "monitor": self.monitor.state(run),
+            "memory": {
+                f"{part}/{name}": value[run].clone()
+                for part, held in self.game.memory.items()
+                for name, value in held.items()
+            },
         }
         return {
             f"{part}/{name}": value.cpu().contiguous()
@@ -201,5 +247,9 @@ class Trainer:
         self.game.D.load(run, part("discriminator"))
         self.optimizer_g.load(run, part("optimizer_g"), counters["g_updates"])
         self.optimizer_d.load(run, part("optimizer_d"), counters["d_updates"])
+        remembered = part("memory")
+        for owner, held in self.game.memory.items():
+            for name, value in held.items():
+                value[run].copy_(remembered[f"{owner}/{name}"])
         self.monitor.load(run, part("monitor"), (counters["d_rows"], counters["g_rows"]))
         self.step = counters["step"]

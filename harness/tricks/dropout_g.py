@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from harness.networks.base import networks, resolve
+from harness.networks.base import networks
 from harness.networks.blueprint import Blueprint
 from harness.parts import Context, Trick, tricks
 
@@ -29,7 +29,7 @@ class DropoutG(Trick):
     def inapplicable(self, context: Context) -> str | None:
         """Refuse layers that the generator does not have."""
         shape = context.dataset.shape
-        network = resolve(context.network, shape)
+        network = context.network
         known = networks.get(network)().hidden_layers(shape)
         missing = [layer for layer in self.layers or () if layer not in known]
         if not missing:

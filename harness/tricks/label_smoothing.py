@@ -60,7 +60,7 @@ class LabelSmoothing(Trick):
 
     def targets(self, game: Game, batch: Batch, targets: Targets) -> Targets:
         """Draw one target per example."""
-        count = batch.real.shape[1]
+        count = batch.judged_real.logits.shape[1]
         u, v = batch.uniform("smooth-real", count), batch.uniform("smooth-fake", count)
         return Targets(
             real=column(self.real_low) + column(self.real_high - self.real_low) * u,

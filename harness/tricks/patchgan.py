@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pydantic import Field
 
-from harness.networks.base import networks, resolve
+from harness.networks.base import networks
 from harness.networks.blueprint import Blueprint
 from harness.networks.patchgan import receptive_field
 from harness.parts import Context, Trick, tricks
@@ -40,7 +40,7 @@ class PatchGAN(Trick):
         """Refuse points, and images too small for a map of patches."""
         if context.dataset.kind != "images":
             return "patches need images, the data set holds points"
-        network = resolve(context.network, context.dataset.shape)
+        network = context.network
         if not networks.get(network).convolutional:
             return f"patches replace a convolutional discriminator; {network} has none"
         size = context.dataset.shape[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from harness.networks.base import networks, resolve
+from harness.networks.base import networks
 from harness.parts import Context, variants
 from harness.variants.gan import GAN
 
@@ -17,7 +17,7 @@ class DCGAN(GAN):
 
     def inapplicable(self, context: Context) -> str | None:
         """Refuse networks without convolutions, on which this would be ``gan`` again."""
-        network = resolve(context.network, context.dataset.shape)
+        network = context.network
         if networks.get(network).convolutional:
             return None
         return f"dcgan is the gan objective on convolutional networks; {network} has none"

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Game, PerRun, Recipe, Schedule, Variant, column, variants
+from harness.parts import Batch, Game, PerRun, Recipe, Schedule, Variant, column, variants
 
 
 class Wasserstein(Variant):
@@ -59,7 +59,7 @@ class WGAN(Wasserstein):
             return Schedule(d=self.d_steps, g=1)
         return Schedule(d=self.d_steps, g=1, boost=100, boost_first=25, boost_every=500)
 
-    def after_discriminator_update(self, game: Game) -> None:
+    def after_discriminator_update(self, game: Game, batch: Batch) -> None:
         """Clip the critic's weights to ± ``clip``."""
         theta = game.D.theta
         bound = torch.as_tensor(column(self.clip), dtype=theta.dtype, device=theta.device)

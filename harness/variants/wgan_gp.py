@@ -36,9 +36,9 @@ class WGANGP(Wasserstein):
             blueprint, discriminator=replace(blueprint.discriminator, normalization="none")
         )
 
-    def discriminator_term(self, game: Game, batch: Batch) -> Tensor:
-        """Return the weighted gradient penalty."""
-        alpha = batch.uniform("penalty", batch.real.shape[1])
-        between = interpolate(batch.real, batch.fake, alpha)
-        gradient = input_gradient(lambda x: game.judge_raw(x).logits, between)
-        return self.penalty_weight * centred_penalty(gradient)
+    def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
+        """Add the weighted gradient penalty."""
+        alpha = batch.uniform("penalty", batch.shown_real.shape[1])
+        between = interpolate(batch.shown_real, batch.shown_fake, alpha)
+        gradient = input_gradient(lambda x: batch.judge(x, "penalty").logits, between)
+        return loss + self.penalty_weight * centred_penalty(gradient)

@@ -11,12 +11,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.datasets.base import datasets
-from harness.networks.base import networks
+from harness.datasets.base import Examples, datasets
+from harness.networks.base import networks, unhonoured
 from harness.parts import Context, Part, parts_of, tricks, variants
 from harness.spec import RunSpec
 from harness.training.game import Game
-from harness.training.trainer import Trainer
+from harness.training.trainer import Trainer, blueprint_of
 from tests.specs import Named, make_spec
 
 DATASETS = ("ring8", "digits")
@@ -38,9 +38,9 @@ FACTORS = ((1.0,), (1.1, 0.9, 1.0), (1.25, 0.8, 1.0))
 
 
 @lru_cache
-def training_data(dataset: str) -> Tensor:
+def training_data(dataset: str) -> Examples:
     """Read a training split once."""
-    return datasets.get(dataset)().load("train").values
+    return datasets.get(dataset)().load("train")
 
 
 def options_of(part: type[Part], chosen: dict[str, Any], position: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def refusal(spec: RunSpec) -> str | None:
     """Ask the network family, the variant and every trick whether a run makes sense."""
     dataset = datasets.get(spec.dataset.id)()
     variant, laid_over = parts_of(spec)
-    context = Context(dataset, variant, tuple(laid_over), spec.settings.network)
+    context = Context(dataset, variant, tuple(laid_over), spec.settings)
     misfit = networks.get(spec.settings.network)().misfit(dataset.shape)
     if misfit is not None:
         return misfit
@@ -113,7 +113,7 @@ def refusal(spec: RunSpec) -> str | None:
         reason = part.inapplicable(context)
         if reason is not None:
             return reason
-    return None
+    return unhonoured(blueprint_of(spec))
 
 
 def all_cells() -> list[Cell]:

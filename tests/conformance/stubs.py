@@ -23,7 +23,13 @@ class FixedBatch:
         judged_fake: D's answer to the generated data.
         real: Real data, where a part needs them.
         fake: Generated data, where a part needs them.
-        noise: Uniform draws by stream name.
+        labels: Classes of the real data.
+        latents: z, where a part needs it.
+        condition: What is joined to z.
+        counter: Which update it is.
+        formula: D's logits ``(runs, batch)`` for a batch ``(runs, batch, …)``.
+        judged: Labels under which D was asked.
+        noise: Draws by stream name.
         asked: Streams and shapes that were asked for, in order.
     """
 
@@ -31,6 +37,12 @@ class FixedBatch:
     judged_fake: Judgement = field(default_factory=lambda: Judgement(torch.empty(0), {}))
     real: Tensor = field(default_factory=lambda: torch.empty(0))
     fake: Tensor = field(default_factory=lambda: torch.empty(0))
+    labels: Tensor | None = None
+    latents: Tensor = field(default_factory=lambda: torch.empty(0))
+    condition: Tensor | None = None
+    counter: int = 0
+    formula: Callable[[Tensor], Tensor] = lambda x: x.flatten(2).sum(2)
+    judged: list[str] = field(default_factory=list)
     phase: Literal["discriminator", "generator"] = "discriminator"
     noise: dict[str, Tensor] = field(default_factory=dict)
     asked: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
@@ -40,31 +52,43 @@ class FixedBatch:
         return self.noise[stream]
 
     def normal(self, stream: str, *shape: int) -> Tensor:
-        raise AssertionError(f"nothing was to draw from {stream}")
+        self.asked.append((stream, shape))
+        return self.noise[stream]
+
+    @property
+    def size(self) -> int:
+        return self.real.shape[1]
+
+    @property
+    def shown_real(self) -> Tensor:
+        return self.real
+
+    @property
+    def shown_fake(self) -> Tensor:
+        return self.fake
+
+    def judge(self, x: Tensor, label: str) -> Judgement:
+        self.judged.append(label)
+        return Judgement(self.formula(x), {})
 
 
 @dataclass
 class FixedGame:
-    """A game whose discriminator is a formula.
+    """A game of which only targets, weights and memory matter.
 
     Attributes:
-        formula: D's logits ``(runs, batch)`` for a batch ``(runs, batch, …)``.
         real_target: What D is taught about real data.
         fake_target: What D is taught about generated data.
     """
 
     runs: int
-    formula: Callable[[Tensor], Tensor] = lambda x: x.flatten(2).sum(2)
     real_target: Tensor = field(default_factory=lambda: torch.ones(1, 1, dtype=torch.float64))
     fake_target: Tensor = field(default_factory=lambda: torch.zeros(1, 1, dtype=torch.float64))
     G: SimpleNamespace = field(default_factory=SimpleNamespace)
     D: SimpleNamespace = field(default_factory=SimpleNamespace)
-
-    def judge(self, x: Tensor, batch: FixedBatch) -> Judgement:
-        return self.judge_raw(x)
-
-    def judge_raw(self, x: Tensor) -> Judgement:
-        return Judgement(self.formula(x), {})
+    memory: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    classes: int | None = None
+    progress: float = 0.0
 
     def targets(self, batch: FixedBatch) -> Targets:
         return Targets(self.real_target, self.fake_target)

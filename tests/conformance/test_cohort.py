@@ -147,9 +147,9 @@ class Recorder:
         self.stack = stack
         self.latents: list[Tensor] = []
 
-    def __call__(self, z: Tensor, **options: Any) -> Any:
+    def __call__(self, z: Tensor, *condition: Any, **options: Any) -> Any:
         self.latents.append(z.clone())
-        return self.stack(z, **options)
+        return self.stack(z, *condition, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stack, name)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.networks.base import Judgement
+from harness.networks.blueprint import Blueprint
 from harness.parts import Trick, Variant, variants
 from harness.penalties import centred_penalty, input_gradient
 from harness.training.game import Batch, Game
@@ -54,9 +55,9 @@ class ZeroCentred(Trick):
 
     weight: float = 1.0
 
-    def discriminator_term(self, game: Any, batch: Any) -> Tensor:
-        gradient = input_gradient(lambda x: game.judge_raw(x).logits, batch.real)
-        return self.weight / 2 * centred_penalty(gradient, center=0.0)
+    def discriminator_objective(self, game: Any, batch: Any, loss: Tensor) -> Tensor:
+        gradient = input_gradient(lambda x: batch.judge(x, "penalty").logits, batch.real)
+        return loss + self.weight / 2 * centred_penalty(gradient, center=0.0)
 
 
 class Dirac:
@@ -84,10 +85,9 @@ class Dirac:
             tricks,
             Stack([Constant(theta) for _, theta in starts], z, **like),
             Stack([Slope(psi) for psi, _ in starts], z, **like),
+            blueprint=Blueprint.plain("toy2d", 1, latent=1, shape=(1,), batch=2),
             data=torch.zeros(4, 1),
             streams=Streams(range(runs), CPU, torch.float64),
-            batch=2,
-            latent=1,
         )
         players = (self.game.D, self.game.G)
         self.optimizers = [
@@ -96,11 +96,12 @@ class Dirac:
 
     def update_discriminator(self) -> None:
         game, optimizer = self.game, self.optimizers[0]
-        loss = game.discriminator_loss(Batch(game, "discriminator", optimizer.updates))
+        batch = Batch(game, "discriminator", optimizer.updates)
+        loss = game.discriminator_loss(batch)
         optimizer.step(game.D.theta, torch.autograd.grad(loss.sum(), game.D.theta)[0])
         with torch.no_grad():
             for part in game.parts:
-                part.after_discriminator_update(game)
+                part.after_discriminator_update(game, batch)
 
     def update_generator(self) -> None:
         game, optimizer = self.game, self.optimizers[1]

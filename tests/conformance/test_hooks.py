@@ -23,7 +23,7 @@ class Probe(Trick):
     def changed(self, value: Any) -> Any:
         return value * self.factor + 1
 
-    def show(self, game: Any, x: Tensor, batch: Any) -> Tensor:
+    def show(self, game: Any, x: Tensor, batch: Any, label: str) -> Tensor:
         self.calls.append(("show", x))
         return self.changed(x)
 
@@ -31,15 +31,15 @@ class Probe(Trick):
         self.calls.append(("targets", targets))
         return Targets(self.changed(targets.real), self.changed(targets.fake))
 
-    def discriminator_term(self, game: Any, batch: Any) -> Tensor:
-        self.calls.append(("discriminator_term", batch.phase))
-        return torch.full((game.runs,), self.factor, dtype=torch.float64)
+    def discriminator_objective(self, game: Any, batch: Any, loss: Tensor) -> Tensor:
+        self.calls.append(("discriminator_objective", batch.phase))
+        return self.changed(loss)
 
     def generator_objective(self, game: Any, batch: Any, loss: Tensor) -> Tensor:
         self.calls.append(("generator_objective", loss))
         return self.changed(loss)
 
-    def after_discriminator_update(self, game: Any) -> None:
+    def after_discriminator_update(self, game: Any, batch: Any) -> None:
         self.calls.append(("after_discriminator_update", game.D.theta.clone()))
         game.D.theta.mul_(self.factor)
 
@@ -75,10 +75,12 @@ def test_real_and_generated_data_are_shown_alike(
         (batch.judged_real, expected.real),
         (batch.judged_fake, expected.fake),
     ):
-        torch.testing.assert_close(judged.logits, plain.judge_raw(twice(x)).logits)
+        torch.testing.assert_close(judged.logits, expected.judge(twice(x), "plain").logits)
     assert [name for name, _ in probed[1][0].calls] == ["show"] * 4
     assert batch.judged_real is batch.judged_real
-    torch.testing.assert_close(game.judge_raw(batch.real).logits, plain.judge_raw(expected.real)[0])
+    torch.testing.assert_close(
+        batch.judge(batch.real, "raw").logits, expected.judge(expected.real, "raw").logits
+    )
     assert len(probed[1][0].calls) == 4
 
 
@@ -88,14 +90,16 @@ def test_targets_pass_through_every_part(probed: tuple[Trainer, list[Probe]]) ->
     assert (found.real.item(), found.fake.item()) == (twice(1.0), twice(0.0))
 
 
-def test_the_discriminators_loss_gains_every_term(probed: tuple[Trainer, list[Probe]]) -> None:
+def test_the_discriminators_loss_passes_through_every_part(
+    probed: tuple[Trainer, list[Probe]],
+) -> None:
     game = probed[0].game
     batch = Batch(game, "discriminator", 0)
     found = game.discriminator_loss(batch)
     r, f = batch.judged_real.logits, batch.judged_fake.logits
     own = ((r - twice(1.0)) ** 2).mean(1) / 2 + ((f - twice(0.0)) ** 2).mean(1) / 2
-    torch.testing.assert_close(found, own + 2 + 3)
-    assert ("discriminator_term", "discriminator") in probed[1][0].calls
+    torch.testing.assert_close(found, twice(own))
+    assert ("discriminator_objective", "discriminator") in probed[1][0].calls
 
 
 def test_the_generators_loss_passes_through_every_part(
@@ -127,7 +131,7 @@ def test_the_gradient_goes_through_what_was_shown(probed: tuple[Trainer, list[Pr
     (gradient,) = torch.autograd.grad(batch.judged_fake.logits.sum(), game.G.theta)
     plain = plain_game()
     expected = Batch(plain, "generator", 0)
-    logits = plain.judge_raw(twice(expected.fake)).logits
+    logits = expected.judge(twice(expected.fake), "plain").logits
     torch.testing.assert_close(gradient, torch.autograd.grad(logits.sum(), plain.G.theta)[0])
 
 
@@ -144,10 +148,9 @@ def test_schedules_are_made_by_the_parts_in_order() -> None:
         [Twice(), Twice()],
         plain.G,
         plain.D,
+        blueprint=plain.blueprint,
         data=plain.data,
         streams=plain.streams,
-        batch=8,
-        latent=4,
     )
     assert game.schedule == Schedule(d=4, g=1)
 

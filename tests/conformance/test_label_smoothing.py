@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from harness.networks.base import Judgement
 from harness.parts import Targets, tricks, variants
 from harness.training.game import Batch
 from tests.conformance.cells import game_of, make_trainer, refusal
@@ -25,7 +26,7 @@ class TestLabelSmoothing:
         trick = tricks.get("label-smoothing")(**options)
         draws = torch.full((1, 3), u, dtype=torch.float64)
         batch = FixedBatch(
-            real=torch.zeros(1, 3, 2), noise={"smooth-real": draws, "smooth-fake": draws}
+            Judgement(torch.zeros(1, 3), {}), noise={"smooth-real": draws, "smooth-fake": draws}
         )
         plain = Targets(torch.ones(1, 1), torch.zeros(1, 1))
         found = trick.targets(FixedGame(1), batch, plain)

@@ -60,8 +60,10 @@ class TestMistake1PenaltyNorm:
 
     def test_wgan_gp_asks_for_one_alpha_per_example(self) -> None:
         real, fake, alpha = self.images()
-        batch = FixedBatch(real=real, fake=fake, noise={"penalty": alpha})
-        found = variants.get("wgan-gp")().discriminator_term(FixedGame(1, self.judge), batch)
+        batch = FixedBatch(real=real, fake=fake, noise={"penalty": alpha}, formula=self.judge)
+        found = variants.get("wgan-gp")().discriminator_objective(
+            FixedGame(1), batch, torch.zeros(1, dtype=torch.float64)
+        )
         assert batch.asked == [("penalty", (5,))]
         x = interpolate(real, fake, alpha)
         assert found.item() == pytest.approx(
@@ -98,17 +100,18 @@ def test_mistake_4_no_batch_norm_in_a_penalised_critic(
     critic = build_discriminator(blueprint_of(spec))
     assert not any(isinstance(module, BATCH_NORMS) for module in critic.modules())
     game = make_trainer([spec]).game
-    real = Batch(game, "discriminator", 0).real
-    together = game.judge_raw(real).logits
+    batch = Batch(game, "discriminator", 0)
+    together = batch.judge(batch.real, "all").logits
     for i in range(3):
-        alone = game.judge_raw(real[:, i : i + 1]).logits
+        alone = batch.judge(batch.real[:, i : i + 1], "one").logits
         torch.testing.assert_close(together[:, i : i + 1], alone, rtol=1e-9, atol=1e-12)
 
 
 def test_mistake_4_would_be_seen() -> None:
     game = make_trainer([make_spec("digits", "dcgan", precision="float64")]).game
-    real = Batch(game, "discriminator", 0).real
-    difference = game.judge_raw(real).logits[:, :2] - game.judge_raw(real[:, :2]).logits
+    batch = Batch(game, "discriminator", 0)
+    together, apart = (batch.judge(x, "test").logits for x in (batch.real, batch.real[:, :2]))
+    difference = together[:, :2] - apart
     assert difference.abs().max() > 1e-6
 
 
@@ -246,7 +249,7 @@ class TestMistake15BatchNorm:
 
     def normalised(self, name: str, family: Any, shape: tuple[int, ...]) -> list[nn.Module]:
         found = []
-        for kind in ("batch", "layer", None):
+        for kind in (None, *(k for k in family.normalizations if k != "virtual")):
             plan = Blueprint(
                 GeneratorPlan(name, 8, normalization=kind),
                 DiscriminatorPlan(name, 8, normalization=kind),

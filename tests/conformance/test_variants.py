@@ -148,20 +148,22 @@ def test_lsgan_pulls_generated_data_to_c_not_away_from_a() -> None:
 
 
 @every_variant
-def test_a_perfect_discriminator_is_counted_as_one(name: str) -> None:
+def test_a_perfect_discriminator_is_counted_as_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # What D is taught, or the margins that it is asked for.
     taught = {"lsgan": (1.0, 0.0)}.get(name, (1.0, -1.0))
     boundary = variants.get(name).boundary
     assert (boundary is None) == name.startswith("wgan")
     assert boundary is None or taught[1] < boundary < taught[0]
     trainer = make_trainer([make_spec("ring8", name, network="toy2d", precision="float64")])
-    inner = trainer.game.judge
+    inner = Batch.judge
 
-    def perfect(x: Tensor, batch: Batch) -> Judgement:
-        judged = inner(x, batch)
-        return judged._replace(logits=judged.logits * 0 + taught[x is batch.fake])
+    def perfect(batch: Batch, x: Tensor, label: str) -> Judgement:
+        judged = inner(batch, x, label)
+        return judged._replace(logits=judged.logits * 0 + taught[label == "fake"])
 
-    trainer.game.judge = perfect
+    monkeypatch.setattr(Batch, "judge", perfect)
     trainer._update_discriminator()
     trainer._update_generator()
     rows, _ = trainer.read()

@@ -17,9 +17,10 @@ class TestGradientPenalty:
     """The penalty of wgan-gp on critics whose gradient is known."""
 
     def penalty(self, formula, real, fake, alpha, **options) -> tuple[Tensor, FixedBatch]:
-        batch = FixedBatch(real=real, fake=fake, noise={"penalty": alpha})
+        batch = FixedBatch(real=real, fake=fake, noise={"penalty": alpha}, formula=formula)
         variant = variants.get("wgan-gp")(**options)
-        return variant.discriminator_term(FixedGame(len(real), formula), batch), batch
+        none = torch.zeros(len(real), dtype=torch.float64)
+        return variant.discriminator_objective(FixedGame(len(real)), batch, none), batch
 
     def data(self) -> tuple[Tensor, Tensor, Tensor]:
         generator = torch.Generator().manual_seed(3)
@@ -77,6 +78,6 @@ class TestGradientPenalty:
         draws = [Batch(game, "discriminator", counter).uniform("penalty", 8) for counter in (0, 1)]
         assert torch.stack(draws).unique().numel() == 32
         batch = Batch(game, "discriminator", 0)
-        term = game.variant.discriminator_term(game, batch)
+        term = game.variant.discriminator_objective(game, batch, torch.zeros(2))
         assert term.shape == (2,)
         assert (term > 0).all()

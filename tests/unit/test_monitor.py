@@ -31,10 +31,18 @@ def monitor(runs: int = 2) -> Monitor:
 
 def row_by_name(real: Tensor, fake: Tensor, variant: str) -> dict[str, float]:
     """Measure the first run of a batch with a loss and a gradient of 0."""
-    batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
+    batch = judged(real, fake, variant)
+    row = discriminator_row(torch.zeros(len(real)), torch.zeros(len(real), 2), batch)
+    return dict(zip(columns_of(batch.game), row[0].tolist(), strict=True))
+
+
+def judged(real: Tensor, fake: Tensor, variant: str) -> SimpleNamespace:
+    """Make a batch of a variant's game of which only D's logits matter."""
     made = variants.get(variant)()
-    row = discriminator_row(torch.zeros(len(real)), torch.zeros(len(real), 2), batch, made)
-    return dict(zip(columns_of(made), row[0].tolist(), strict=True))
+    game = SimpleNamespace(variant=made, parts=[made])
+    return SimpleNamespace(
+        game=game, judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {})
+    )
 
 
 def d_row(*losses: float, gradient: Sequence[float] | None = None) -> Tensor:
@@ -53,12 +61,11 @@ def g_row(*losses: float, gradient: Sequence[float] | None = None) -> Tensor:
 def test_a_discriminators_row_by_hand() -> None:
     real = torch.tensor([[2.0, -1.0, 5.0, 0.5], [-1.0, -2.0, -3.0, -4.0]], dtype=torch.float64)
     fake = torch.tensor([[-6.0, 1.0, -1.0, -2.0], [1.0, 2.0, 3.0, 4.0]], dtype=torch.float64)
-    batch = SimpleNamespace(judged_real=Judgement(real, {}), judged_fake=Judgement(fake, {}))
+    batch = judged(real, fake, "gan")
     loss = torch.tensor([0.5, -2.0], dtype=torch.float64)
     gradient = torch.tensor([[3.0, 4.0], [0.0, 1.0]], dtype=torch.float64)
-    gan = variants.get("gan")()
-    assert columns_of(gan) == DISCRIMINATOR
-    row = discriminator_row(loss, gradient, batch, gan)
+    assert columns_of(batch.game) == DISCRIMINATOR
+    row = discriminator_row(loss, gradient, batch)
     found = dict(zip(DISCRIMINATOR, row[0].tolist(), strict=True))
     assert found == pytest.approx(
         {
@@ -119,9 +126,9 @@ def test_the_spread_of_a_large_steady_loss_is_not_rounded_away() -> None:
 
 def test_a_row_carries_no_gradient() -> None:
     logits = torch.ones(1, 3, requires_grad=True)
-    batch = SimpleNamespace(judged_real=Judgement(logits, {}), judged_fake=Judgement(logits, {}))
+    batch = judged(logits, logits, "gan")
     loss = logits.sum(1)
-    assert not discriminator_row(loss, logits, batch, variants.get("gan")()).requires_grad
+    assert not discriminator_row(loss, logits, batch).requires_grad
     assert not generator_row(loss, logits).requires_grad
 
 

@@ -21,8 +21,8 @@ def blueprint(
 ) -> Blueprint:
     shape = (2,) if network == "toy2d" else (1, 16, 16)
     return Blueprint(
-        GeneratorPlan("mlp-small" if network == "patch" else network, 6, norm, drop),
-        DiscriminatorPlan(network, 6, norm, spectral, strided=1),
+        GeneratorPlan("mlp-small" if network == "patch" else network, 6, norm, dropout=drop),
+        DiscriminatorPlan(network, 6, norm, spectral_norm=spectral, strided=1),
         LATENT,
         shape,
     )
@@ -301,8 +301,8 @@ class TestState:
     def test_the_state_of_another_network_is_refused(self) -> None:
         stack = self.trained()
         state = stack.state(0)
-        del state["output.weight"]
-        with pytest.raises(KeyError, match=r"output\.weight"):
+        del state["head.output.weight"]
+        with pytest.raises(KeyError, match=r"head\.output\.weight"):
             stack.load(0, state)
 
     def test_kept_runs_go_on(self) -> None:

@@ -204,7 +204,7 @@ def test_networks_that_do_not_fit_are_skipped() -> None:
     text = "suite: mine\ndatasets: [ring8, digits]\nvariants: [gan]\nseeds: 1\n"
     found = matrix(text + "settings: {network: dcgan}\n")
     assert skipped(found) == {
-        "ring8 × gan × none": "dcgan comes as dcgan16, dcgan32; none of them makes points"
+        "ring8 × gan × none": "dcgan comes as dcgan16, dcgan32, dcgan64; none of them makes points"
     }
     assert found.specs[0].settings.network == "dcgan16"
     found = matrix(text + "settings: {network: toy2d}\n")
