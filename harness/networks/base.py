@@ -69,7 +69,7 @@ class Family:
 
 networks: Registry[Family] = Registry("network", "harness.networks")
 
-ALWAYS_HONOURED = {"normalization", "initialization", "spectral_norm", "pack", "copies"}
+ALWAYS_HONOURED = {"normalization", "initialization", "spectral_norm", "pack"}
 """Fields of a plan that need nothing from a family; normalisation is checked by its kind."""
 
 

@@ -15,6 +15,7 @@ HONOURED = frozenset(
         "code",
         "condition",
         "condition_layers",
+        "copies",
         "dropout",
         "dropout_at_test",
         "dropout_layers",

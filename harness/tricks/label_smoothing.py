@@ -26,7 +26,9 @@ class LabelSmoothing(Trick):
     lsgan the real target is its b.
     """
 
-    form: Literal["uniform", "one-sided", "two-sided"] = "uniform"
+    form: Literal["uniform", "one-sided", "two-sided"] = Field(
+        default="uniform", description="fills in the ranges that are not given"
+    )
     real_low: Target = Field(default=0.8, ge=0, le=2, description="lowest target of real data")
     real_high: Target = Field(default=1.0, ge=0, le=2, description="highest target of real data")
     fake_low: Target = Field(default=0.0, ge=0, le=1, description="lowest target of generated data")

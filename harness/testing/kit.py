@@ -1,0 +1,184 @@
+"""Which checks a part of each kind must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic.fields import FieldInfo
+
+from harness.datasets.base import datasets
+from harness.metrics.base import metrics
+from harness.networks.base import networks
+from harness.parts import Part, tricks, variants
+from harness.registry import Registry
+from harness.testing import contents, training
+from harness.testing.cells import DATASETS, HOSTS, Cell, accepted, train
+from harness.testing.training import require
+
+Kind = Literal["variant", "trick", "network", "dataset", "metric"]
+KINDS: tuple[Kind, ...] = ("variant", "trick", "network", "dataset", "metric")
+REGISTRIES: dict[str, Registry[Any]] = {
+    "variant": variants,
+    "trick": tricks,
+    "network": networks,
+    "dataset": datasets,
+    "metric": metrics,
+}
+
+CELL_CHECKS: tuple[Callable[[Cell], None], ...] = (
+    training.trains,
+    training.alone_equals_cohort,
+    training.resumes,
+    training.failure_stays_alone,
+    training.precision,
+    training.never_waits,
+)
+"""What holds of every cell that is not refused."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One named proof, to be called.
+
+    Attributes:
+        name: What is proved of what.
+        run: Raises :class:`AssertionError` with what is wrong.
+    """
+
+    name: str
+    run: Callable[[], None]
+
+    def __call__(self) -> None:
+        """Make the proof."""
+        self.run()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def checks(
+    kind: Kind,
+    name: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    datasets: Sequence[str] = DATASETS,
+    hosts: Sequence[tuple[str, str]] = HOSTS,
+) -> list[Check]:
+    """Collect what a part must pass, besides its formula.
+
+    Args:
+        kind: What it is.
+        name: Its id; import its module first, or name it with ``load_plugin``.
+        options: Options under which a variant or trick has the most to do.
+        datasets: Data sets that a variant is tried on.
+        hosts: Data sets and variants that a trick is tried on; of each kind of data the first
+            that it applies to.
+
+    Raises:
+        UnknownNameError: if nothing of the kind has the name.
+    """
+    cls = REGISTRIES[kind].get(name)
+    found = [Check(f"{name}: described", partial(described, cls))]
+    given = dict(options or {})
+    if kind == "variant":
+        cells = accepted(Cell(dataset, (name, given)) for dataset in datasets)
+        found.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
+        found += cell_checks(cells)
+    elif kind == "trick":
+        cells = trick_cells(name, given, hosts)
+        found.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
+        found.append(Check(f"{name}: refusals have reasons", partial(refusals, name, given)))
+        for cell in cells:
+            found.append(Check(f"{cell}: changes the step", partial(changes_the_step, cell)))
+            found.append(Check(f"{cell}: paired", partial(training.paired_by_seed, cell)))
+        found += cell_checks(cells)
+    elif kind == "network":
+        for check in (
+            contents.answers_by_shape,
+            contents.every_weight_learns,
+            contents.stacked_equals_alone,
+            contents.honours_are_true,
+        ):
+            found.append(Check(f"{name}: {words(check)}", partial(check, name)))
+    elif kind == "dataset":
+        for check in (contents.splits_are_sound, contents.images_survive_their_range):
+            found.append(Check(f"{name}: {words(check)}", partial(check, name)))
+    else:
+        found.append(Check(f"{name}: sound", partial(contents.metric_is_sound, name)))
+    return found
+
+
+def words(check: Callable[..., None]) -> str:
+    """Write a check's name as words."""
+    return check.__name__.replace("_", " ")
+
+
+def cell_checks(cells: Sequence[Cell]) -> list[Check]:
+    """Make every check of every cell."""
+    return [
+        Check(f"{cell}: {words(check)}", partial(check, cell))
+        for cell in cells
+        for check in CELL_CHECKS
+    ]
+
+
+def trick_cells(
+    name: str, options: Mapping[str, Any], hosts: Sequence[tuple[str, str]] = HOSTS
+) -> list[Cell]:
+    """Choose the cells that prove a trick: the first of each data set that accept it."""
+    cells: dict[str, Cell] = {}
+    for dataset, variant in hosts:
+        cell = Cell(dataset, variant, ((name, dict(options)),))
+        if dataset not in cells and cell.refusal is None:
+            cells[dataset] = cell
+    return list(cells.values())
+
+
+def described(cls: type[Any]) -> None:
+    """A part says what it is and where it comes from, and describes each option."""
+    require(len(cls.summary.split()) >= 3, f"the docstring's first line says {cls.summary!r}")
+    require(len(cls.source.split()) >= 2, f"the source {cls.source!r} names no work")
+    if issubclass(cls, Part):
+        options = cls.model_fields.items()
+        silent = [name for name, field in options if not explained(cls, name, field)]
+        require(not silent, f"nothing describes {', '.join(silent)}")
+
+
+def explained(cls: type[Part], name: str, field: FieldInfo) -> bool:
+    """Say whether an option has a description, or is named in the docstring."""
+    return bool(field.description) or f"``{name}``" in (cls.__doc__ or "")
+
+
+def applies(name: str, cells: Sequence[Cell]) -> None:
+    """A part can be used on at least one of the kit's data sets."""
+    require(bool(cells), f"{name} is refused everywhere")
+
+
+def refusals(name: str, options: Mapping[str, Any]) -> None:
+    """Every refusal is a phrase that gives a reason."""
+    for dataset in DATASETS:
+        for variant in variants.names():
+            reason = Cell(dataset, variant, ((name, dict(options)),)).refusal
+            if reason is not None:
+                phrase = len(reason.split()) >= 4 and not reason.endswith(".")
+                require(phrase, f"{reason!r} is no reason")
+
+
+def changes_the_step(cell: Cell) -> None:
+    """Two steps with the trick and without it end elsewhere."""
+    with_it = train([cell.spec(precision="float64")], 2)
+    without = train([cell.without_tricks().spec(precision="float64")], 2)
+    same = all(
+        getattr(with_it.game, player).theta.shape == getattr(without.game, player).theta.shape
+        and torch.equal(getattr(with_it.game, player).theta, getattr(without.game, player).theta)
+        for player in ("G", "D")
+    )
+    if same:
+        # Weights averaged beside the training change what is measured.
+        pair = [trainer.game.sample(16, "evaluation") for trainer in (with_it, without)]
+        same = torch.equal(*pair)
+    require(not same, "two steps end where they end without it")

@@ -1,0 +1,269 @@
+"""Proofs about training: a run knows neither its cohort, nor its interruptions, nor its device.
+
+Each takes a cell and raises :class:`AssertionError` with what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.networks.blueprint import GeneratorPlan
+from harness.testing.cells import Cell, State, assert_near, make_trainer, train
+from harness.training.streams import DataOrder
+from harness.training.trainer import Trainer, blueprint_of
+
+STEPS = 50
+SHORT = 10
+EXACT = 0.0
+ROUNDING = 1e-9
+"""Double precision keeps 50 steps of any cell within this of each other."""
+POISONED = 1
+AWAITING = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero", "_unique2", "masked_select"}
+"""Operations whose result has to be read, or measured, by the host."""
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raise unless a condition holds."""
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def states(trainer: Trainer) -> list[State]:
+    """Return the state of every run."""
+    return [trainer.state(run) for run in range(trainer.game.runs)]
+
+
+def trains(cell: Cell) -> None:
+    """Both networks move, and everything that is logged is a finite number."""
+    trainer = make_trainer([cell.spec()])
+    before = trainer.state(0)
+    for _ in range(2):
+        trainer.train_step()
+    after = trainer.state(0)
+    for player in ("generator", "discriminator"):
+        moved = [
+            name
+            for name in after
+            if name.startswith(f"{player}/") and not torch.equal(after[name], before[name])
+        ]
+        require(bool(moved), f"two steps change nothing in the {player}")
+    rows, divergences = trainer.read()
+    require(divergences == [None], f"diverged within two steps: {divergences[0]}")
+    strange = [name for name, value in rows[0].items() if value != value]
+    require(not strange, f"logs NaN as {', '.join(strange)}")
+
+
+def alone_equals_cohort(cell: Cell, steps: int = SHORT) -> None:
+    """A run trains alone as it trains beside others of other seeds and scalars, within 1e-9."""
+    specs = [cell.spec(position, precision="float64") for position in range(3)]
+    cohort, alone = train(specs, steps), train([specs[2]], steps)
+    assert_near(cohort.state(2), alone.state(0), ROUNDING)
+    pair = [game.sample(20, "evaluation") for game in (cohort.game, alone.game)]
+    torch.testing.assert_close(pair[0][2], pair[1][0], rtol=ROUNDING, atol=ROUNDING)
+    start = make_trainer([specs[2]])
+    for player in ("G", "D"):
+        ends = [getattr(trainer.game, player).theta for trainer in (alone, start)]
+        require(not torch.equal(*ends), f"{player} has not moved in {steps} steps")
+
+
+def resumes(cell: Cell) -> None:
+    """A run that was saved and loaded goes on bit for bit as if it had never stopped."""
+    specs = [cell.spec(position) for position in range(2)]
+    uninterrupted = train(specs, 3)
+    saved, counters = states(uninterrupted), uninterrupted.counters()
+    kept = [{name: value.clone() for name, value in state.items()} for state in saved]
+    for _ in range(3):
+        uninterrupted.train_step()
+    for state, copy in zip(saved, kept, strict=True):
+        assert_near(state, copy, EXACT)  # what was saved is a copy
+    resumed = make_trainer(specs)
+    for run, state in enumerate(saved):
+        resumed.load(run, state, counters)
+    require(resumed.counters() == counters, "the counters are not what was loaded")
+    for _ in range(3):
+        resumed.train_step()
+    for found, expected in zip(states(resumed), states(uninterrupted), strict=True):
+        assert_near(found, expected, EXACT)
+    require(resumed.counters() == uninterrupted.counters(), "the counters went apart")
+    require(resumed.kimg == uninterrupted.kimg, "the count of images went apart")
+    require(resumed.read() == uninterrupted.read(), "the diagnostics went apart")
+
+
+def failure_stays_alone(cell: Cell, player: str = "G") -> None:
+    """NaN in one run is told of it and reaches no other; the others go on without it."""
+    specs = [cell.spec(position, precision="float64") for position in range(3)]
+    healthy, sick = train(specs, 2), train(specs, 2)
+    poison(sick, player)
+    for trainer in (healthy, sick):
+        trainer.train_step()
+        trainer.train_step()
+    rows, divergences = sick.read()
+    expected_rows, _ = healthy.read()
+    told = [found is not None for found in divergences]
+    require(told == [False, True, False], f"divergence is told of runs {told}, not of the second")
+    require(divergences[POISONED].step == 3, "divergence is not told of the step it began in")  # type: ignore[union-attr]
+    for run in (0, 2):
+        assert_near(sick.state(run), healthy.state(run), EXACT)
+        require(rows[run] == expected_rows[run], "the diagnostics of a healthy run changed")
+    # Both go on with the same two runs; the third trains on beside them in a cohort of its own.
+    unreduced = make_trainer(specs)
+    for run, state in enumerate(states(healthy)):
+        unreduced.load(run, state, healthy.counters())
+    for trainer in (sick, healthy):
+        trainer.keep([0, 2])
+    for trainer in (sick, healthy, unreduced):
+        trainer.train_step()
+        trainer.train_step()
+    for position, run in enumerate((0, 2)):
+        require(sick.specs[position] == specs[run], "the wrong run was kept")
+        assert_near(sick.state(position), healthy.state(position), EXACT)
+        assert_near(sick.state(position), unreduced.state(run), ROUNDING)
+    require(sick.read()[1] == [None, None], "a run that was kept is told to have diverged")
+
+
+def poison(trainer: Trainer, player: str) -> None:
+    """Make one run of a player NaN, buffers included."""
+    stack = getattr(trainer.game, player)
+    with torch.no_grad():
+        stack.theta[POISONED] = torch.nan
+        for buffer in stack.buffers.values():
+            if buffer.is_floating_point():
+                buffer[POISONED] = torch.nan
+
+
+def precision(cell: Cell) -> None:
+    """Three steps in single precision follow those in double precision."""
+    # Gradient descent, because Adam turns a gradient of rounding errors into a whole step.
+    rates: dict[str, Any] = {"optimizer": "sgd", "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5}
+    single = train([cell.spec(precision="float32", **rates)], 3)
+    double = train([cell.spec(precision="float64", **rates)], 3)
+    for player in ("G", "D"):
+        found = getattr(single.game, player).theta
+        require(found.dtype == torch.float32, f"{player} is not kept in single precision")
+        torch.testing.assert_close(
+            found.double(), getattr(double.game, player).theta, rtol=1e-5, atol=1e-6
+        )
+
+
+class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the operations that make the host wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name.removeprefix("aten::") in AWAITING:
+            self.found.append(func._schema.name)
+        return func(*args, **(kwargs or {}))
+
+
+def never_waits(cell: Cell) -> None:
+    """No operation of a step needs its result read by the host."""
+    trainer = make_trainer([cell.spec(position) for position in range(2)])
+    with Waits() as waits:
+        trainer.train_step()
+    require(not waits.found, f"a step waits for the device in {', '.join(waits.found)}")
+
+
+class Recorder:
+    """Stands for a stacked generator and keeps the latents of the first call of each update."""
+
+    def __init__(self, stack: Any) -> None:
+        self.stack = stack
+        self.latents: list[Tensor] = []
+
+    def __call__(self, z: Tensor, *condition: Any, **options: Any) -> Any:
+        """Keep the latents and answer."""
+        self.latents.append(z.clone())
+        return self.stack(z, *condition, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stack, name)
+
+
+def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
+    """Train, and return G's first weights with the latents and the data of each player."""
+    trainer = make_trainer([cell.spec()])
+    game = trainer.game
+    first = game.G.theta.detach().clone()
+    recorder = Recorder(game.G)
+    game.G = recorder  # type: ignore[assignment]
+    seen: dict[str, list[Tensor]] = {}
+    for phase, order in game.orders.items():
+        order.indices = recording(order, seen.setdefault(f"{phase} data", []))  # type: ignore[method-assign]
+    for player in ("discriminator", "generator"):
+        update = getattr(trainer, f"_update_{player}")
+        latents = seen.setdefault(f"{player} latents", [])
+        setattr(trainer, f"_update_{player}", counted(update, recorder, latents))
+    for _ in range(steps):
+        trainer.train_step()
+    return first, seen
+
+
+def recording(order: DataOrder, seen: list[Tensor]) -> Callable[..., Tensor]:
+    """Keep what an order gives."""
+    inner = order.indices
+
+    def indices(*arguments: Any) -> Tensor:
+        seen.append(inner(*arguments))
+        return seen[-1]
+
+    return indices
+
+
+def counted(
+    update: Callable[[], None], recorder: Recorder, latents: list[Tensor]
+) -> Callable[[], None]:
+    """Keep the latents of each update's own batch: those of its first call of G."""
+
+    def updated() -> None:
+        recorder.latents.clear()
+        update()
+        latents.extend(recorder.latents[:1])
+
+    return updated
+
+
+def paired_by_seed(cell: Cell) -> None:
+    """Tricks change neither G's first weights nor the latents and data of a seed.
+
+    Where a trick changes the law of the latents, theirs follow from the same draws: a monotone
+    function of them, element by element.
+    """
+    plain_weights, plain = record(cell.without_tricks(), 3)
+    weights, tricked = record(cell, 3)
+    if generator_of(cell) == generator_of(cell.without_tricks()):
+        require(torch.equal(weights, plain_weights), "G's first weights are others")
+    for name, expected in plain.items():
+        shared = min(len(expected), len(tricked[name]))
+        for found, wanted in zip(tricked[name][:shared], expected[:shared], strict=True):
+            same = found.shape == wanted.shape and (
+                torch.equal(found, wanted) or same_order(found, wanted)
+            )
+            require(same, f"the seed gives another order of {name}")
+    for what in ("latents", "data"):
+        drawn = [
+            tuple(value.flatten().tolist())
+            for name, values in tricked.items()
+            if name.endswith(what)
+            for value in values
+        ]
+        require(len(set(drawn)) == len(drawn), f"an update sees the {what} of another")
+
+
+def generator_of(cell: Cell) -> GeneratorPlan:
+    """Return the plan of a cell's generator, without what adds no weights."""
+    plan = blueprint_of(cell.spec()).generator
+    return replace(plan, dropout=0.0, dropout_layers=None, dropout_at_test=False)
+
+
+def same_order(found: Tensor, wanted: Tensor) -> bool:
+    """Say whether two tensors sort alike."""
+    return torch.equal(found.flatten().argsort(), wanted.flatten().argsort())

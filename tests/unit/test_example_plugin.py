@@ -1,0 +1,57 @@
+"""The example plugin passes the kit, and a suite runs with it, as its author would do both."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGIN = Path(__file__).parents[1] / "example_plugin"
+SUITE = """
+suite: swirl
+summary: Does the example plugin work?
+seeds: 2
+datasets: [swirl]
+variants: [geometric]
+tricks: [none, drift]
+settings: {network: tanh2d, width: 8, steps: 30, batch: 16, evaluate_every: 10}
+"""
+
+
+def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=280
+    )
+
+
+def test_it_passes_the_kit() -> None:
+    done = command("pytest", "-q", "-p", "no:cacheprovider", "conformance.py", folder=PLUGIN)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_suite_runs_with_it(tmp_path: Path) -> None:
+    (tmp_path / "swirl.yaml").write_text(SUITE)
+    words = ["harness.cli", "run", "swirl.yaml", "--plugin", str(PLUGIN / "swirl.py")]
+    done = command(*words, "--wandb", "disabled", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = list((tmp_path / "results" / "swirl" / "runs").glob("*/events.jsonl"))
+    assert len(found) == 4
+    events = [json.loads(line) for line in found[0].read_text().splitlines()]
+    (spread,) = (
+        value
+        for event in events
+        if event["type"] == "evaluation" and event["step"] == 30
+        for name, value in event["values"].items()
+        if name.startswith("spread[data]")
+    )
+    assert 0 < spread < 10
+
+
+@pytest.mark.parametrize("kind", ["variants", "tricks", "networks", "datasets", "metrics"])
+def test_without_it_nothing_of_it_is_there(kind: str) -> None:
+    done = command("harness.cli", "list", kind, "--json", folder=PLUGIN)
+    assert done.returncode == 0
+    assert not {"geometric", "drift", "tanh2d", "swirl", "spread"} & {
+        entry["id"] for entry in json.loads(done.stdout)
+    }
