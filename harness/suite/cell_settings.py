@@ -137,13 +137,15 @@ def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Pla
 
 
 def gather(cell: Cell, rules: Iterable[Rule]) -> dict[str, Given]:
-    """Collect the settings that rules give a cell; later rules win."""
-    return {
+    """Collect the settings that rules give a cell, later rules winning, and then its tricks."""
+    tricks = cell.tricks
+    of_rules = {
         name: Given(value, (*rule.place, name))
         for rule in rules
         if rule.when.matches(cell)
         for name, value in rule.settings.items()
     }
+    return of_rules | {name: Given(value, tricks.place) for name, value in tricks.settings.items()}
 
 
 def find_family(cell: Cell, given: Mapping[str, Given], reader: Reader) -> type[Family] | None:

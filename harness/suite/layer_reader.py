@@ -13,6 +13,7 @@ from harness.registry import Registry, nearest
 from harness.spec import Frozen, Settings
 from harness.suite.layers import (
     NONE,
+    SETTINGS,
     Choice,
     Combination,
     Inclusion,
@@ -169,9 +170,20 @@ class LayerReader:
         """Read ``none``, a trick, or a list of tricks."""
         if value == NONE:
             return Combination((), place)
-        read = [self._choice("trick", *item) for item in self._alternatives(value, place)]
+        items = self._alternatives(value, place)
+        changes = [item for item in items if changes_settings(item[0])]
+        read = [self._choice("trick", *item) for item in items if item not in changes]
         choices = tuple(choice for choice in read if choice is not None)
-        if not choices or len(choices) < len(read):
+        if len(choices) < len(read):
+            return None
+        for _, where in changes[1:]:
+            self.reader.problem(where, "the combination has settings twice")
+        settings: dict[str, Any] = {}
+        for change, where in changes[:1]:
+            settings = self._settings({k: v for k, v in change.items() if k != "id"}, where)
+            if len(change) == 1:
+                self.reader.problem(where, "must change a setting: {id: settings, lr_g: 1e-3}")
+        if len(changes) > 1 or not (choices or settings):
             return None
         ids = [choice.id for choice in choices]
         twice = [choice for i, choice in enumerate(choices) if choice.id in ids[:i]]
@@ -179,7 +191,7 @@ class LayerReader:
             self.reader.problem(choice.place, f"the combination has {choice.id} twice")
         if twice:
             return None
-        combination = Combination(choices, place)
+        combination = Combination(choices, place, settings)
         self.names["trick"] |= combination.names
         return combination
 
@@ -248,3 +260,8 @@ class LayerReader:
             self._combinations(*at("trick")) if "trick" in entries else None,
             place,
         )
+
+
+def changes_settings(value: Any) -> bool:
+    """Say whether an entry stands for other settings in the place of a trick."""
+    return isinstance(value, dict) and value.get("id") == SETTINGS

@@ -20,6 +20,8 @@ from harness.suite.strict_yaml import Document, Place
 
 NONE = "none"
 """How a suite names the absence of tricks."""
+SETTINGS = "settings"
+"""How a suite names other settings in the place of a trick."""
 
 P = TypeVar("P", bound=BaseModel, covariant=True)
 
@@ -70,25 +72,38 @@ class Choice(Generic[P]):
 
 @dataclass(frozen=True)
 class Combination:
-    """The tricks of a cell, in the order in which they are laid over the variant."""
+    """The tricks of a cell, in the order in which they are laid over the variant.
+
+    Attributes:
+        choices: The tricks.
+        place: Where in the file.
+        settings: Settings that it changes beside them; they win over every rule.
+    """
 
     choices: tuple[Choice[Trick], ...]
     place: Place
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _changed(self) -> tuple[str, ...]:
+        """Label of the changed settings, if there are any."""
+        written = ", ".join(f"{key}={plain(value)}" for key, value in self.settings.items())
+        return (f"{SETTINGS}({written})",) if written else ()
 
     @cached_property
     def label(self) -> str:
         """The labels joined by `` + ``; ``none`` without any."""
-        return " + ".join(choice.label for choice in self.choices) or NONE
+        return " + ".join((*(choice.label for choice in self.choices), *self._changed)) or NONE
 
     @property
     def bare(self) -> bool:
         """Whether the file gave nothing but ids."""
-        return all(choice.bare for choice in self.choices)
+        return not self.settings and all(choice.bare for choice in self.choices)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The ids of the tricks."""
-        return tuple(choice.id for choice in self.choices)
+        """The ids of the tricks, and ``settings`` where it changes some."""
+        return (*(choice.id for choice in self.choices), *([SETTINGS] if self.settings else []))
 
     @property
     def id(self) -> str:
@@ -98,12 +113,12 @@ class Combination:
     @cached_property
     def key(self) -> str:
         """Equal for equal combinations."""
-        return canonical_json([choice.key for choice in self.choices])
+        return canonical_json([[choice.key for choice in self.choices], dict(self.settings)])
 
     @cached_property
     def names(self) -> frozenset[str]:
         """What patterns may call it: as a whole, or by one of its tricks."""
-        whole = (self.label, self.id)
+        whole = (self.label, self.id, *self.ids, *self._changed)
         return frozenset(whole).union(*(choice.names for choice in self.choices))
 
 

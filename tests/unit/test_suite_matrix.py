@@ -372,3 +372,54 @@ def test_a_part_that_cannot_be_laid_over_is_named(
     monkeypatch.setattr(tricks.get("feature-matching"), hook, failing)
     with pytest.raises(GanbenchError, match=r"'feature-matching' (failed when|must return)"):
         matrix(HEAD + "tricks: [none, feature-matching]\n")
+
+
+class TestSettingsAsATrick:
+    """Other settings in the place of a trick."""
+
+    HEAD = "suite: mine\ndatasets: [ring8]\nvariants: [gan, wgan]\nseeds: 2\n"
+
+    def test_they_win_over_every_rule_and_are_a_treatment_of_their_own(self) -> None:
+        found = matrix(
+            self.HEAD
+            + "tricks: [none, {id: settings, lr_g: 1e-2}, [feature-matching, {id: settings, "
+            + "optimizer: sgd}]]\nsettings: {lr_g: 1e-3}\n"
+            + "overrides: [{when: {variant: gan}, settings: {lr_g: 1e-4}}]\n"
+        )
+        rates = {
+            (run.variant, run.tricks): spec.settings.lr_g
+            for run, spec in zip(found.plan.runs, found.specs, strict=True)
+        }
+        changed, both = "settings(lr_g=0.01)", "feature-matching + settings(optimizer=sgd)"
+        assert rates == {
+            ("gan", "none"): 1e-4,
+            ("gan", changed): 1e-2,
+            ("gan", both): 1e-4,
+            ("wgan", "none"): 1e-3,
+            ("wgan", changed): 1e-2,
+            ("wgan", both): 1e-3,
+        }
+        by_id = {run.id: spec for run, spec in zip(found.plan.runs, found.specs, strict=True)}
+        assert [trick.id for trick in by_id[found.plan.runs[4].id].tricks] == ["feature-matching"]
+        sgd = [spec.settings for spec in found.specs if spec.tricks]
+        assert {(s.optimizer, s.beta1, s.beta2) for s in sgd} == {("sgd", 0.0, 0.0)}
+
+    def test_they_can_be_selected_and_matched(self) -> None:
+        text = self.HEAD + "tricks: [none, {id: settings, lr_g: 1e-2}, {id: settings, lr_g: 0.1}]\n"
+        only = {"tricks": ["settings(lr_g=0.1)"], "variant": ["gan"]}
+        assert len(matrix(text, only=only).selected) == 2
+        found = matrix(text + "exclude: [{variant: wgan, trick: settings}]\n")
+        assert len(found.specs) == 8
+
+    @pytest.mark.parametrize(
+        ("entry", "words"),
+        [
+            ("{id: settings}", "must change a setting"),
+            ("{id: settings, lr_q: 1}", "unknown setting 'lr_q' (did you mean 'lr_g'?)"),
+            ("{id: settings, lr_g: -1}", "greater than 0"),
+            ("[{id: settings, lr_g: 1}, {id: settings, lr_d: 1}]", "has settings twice"),
+        ],
+    )
+    def test_what_is_wrong_is_said_once(self, entry: str, words: str) -> None:
+        _, _, message = problem(self.HEAD + f"tricks: [none, {entry}]\n")
+        assert words in message
