@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from harness.networks.base import Judgement
+from harness.networks.base import Judgement, structure, unhonoured
 from harness.networks.blueprint import Blueprint
 from harness.registry import Registry
 
@@ -278,6 +279,28 @@ class Context:
     def network(self) -> str:
         """Id of the network family."""
         return self.settings.network
+
+    def planned(self, part: Part) -> Blueprint:
+        """Plan both networks as far as the parts before this one do."""
+        blueprint = Blueprint.plain(
+            self.network,
+            self.settings.width,
+            self.settings.latent,
+            self.dataset.shape,
+            self.dataset.classes,
+            self.settings.batch,
+        )
+        for earlier in takewhile(lambda other: other is not part, (self.variant, *self.tricks)):
+            blueprint = earlier.build(blueprint)
+        return blueprint
+
+    def rebuilds(self, part: Part) -> bool:
+        """Whether a part changes a layer of the networks that the parts before it planned."""
+        before = self.planned(part)
+        after = part.build(before)
+        if unhonoured(before) or unhonoured(after):
+            return True  # for which such a cell is refused anyway
+        return structure(before) != structure(after)
 
 
 class Part(BaseModel):

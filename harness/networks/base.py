@@ -7,8 +7,10 @@ joined to their input as a second argument ``y (batch, condition)``, where the p
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan, Normalization
@@ -120,6 +122,16 @@ def build_discriminator(blueprint: Blueprint) -> nn.Module:
     family = networks.get(plan.network)()
     module = initialized(family.discriminator(plan, blueprint.judged_shape), plan)
     return normalize_spectrally(module) if plan.spectral_norm else module
+
+
+@lru_cache(maxsize=1024)
+def structure(blueprint: Blueprint) -> tuple[str, str]:
+    """Write down generator and discriminator layer by layer, without computing anything.
+
+    Whatever a plan changes has to be a module that says so in its ``repr``.
+    """
+    with torch.device("meta"):
+        return repr(build_generator(blueprint)), repr(build_discriminator(blueprint))
 
 
 def initialized(module: nn.Module, plan: GeneratorPlan | DiscriminatorPlan) -> nn.Module:

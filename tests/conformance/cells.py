@@ -26,10 +26,21 @@ QUICK = {"d_steps": 1, "boost": False}
 """Options that a variant gets where it has them: its schedule is proved elsewhere."""
 
 TRICK_OPTIONS: dict[str, dict[str, Any]] = {
+    "activation": {"kind": "elu"},
+    "gradient-clipping": {"max_norm": 0.05},
     "label-smoothing": {"form": "two-sided"},
+    "lr-decay": {"start": 0.1},
+    "sampling": {"up": "pixel-shuffle", "down": "average"},
     "update-ratio": {"d": 2, "g": 1},
 }
 """Options under which a trick has the most to do; every other has its defaults."""
+
+OTHER_WEIGHTS = {
+    "normalization": "layers with weights of their own, or without",
+    "orthogonal-init": "first weights are what it changes",
+    "sampling": "kernels of other shapes",
+}
+"""Tricks under which G starts from other weights than without, and why."""
 
 COMBINATION = ("feature-matching", "dropout-g", "update-ratio")
 RATES = (1.0, 3.0, 0.5)

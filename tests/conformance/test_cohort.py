@@ -12,6 +12,7 @@ from harness.training.trainer import Trainer
 from tests.conformance.cells import (
     CELLS,
     COMBINATION,
+    OTHER_WEIGHTS,
     REFUSED,
     Cell,
     assert_near,
@@ -191,7 +192,8 @@ def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
 def test_cells_are_paired_by_their_seed(cell: Cell) -> None:
     plain_weights, plain = record(cell.without_tricks(), 3)
     weights, tricked = record(cell, 3)
-    assert torch.equal(weights, plain_weights)
+    if OTHER_WEIGHTS.keys().isdisjoint(cell.tricks):
+        assert torch.equal(weights, plain_weights)
     for name, expected in plain.items():
         shared = min(len(expected), len(tricked[name]))
         assert shared == len(expected) or name == "generator data"
