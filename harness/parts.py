@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from harness.conditions import Condition
 from harness.networks.base import Judgement, structure, unhonoured
 from harness.networks.blueprint import Blueprint
 from harness.registry import Registry
@@ -447,6 +448,25 @@ class Variant(Part):
     """Whether D's answer is a probability, the logit's sigmoid."""
     joint: ClassVar[bool] = False
     """Whether a generator update trains both networks on G's loss, as an auto-encoder's does."""
+    adversarial: ClassVar[bool] = True
+    """Whether D and G play against each other."""
+    irreplaceable: ClassVar[str | None] = None
+    """What G's loss holds beside fooling D, so that no trick may put another in its place."""
+
+    def joins(self, classes: int | None) -> Condition:
+        """Say what is joined to z, of which a user may ask for values when sampling.
+
+        Args:
+            classes: Labelled classes of the data set; None without labels.
+        """
+        return Condition()
+
+    def condition(self, game: Game, draws: Draws, labels: Tensor | None, count: int) -> Any:
+        """Draw what :meth:`joins` describes, with the labels where there are any."""
+        described = self.joins(game.classes)
+        if not described.size:
+            return None
+        return described.draw(draws, labels, count, game.G.theta.dtype)
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """D's loss on real data, element by element."""
@@ -475,6 +495,17 @@ class Variant(Part):
 
 class Trick(Part):
     """A named modification laid over a variant."""
+
+    needs_adversary: ClassVar[bool] = True
+    """Whether it acts on the game of D against G, or on D's answers."""
+
+
+def refused(part: Part, context: Context) -> str | None:
+    """Say why a part cannot be used in a cell, or None where it can."""
+    variant = context.variant
+    if isinstance(part, Trick) and part.needs_adversary and not variant.adversarial:
+        return f"{part.id} acts on the game of two players; {variant.id} has no adversary"
+    return part.inapplicable(context)
 
 
 def column(scalar: float | Tensor) -> float | Tensor:

@@ -97,8 +97,12 @@ def unhonoured(blueprint: Blueprint) -> str | None:
             return f"the {role} {plan.network} cannot be built with another {what}"
     if blueprint.generator.normalization == "virtual" and blueprint.generator.condition:
         return "the reference batch of virtual batch normalisation has no classes or codes"
-    if blueprint.batch % blueprint.discriminator.pack:
-        return f"a batch of {blueprint.batch} is no multiple of {blueprint.discriminator.pack}"
+    G, D = blueprint.generator, blueprint.discriminator
+    if D.pack > 1 and (D.code or G.copies > 1):
+        return "examples that D sees together have no one code, and come from no one generator"
+    for count in (D.pack, G.copies):
+        if blueprint.batch % count:
+            return f"a batch of {blueprint.batch} is no multiple of {count}"
     return None
 
 

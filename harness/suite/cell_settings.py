@@ -13,7 +13,7 @@ from harness.errors import GanbenchError
 from harness.networks.base import Family, networks, resolve, unhonoured
 from harness.networks.blueprint import Blueprint
 from harness.outcomes import PATIENCE
-from harness.parts import Context, Schedule
+from harness.parts import Context, Schedule, refused
 from harness.registry import nearest
 from harness.samples import IMAGES
 from harness.spec import Settings, Split
@@ -88,7 +88,7 @@ def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
     context = Context(cell.dataset.part, cell.variant.part, parts, settings)
     for choice in (cell.variant, *tricks):
         try:
-            reason = choice.part.inapplicable(context)
+            reason = refused(choice.part, context)
         except Exception as error:
             raise GanbenchError(
                 f"{choice.id!r} failed when asked whether it applies to {cell.label}: {error!r}"

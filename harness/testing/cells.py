@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.datasets.base import Examples, datasets
 from harness.networks.base import networks, unhonoured
-from harness.parts import Context, Part, parts_of, tricks, variants
+from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.spec import RunSpec
 from harness.testing.specs import Named, make_spec
 from harness.training.trainer import Trainer, blueprint_of
@@ -133,7 +133,7 @@ def refusal(spec: RunSpec) -> str | None:
     if misfit is not None:
         return misfit
     for part in (variant, *laid_over):
-        reason = part.inapplicable(context)
+        reason = refused(part, context)
         if reason is not None:
             return reason
     return unhonoured(blueprint_of(spec))

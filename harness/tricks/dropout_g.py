@@ -19,6 +19,8 @@ class DropoutG(Trick):
     pix2pix does.
     """
 
+    needs_adversary = False
+
     p: float = Field(default=0.5, gt=0, lt=1, description="probability of zeroing an activation")
     layers: tuple[str, ...] | None = Field(
         default=None,

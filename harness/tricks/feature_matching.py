@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Batch, Game, PerRun, Trick, tricks
+from harness.parts import Batch, Context, Game, PerRun, Trick, tricks
 
 
 @tricks.register("feature-matching", source="Salimans et al. 2016, arXiv:1606.03498, §3.1")
@@ -25,6 +25,13 @@ class FeatureMatching(Trick):
         default="l2", description="squared Euclidean distance, or sum of absolute differences"
     )
     weight: Annotated[float, PerRun()] = Field(default=1.0, gt=0, description="factor of the term")
+
+    def inapplicable(self, context: Context) -> str | None:
+        """Refuse to replace a loss that G cannot do without."""
+        variant = context.variant
+        if self.mode == "replace" and variant.irreplaceable is not None:
+            return f"{variant.id} would lose {variant.irreplaceable}; add the term (mode: add)"
+        return None
 
     def generator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Replace G's loss by the distance between feature means, or add it."""

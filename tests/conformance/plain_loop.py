@@ -33,12 +33,14 @@ class Recipe:
         generator: G's loss on D's logits for generated data.
         penalty: Weight of the gradient penalty; 0 for none.
         clip: Bound of D's weights after each update; 0 for none.
+        join: Whether both networks get the class as one-hot.
     """
 
     critic: CriticLoss
     generator: Callable[[Tensor], Tensor]
     penalty: float = 0.0
     clip: float = 0.0
+    join: bool = False
 
 
 def make_optimizer(spec: RunSpec, module: nn.Module, lr: float) -> optim.Optimizer:
@@ -82,17 +84,22 @@ class PlainLoop:
         self.size = (spec.settings.batch, spec.settings.latent)
         self.counters = {"discriminator": 0, "generator": 0}
 
-    def _draw(self, phase: Any) -> tuple[Batch, Tensor]:
+    def _draw(self, phase: Any) -> tuple[Batch, Tensor, tuple[Tensor, ...]]:
         batch = Batch(self.source, phase, self.counters[phase])
         self.counters[phase] += 1
-        return batch, batch.normal("latent", *self.size)[0]
+        z = batch.normal("latent", *self.size)[0]
+        if not self.recipe.join:
+            return batch, z, ()
+        assert batch.labels is not None
+        assert self.source.classes is not None
+        return batch, z, (nn.functional.one_hot(batch.labels[0], self.source.classes).double(),)
 
     def update_discriminator(self) -> float:
         """Make one update of D and return its loss."""
-        batch, z = self._draw("discriminator")
+        batch, z, y = self._draw("discriminator")
         real = batch.real[0]
-        fake = self.G(z).detach()
-        loss = self.recipe.critic(self.D(real).logits, self.D(fake).logits)
+        fake = self.G(z, *y).detach()
+        loss = self.recipe.critic(self.D(real, *y).logits, self.D(fake, *y).logits)
         if self.recipe.penalty:
             alpha = batch.uniform("penalty", len(real))[0]
             loss = loss + self.recipe.penalty * penalty_by_example(self.D, real, fake, alpha)
@@ -107,8 +114,8 @@ class PlainLoop:
 
     def update_generator(self) -> float:
         """Make one update of G and return its loss."""
-        _, z = self._draw("generator")
-        loss = self.recipe.generator(self.D(self.G(z)).logits)
+        _, z, y = self._draw("generator")
+        loss = self.recipe.generator(self.D(self.G(z, *y), *y).logits)
         self.optimizer_g.zero_grad()
         loss.backward()
         self.optimizer_g.step()

@@ -130,6 +130,7 @@ def sign(t: float) -> float:
 # What one update of ψ and then one of θ subtract, by hand, as functions of ψ and θ.
 Slopes = tuple[Callable[[float, float], float], Callable[[float, float], float]]
 ANALYTIC: dict[str, Slopes] = {
+    "cgan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
     "gan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
     "lsgan": (lambda p, t: p * t * t, lambda p, t: (p * t - 1) * p),
     "sngan": (lambda p, t: t if p * t > -1 else 0.0, lambda p, t: -p),

@@ -24,7 +24,7 @@ LAYERS = [
     ["harness.training"],
     ["harness.variants", "harness.tricks"],
     ["harness.penalties", "harness.parts"],
-    ["harness.metrics", "harness.networks"],
+    ["harness.metrics", "harness.networks", "harness.conditions"],
     ["harness.datasets"],
     ["harness.store"],
     ["harness.registry"],
