@@ -40,3 +40,13 @@ def centred_penalty(gradient: Tensor, center: float = 1.0) -> Tensor:
     """Return ``E(‖∇D‖₂ − center)²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``."""
     norms: Tensor = gradient.norm(dim=2)
     return (norms - center).square().mean(1)
+
+
+def zero_centred_penalty(gradient: Tensor) -> Tensor:
+    """Return ``½E‖∇D‖²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``.
+
+    Times γ it is R1 on real data and R2 on generated data.
+
+    Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9 and 10.
+    """
+    return gradient.square().sum(2).mean(1) / 2

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.penalties import centred_penalty, input_gradient, interpolate
+from harness.penalties import (
+    centred_penalty,
+    input_gradient,
+    interpolate,
+    zero_centred_penalty,
+)
 
 
 def draw(*shape: int) -> Tensor:
@@ -108,3 +113,22 @@ def test_runs_are_apart() -> None:
         return centred_penalty(input_gradient(lambda v: v.pow(3).sum(2), value))
 
     assert torch.equal(penalty(broken)[[0, 2]], penalty(x)[[0, 2]])
+
+
+def test_the_zero_centred_penalty_by_hand() -> None:
+    gradient = draw(3, 4, 5)
+    found = zero_centred_penalty(gradient)
+    assert found.shape == (3,)
+    for run in range(3):
+        squares = [sum(v * v for v in row) for row in gradient[run].tolist()]
+        assert found[run].item() == pytest.approx(sum(squares) / 4 / 2, rel=1e-12)
+
+
+def test_the_zero_centred_penalty_is_smooth_at_zero() -> None:
+    w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    penalty = zero_centred_penalty(input_gradient(lambda x: x @ w, draw(2, 4, 3)))
+    (slope,) = torch.autograd.grad(penalty.sum(), w, create_graph=True)
+    assert penalty.tolist() == [0.0, 0.0]
+    assert slope.tolist() == [0.0, 0.0, 0.0]
+    (curvature,) = torch.autograd.grad(slope.sum(), w)
+    assert curvature.tolist() == [2.0, 2.0, 2.0]  # two runs, ½‖w‖² each
