@@ -25,7 +25,7 @@ from harness.training.stack import Stack, inner_batch
 from harness.training.streams import seeded
 
 SHAPES = ((1,), (2,), (1, 16, 16), (3, 16, 16), (1, 32, 32), (3, 32, 32), (1, 64, 64), (3, 64, 64))
-WIDTH, LATENT, BATCH = 8, 5, 4
+WIDTH, LATENT, BATCH = 4, 5, 4
 CHANGES: dict[str, tuple[Any, ...]] = {
     "activation": ("relu", "leaky-relu", "elu"),
     "upsampling": ("transposed", "pixel-shuffle", "nearest"),
