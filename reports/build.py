@@ -77,6 +77,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         measurements,
         outcomes,
         provenance,
+        rates,
         samples,
         training,
         tuning,
@@ -84,6 +85,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
+    learning_rates = rates.build(cells)
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),
@@ -91,6 +93,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         measurements.build(cells),
         training.build(cells),
         samples.build(cells),
+        *((learning_rates,) if learning_rates else ()),
         *((searched,) if searched else ()),
         provenance.build(cells),
     )
