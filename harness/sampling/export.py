@@ -132,7 +132,8 @@ def self_contained(module: nn.Module) -> tuple[nn.Module, bool]:
 def example(G: TrainedGenerator, count: int) -> tuple[Tensor, ...]:
     """Make inputs of so many examples."""
     z, y = G.latents(0, count), G.conditions(0, count)
-    return (z,) if y is None else (z, y)
+    # Copies, because a file would get all that they are views of.
+    return (z.clone(),) if y is None else (z.clone(), y.clone())
 
 
 def compare(

@@ -154,8 +154,13 @@ def load_generator(path: Path) -> TrainedGenerator:
             "the end of training"
         )
     blueprint = blueprint_of(spec)
+    condition = condition_of(parts_of(spec)[0])
+    if getattr(blueprint.generator, "condition", 0) != condition.width:
+        raise StoreError(
+            f"variant {spec.variant.id!r} does not describe what its generator takes beside z"
+        )
     with seeded(spec.seed, "init/generator"):
-        module = build_generator(blueprint)
+        module = build_generator(blueprint).to(PRECISIONS[spec.settings.precision])
     state = evaluated(saved.tensors())
     try:
         module.load_state_dict(state)
@@ -164,14 +169,14 @@ def load_generator(path: Path) -> TrainedGenerator:
             f"{saved.path} holds another generator than its spec describes; was it trained by "
             f"another version of ganbench or of a plugin? ({' '.join(str(error).split())[:300]})"
         ) from error
-    module.to(PRECISIONS[spec.settings.precision]).eval().requires_grad_(False)
+    module.eval().requires_grad_(False)
     return TrainedGenerator(
         spec,
         saved.step,
         module,
         blueprint.latent,
         blueprint.shape,
-        condition_of(parts_of(spec)[0]),
+        condition,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from harness.datasets.base import to_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+    from PIL.ImageFont import FreeTypeFont
 
 CELL = 64
 """Smaller images are enlarged to at least so many pixels, by whole factors."""
@@ -49,13 +50,12 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], labels: Sequence[str] = ()) -> by
     Returns:
         A PNG.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
     first = next(cell.image for row in rows for cell in row if cell.image is not None)
     scale = max(1, -(-CELL // max(first.shape[1:])))
     height, width = (side * scale for side in first.shape[1:])
-    font = ImageFont.load_default(TEXT)
-    big = ImageFont.load_default(2 * TEXT)
+    font, big = typeface(TEXT), typeface(2 * TEXT)
     columns = max(map(len, rows))
     narrow = 3 * TEXT
     widths = [
@@ -92,7 +92,15 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], labels: Sequence[str] = ()) -> by
     return png(sheet)
 
 
-def text_width(font: FreeTypeFont | ImageFont, text: str) -> int:
+def typeface(size: int) -> FreeTypeFont:
+    """Open the font that Matplotlib brings along: Pillow's own has no minus sign."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)
+
+
+def text_width(font: FreeTypeFont, text: str) -> int:
     """Measure a line of text in pixels."""
     return int(font.getlength(text)) + GAP
 

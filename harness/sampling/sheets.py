@@ -14,7 +14,7 @@ from harness.datasets.base import datasets
 from harness.errors import GanbenchError
 from harness.sampling.condition import parse_classes, parse_code
 from harness.sampling.generator import TrainedGenerator, load_generator
-from harness.sampling.latents import Term, parse_arithmetic, slerp, total
+from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.output import check_output
 from harness.sampling.pictures import Cell, draw_points, draw_sheet
 from harness.store.folders import write_atomically
@@ -22,10 +22,12 @@ from harness.store.folders import write_atomically
 IMAGES, POINTS, LINES, STEPS = 64, 2000, 8, 8
 """How much is drawn where the user does not say."""
 
-Kind = Literal["grid", "interpolation", "arithmetic", "sweep"]
+Kind = Literal["grid", "plot", "interpolation", "arithmetic", "sweep"]
+"""A grid of images; of points a plot takes its place."""
 
 TAKES: dict[Kind, tuple[str, ...]] = {
     "grid": ("--count", "--numbered", "--class"),
+    "plot": ("--count", "--class"),
     "interpolation": ("--rows", "--steps", "--class"),
     "arithmetic": ("--class",),
     "sweep": ("--rows", "--steps", "--class"),
@@ -60,12 +62,12 @@ class Request:
     rows: int | None = None
     steps: int | None = None
 
-    @property
-    def kind(self) -> Kind:
-        """The kind of sheet.
+    def kind(self, shape: tuple[int, ...]) -> Kind:
+        """Say what kind of sheet is asked for, for examples of a shape.
 
         Raises:
-            GanbenchError: if several are asked for, or an option is not one of the kind's.
+            GanbenchError: if several are asked for, or one that the examples do not allow, or an
+                option that is not one of the kind's.
         """
         asked: dict[Kind, object] = {
             "interpolation": self.interpolate,
@@ -75,7 +77,12 @@ class Request:
         kinds = [kind for kind, wanted in asked.items() if wanted]
         if len(kinds) > 1:
             raise GanbenchError("choose one of --interpolate, --arithmetic and --code")
-        kind: Kind = kinds[0] if kinds else "grid"
+        points = len(shape) == 1
+        if points and kinds:
+            raise GanbenchError(
+                f"no {kinds[0]} here: this run's data are points, which are drawn as one plot"
+            )
+        kind: Kind = kinds[0] if kinds else "plot" if points else "grid"
         given = {
             "--count": self.count is not None,
             "--numbered": self.numbered,
@@ -108,32 +115,25 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
     Raises:
         GanbenchError: if the request makes no sense for the run, or the file is there already.
     """
-    kind = request.kind
-    terms = [] if request.arithmetic is None else parse_arithmetic(request.arithmetic)
-    file = check_output(output or Path(f"{kind}.png"), (".png",), force=force)
     G = load_generator(path)
+    kind = request.kind(G.shape)
+    file = check_output(output or Path(f"{kind}.png"), (".png",), force=force)
     seed = G.spec.seed if request.seed is None else request.seed
     classes = None
     if request.classes is not None:
         classes = parse_classes(request.classes, G.condition, G.spec.variant.id)
     sheet = Sheet(G, seed, classes)
-    points = len(G.shape) == 1
-    if points and (kind != "grid" or request.numbered):
-        raise GanbenchError(
-            f"{'--numbered' if request.numbered else kind} needs images; data set "
-            f"{G.spec.dataset.id!r} holds points, which are drawn as one plot"
-        )
-    if points:
-        data, details = sheet.points(request.count or POINTS)
-    elif kind == "grid":
-        data, details = sheet.grid(request.count, numbered=request.numbered)
-    elif kind == "interpolation":
-        data, details = sheet.interpolation(request.rows, request.steps or STEPS)
-    elif kind == "arithmetic":
-        data, details = sheet.arithmetic(terms, str(request.arithmetic))
-    else:
-        code = parse_code(str(request.code), G.condition, G.spec.variant.id)
+    if request.arithmetic is not None:
+        data, details = sheet.arithmetic(request.arithmetic)
+    elif request.code is not None:
+        code = parse_code(request.code, G.condition, G.spec.variant.id)
         data, details = sheet.sweep(code, request.rows, request.steps)
+    elif request.interpolate:
+        data, details = sheet.interpolation(request.rows, request.steps or STEPS)
+    elif kind == "plot":
+        data, details = sheet.plot(request.count or POINTS)
+    else:
+        data, details = sheet.grid(request.count, numbered=request.numbered)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, data)
     return {
@@ -180,7 +180,7 @@ class Sheet:
             return [self.G(z, y, seed=self.seed)]
         return [self.G(z, self.G.condition.of_class(y, k), seed=self.seed) for k in self.classes]
 
-    def points(self, count: int) -> Drawn:
+    def plot(self, count: int) -> Drawn:
         """Plot points, each class in a colour of its own."""
         made = self.of_classes(-(-count // len(self.classes or [0])))
         labels = [f"class {k}" for k in self.classes or []] or [""]
@@ -260,11 +260,12 @@ class Sheet:
         details = {"samples": count * steps, "code": code, "values": values}
         return draw_sheet(cells), details
 
-    def arithmetic(self, terms: list[Term], expression: str) -> Drawn:
+    def arithmetic(self, expression: str) -> Drawn:
         """Show each operand, under it what it averages, and what the sum of latents looks like.
 
         A class stays what it is; codes are a part of the latent input and are summed with z.
         """
+        terms = parse_arithmetic(expression)
         if self.G.condition.classes and (self.classes is None or len(self.classes) != 1):
             raise GanbenchError("--arithmetic within a class: say which one with --class")
         z, y = self.inputs(max(number for term in terms for number in term.cells))
