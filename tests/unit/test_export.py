@@ -191,14 +191,15 @@ def test_three_lines() -> None:
     ]
 
 
-class TestCommand:
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        spec = make_spec("ring8", "gan", steps=10, precision="float64")
-        store = Store(tmp_path_factory.mktemp("export") / "store")
-        assert Job(store, CPU).train([spec]) == 0
-        return store.folder(spec)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = make_spec("ring8", "gan", steps=10, precision="float64")
+    store = Store(tmp_path_factory.mktemp("export") / "store")
+    assert Job(store, CPU).train([spec]) == 0
+    return store.folder(spec)
 
+
+class TestCommand:
     def test_prints_lines_that_run(self, run: Path, tmp_path: Path) -> None:
         file = tmp_path / "new" / "g.pt2"
         done = CliRunner().invoke(app, ["export", str(run), "-o", str(file)])

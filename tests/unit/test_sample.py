@@ -1,4 +1,4 @@
-"""Proves that samples are those of the run's own evaluations, and that sheets show what they say."""
+"""Proves that samples are those of the run's own evaluations, and what sheets show of them."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class TestCondition:
             parse_classes("1", Condition(), "gan")
         with pytest.raises(GanbenchError, match=r"has the codes categorical1, .* \(--code\)"):
             parse_classes("1", INFO, "infogan")
-        with pytest.raises(GanbenchError, match="variant 'gan' has no codes$"):
+        with pytest.raises(GanbenchError, match=r"variant 'gan' has no codes$"):
             parse_code("continuous1", Condition(), "gan")
         with pytest.raises(GanbenchError, match=r"has no codes \(it has classes: --class\)"):
             parse_code("continuous1", CLASSES, "cgan")
@@ -559,7 +559,7 @@ class TestCommand:
     def test_nothing_is_lost_unless_asked(self, runs: dict[str, Path], tmp_path: Path) -> None:
         file = tmp_path / "grid.png"
         file.write_bytes(b"mine")
-        with pytest.raises(GanbenchError, match="is there already; .* --force"):
+        with pytest.raises(GanbenchError, match=r"is there already; .* --force"):
             self.invoke(runs["images"], "-o", file)
         assert file.read_bytes() == b"mine"
         self.invoke(runs["images"], "-o", file, "--force")
