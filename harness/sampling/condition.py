@@ -83,7 +83,7 @@ class Condition:
         swept = y[:, None].repeat(1, steps, 1)
         values_of_code = torch.linspace(-SWEEP, SWEEP, steps, dtype=y.dtype)
         swept[:, :, place] = values_of_code
-        return swept, [f"{value:+.2g}" for value in values_of_code.tolist()]
+        return swept, [f"{value:+.2g}" if value else "0" for value in values_of_code.tolist()]
 
     def _with_block(self, y: Tensor, name: str, index: int) -> Tensor:
         start = 0

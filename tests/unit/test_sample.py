@@ -192,7 +192,7 @@ class TestCondition:
     def test_sweeps(self) -> None:
         y = torch.tensor([[1.0, 0, 0, 0, 1, 0.25, -0.75]])
         swept, values = INFO.sweep(y, "continuous2", 5)
-        assert values == ["-2", "-1", "+0", "+1", "+2"]
+        assert values == ["-2", "-1", "0", "+1", "+2"]
         assert swept[0, :, 6].tolist() == [-2, -1, 0, 1, 2]
         assert swept[0, :, :6].equal(y[:, :6].expand(5, 6))
         swept, values = INFO.sweep(y, "categorical2", 99)
@@ -295,7 +295,7 @@ class TestConditionalSheets:
     def test_a_sweep_varies_one_code(self) -> None:
         G = make_conditional(Condition(continuous=2))
         data, details = Sheet(G, 0, None).sweep("continuous1", 2, 5)
-        assert details["values"] == ["-2", "-1", "+0", "+1", "+2"]
+        assert details["values"] == ["-2", "-1", "0", "+1", "+2"]
         sheet, y = pixels(data), G.conditions(0, 2)
         assert y is not None
         for row in range(2):
