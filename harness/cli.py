@@ -54,6 +54,7 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Processes at once. Default: one per core, or one per GPU."),
 ]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -176,6 +177,116 @@ def show(
         print(json.dumps(found, indent=1, allow_nan=False))
     else:
         print_run(found)
+
+
+@app.command()
+def sample(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n", "--count", min=1, max=10_000, help="Samples of a grid. Default: 64; points: 2000."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="PNG to write. Default: grid.png and so on, here."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=2**31 - 1,
+            help="Of the latents. Default: the run's, which shows what its own sample grids show.",
+        ),
+    ] = None,
+    numbered: Annotated[
+        bool, typer.Option("--numbered", help="Number the grid's cells, for --arithmetic.")
+    ] = False,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Rows from one latent to another, by slerp.")
+    ] = False,
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION",
+            help="Add and subtract latents of numbered cells: 3+7-12, or means: "
+            "'mean(1,4,9)-mean(2,3)+mean(5,6)'.",
+        ),
+    ] = None,
+    code: Annotated[
+        str | None,
+        typer.Option(help="InfoGAN: vary this code along each row, such as continuous1."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--class",
+            metavar="C[,C…]|all",
+            help="Conditional generators: the class, or several, which get a row each.",
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Rows with --interpolate, --code. Default: 8."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=2, max=100, help="Images a row with --interpolate, --code. Default: 8."),
+    ] = None,
+    force: Force = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Draw a run's newest generator: a grid, an interpolation, latent arithmetic."""
+    from harness.catalog import find_run
+    from harness.registry import load_plugin
+    from harness.sampling.sheets import Request
+    from harness.sampling.sheets import sample as draw
+
+    for name in plugin or []:
+        load_plugin(name)
+    request = Request(seed, count, numbered, interpolate, arithmetic, code, classes, rows, steps)
+    written = draw(find_run(run), request, output, force=force)
+    if as_json:
+        print(json.dumps(written, indent=1, ensure_ascii=False))
+    else:
+        print(
+            f"{written['file']}: {written['kind']} of run {written['run']} at step "
+            f"{written['step']}, seed {written['seed']}"
+        )
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="File to write: .pt2 (torch.export), or .pt for PyTorch < 2.11."
+        ),
+    ] = Path("generator.pt2"),
+    force: Force = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was written as JSON.")
+    ] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Write a run's newest generator as one file that plain PyTorch loads, without ganbench."""
+    from harness.catalog import find_run
+    from harness.registry import load_plugin
+    from harness.sampling.export import export as write
+
+    for name in plugin or []:
+        load_plugin(name)
+    written = write(find_run(run), output, force=force)
+    if as_json:
+        print(json.dumps(written, indent=1, ensure_ascii=False))
+        return
+    print(f"{written['file']}: generator of run {written['run']} at step {written['step']}")
+    print("\n".join(["to sample from it, wherever there is PyTorch:", "", *written["usage"]]))
 
 
 @app.command("list")

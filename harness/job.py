@@ -31,8 +31,13 @@ from harness.samples import save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, hold, write_json
-from harness.store.records import RunRecord, read_run
-from harness.training.checkpoint import Checkpoint, find_checkpoints, save_checkpoint
+from harness.store.records import FINAL, RunRecord, read_run
+from harness.training.checkpoint import (
+    Checkpoint,
+    find_checkpoints,
+    keep_networks,
+    save_checkpoint,
+)
 from harness.training.trainer import Trainer
 
 PREEMPTED = 75
@@ -360,6 +365,11 @@ class Course:
             },
             durable=True,
         )
+        if verdict.outcome in FINAL:
+            try:
+                keep_networks(run.path, run.spec.id)
+            except OSError as error:  # the result stands, and its checkpoints are still there
+                print(f"{run.path}: could not tidy up the checkpoints: {error}", file=sys.stderr)
 
 
 def has_evaluations(record: RunRecord, step: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from harness.store.events import EventLog, read_events
 from harness.store.records import read_run
-from harness.training.checkpoint import find_checkpoints
+from harness.training.checkpoint import find_checkpoints, last_state
 from tests.faults.jobs import assert_equivalent, read_all, run_job, start_job
 from tests.specs import make_spec
 
@@ -42,8 +42,31 @@ def test_kill_while_a_checkpoint_is_saved(
     assert run_job(root, SPECS) == 0
     for run, expected in zip(read_all(root, SPECS), read_all(uninterrupted, SPECS), strict=True):
         assert_equivalent(run, expected)
-        assert not list((run.path / "checkpoints").glob(".*.tmp"))
-        assert len(list((run.path / "checkpoints").glob("*.safetensors"))) == 2
+        assert not list((run.path / "checkpoints").iterdir())
+        assert len(list(run.path.glob("networks.*"))) == 2
+
+
+# Each run is saved every five of its 40 steps, so the 17th state is what is kept of the first one.
+@pytest.mark.parametrize(
+    "failpoint",
+    ["checkpoint-tensors:17:kill", "checkpoint-sidecar:17:kill", "networks-kept:1:kill"],
+)
+def test_kill_while_a_finished_run_is_reduced(
+    failpoint: str, uninterrupted: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "store"
+    assert run_job(root, SPECS, failpoint=failpoint) == -signal.SIGKILL
+    assert [run.is_final for run in read_all(root, SPECS)] == [True, False]
+    assert run_job(root, SPECS) == 0
+    first, second = read_all(root, SPECS)
+    expected = read_all(uninterrupted, SPECS)
+    assert_equivalent(second, expected[1])
+    # The first one had its result; its checkpoints are still there, and hold the same networks.
+    assert len(find_checkpoints(first.path / "checkpoints", first.spec.id)) == 2
+    left, kept = (last_state(run.path, run.spec.id) for run in (first, expected[0]))
+    assert left is not None and kept is not None and left.counters == kept.counters
+    everything = left.tensors()
+    assert all(everything[name].equal(tensor) for name, tensor in kept.tensors().items())
 
 
 @pytest.mark.slow

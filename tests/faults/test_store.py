@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness import job as job_module
 from harness.errors import CorruptRecordError, StoreError
 from harness.job import Job
 from harness.spec import PartSpec
@@ -159,8 +160,11 @@ def test_records_of_another_run_are_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 4])
-def test_a_log_that_was_cut_short_is_trained_again(kept: int, tmp_path: Path) -> None:
+def test_a_log_that_was_cut_short_is_trained_again(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its checkpoint is whole; going on from it would leave the run without evaluations."""
+    monkeypatch.setattr(job_module, "keep_networks", lambda *_: None)
     spec = make_spec(steps=30, collapse_coverage=1.0)
     store, job = Store(tmp_path), Job(Store(tmp_path), torch.device("cpu"))
     assert job.train([spec]) == 0
@@ -174,7 +178,10 @@ def test_a_log_that_was_cut_short_is_trained_again(kept: int, tmp_path: Path) ->
     assert_equivalent(before, after)
 
 
-def test_states_are_saved_between_evaluations_too(tmp_path: Path) -> None:
+def test_states_are_saved_between_evaluations_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_module, "keep_networks", lambda *_: None)
     spec = make_spec(steps=30, log_every=5, evaluate_every=10)
     assert Job(Store(tmp_path), torch.device("cpu"), checkpoint_seconds=0).train([spec]) == 0
     found = find_checkpoints(Store(tmp_path).folder(spec) / "checkpoints", spec.id)

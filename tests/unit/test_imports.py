@@ -19,7 +19,7 @@ LAYERS = [
     ["harness.bench"],
     ["harness.engines"],
     ["harness.tracking"],
-    ["harness.job", "harness.testing"],
+    ["harness.job", "harness.sampling", "harness.testing"],
     ["harness.plan", "harness.outcomes", "harness.samples", "harness.environment"],
     ["harness.training"],
     ["harness.variants", "harness.tricks"],

@@ -1,0 +1,1 @@
+"""Looking at a trained generator: grids, interpolations, latent arithmetic, and its export."""

@@ -1,0 +1,187 @@
+"""Writes a trained generator as one file that plain PyTorch loads, without ganbench.
+
+``.pt2`` is what ``torch.export`` writes, which is where PyTorch goes on; it is read by versions
+about as new as the one that wrote it. ``.pt`` is TorchScript, which PyTorch keeps reading but no
+longer develops: for older versions.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import GanbenchError
+from harness.networks.dropout import StreamDropout
+from harness.sampling.condition import Condition
+from harness.sampling.generator import TrainedGenerator, load_generator
+from harness.sampling.output import check_output
+from harness.store.folders import write_atomically
+
+LOADERS = {
+    ".pt2": 'torch.export.load("{file}").module()',
+    ".pt": 'torch.jit.load("{file}")',
+}
+TOLERANCE = 1e-5
+"""Largest difference between what was trained and what is exported, relative to the largest
+value."""
+
+
+class OwnDropout(nn.Module):
+    """Dropout at test time that draws its own noise from PyTorch's generator.
+
+    Args:
+        p: Probability of zeroing.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop units of ``x (batch, …)``."""
+        return torch.where(torch.rand_like(x) >= self.p, x / (1 - self.p), torch.zeros_like(x))
+
+
+def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
+    """Export a run's newest generator.
+
+    Args:
+        path: The run's folder.
+        output: ``.pt2`` (torch.export) or ``.pt`` (TorchScript).
+        force: Whether a file that is there may be replaced.
+
+    Returns:
+        ``run``, ``folder``, ``file``, ``step``, the shapes of its ``inputs`` and ``output``
+        without the batch, ``random`` (whether dropout is on), and the ``usage``: three lines.
+
+    Raises:
+        GanbenchError: if the file is there, or the exported generator is not the trained one.
+    """
+    file = check_output(output, tuple(LOADERS), force=force)
+    G = load_generator(path)
+    info = {"run": G.spec.id, "step": G.step, "variant": G.spec.variant.id}
+    data, is_random = exported(G, file.suffix.lower(), info)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, data)
+    inputs = {"z": [G.latent], "y": [G.condition.width]} if G.condition.width else {"z": [G.latent]}
+    return {
+        "run": G.spec.id,
+        "folder": str(path),
+        "file": str(file),
+        "step": G.step,
+        "inputs": inputs,
+        "output": list(G.shape),
+        "random": is_random,
+        "usage": usage(G, file),
+    }
+
+
+def exported(G: TrainedGenerator, suffix: str, info: dict[str, Any]) -> tuple[bytes, bool]:
+    """Write a generator in a format of :data:`LOADERS`, and check that it does the same.
+
+    Args:
+        G: The generator.
+        suffix: ``.pt2`` or ``.pt``.
+        info: Stored in the file as ``ganbench.json``.
+
+    Returns:
+        The file's content, and whether the generator draws noise of its own.
+
+    Raises:
+        GanbenchError: if the exported generator's samples differ.
+    """
+    module, is_random = self_contained(G.module)
+    inputs = example(G, 2)
+    extra = {"ganbench.json": json.dumps(info)}
+    buffer = io.BytesIO()
+    if suffix == ".pt2":
+        batch: Any = torch.export.Dim.DYNAMIC
+        program = torch.export.export(
+            module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
+        )
+        torch.export.save(program, buffer, extra_files=extra)
+        again: Any = torch.export.load(io.BytesIO(buffer.getvalue())).module()
+    else:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
+            jit: Any = torch.jit
+            script = jit.trace(module, inputs, check_trace=False)
+            jit.save(script, buffer, _extra_files=extra)
+            again = jit.load(io.BytesIO(buffer.getvalue()))
+    for count in (1, 3):
+        compare(module, again, example(G, count), is_random=is_random)
+    return buffer.getvalue(), is_random
+
+
+def self_contained(module: nn.Module) -> tuple[nn.Module, bool]:
+    """Copy a generator so that it needs nothing but its inputs; say whether it draws noise."""
+    module = copy.deepcopy(module)
+    dropouts = [(k, v) for k, v in module.named_modules() if isinstance(v, StreamDropout)]
+    for name, layer in dropouts:
+        module.set_submodule(name, OwnDropout(layer.p) if layer.active else nn.Identity())
+    return module, any(layer.active for _, layer in dropouts)
+
+
+def example(G: TrainedGenerator, count: int) -> tuple[Tensor, ...]:
+    """Make inputs of so many examples."""
+    z, y = G.latents(0, count), G.conditions(0, count)
+    # Copies, because a file would get all that they are views of.
+    return (z.clone(),) if y is None else (z.clone(), y.clone())
+
+
+def compare(
+    module: nn.Module, again: nn.Module, inputs: tuple[Tensor, ...], *, is_random: bool
+) -> None:
+    """Check what was exported against what was trained; where noise is drawn, from one state.
+
+    Raises:
+        GanbenchError: if they differ.
+    """
+    made = []
+    for generator in (module, again):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            made.append(generator(*inputs))
+    trained, other = made
+    largest = max(1.0, float(trained.abs().max()))
+    if (
+        trained.shape != other.shape
+        or not float((trained - other).abs().max()) <= TOLERANCE * largest
+    ):
+        noise = " (dropout is on)" if is_random else ""
+        raise GanbenchError(
+            f"this generator{noise} cannot be exported: what is loaded again makes other samples"
+        )
+
+
+def usage(G: TrainedGenerator, file: Path) -> list[str]:
+    """Say in three lines of PyTorch how to sample from the file."""
+    shape = ", ".join(map(str, (64, *G.shape)))
+    kind = f"({shape}) in [−1, 1]" if len(G.shape) == 3 else f"({shape})"
+    dtype = "" if G.dtype == torch.float32 else f", dtype={G.dtype}"
+    inputs = [f"torch.randn(64, {G.latent}{dtype})"]
+    if G.condition.width:
+        inputs.append(draw_condition(G.condition, dtype))
+    return [
+        "import torch",
+        "G = " + LOADERS[file.suffix.lower()].format(file=file),
+        f"x = G({', '.join(inputs)})  # {kind}",
+    ]
+
+
+def draw_condition(condition: Condition, dtype: str) -> str:
+    """Write an expression that draws y for 64 examples."""
+    blocks = [
+        f"torch.eye({size}{dtype})[torch.randint({size}, (64,))]"
+        for size in condition.blocks.values()
+    ]
+    if condition.continuous:
+        blocks.append(f"torch.rand(64, {condition.continuous}{dtype}) * 2 - 1")
+    return blocks[0] if len(blocks) == 1 else f"torch.cat([{', '.join(blocks)}], dim=1)"
