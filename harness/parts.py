@@ -279,6 +279,19 @@ class Context:
         """Id of the network family."""
         return self.settings.network
 
+    @property
+    def plain(self) -> Blueprint:
+        """The plan of both networks before any part has had its say."""
+        dataset, settings = self.dataset, self.settings
+        return Blueprint.plain(
+            settings.network,
+            settings.width,
+            settings.latent,
+            dataset.shape,
+            dataset.classes,
+            settings.batch,
+        )
+
 
 class Part(BaseModel):
     """A variant or a trick: its options are its fields, its effects are the hooks it overrides."""
