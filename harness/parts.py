@@ -281,16 +281,22 @@ class Context:
         """Id of the network family."""
         return self.settings.network
 
+    @property
+    def plain(self) -> Blueprint:
+        """The plan of both networks before any part has had its say."""
+        dataset, settings = self.dataset, self.settings
+        return Blueprint.plain(
+            settings.network,
+            settings.width,
+            settings.latent,
+            dataset.shape,
+            dataset.classes,
+            settings.batch,
+        )
+
     def planned(self, part: Part) -> Blueprint:
         """Plan both networks as far as the parts before this one do."""
-        blueprint = Blueprint.plain(
-            self.network,
-            self.settings.width,
-            self.settings.latent,
-            self.dataset.shape,
-            self.dataset.classes,
-            self.settings.batch,
-        )
+        blueprint = self.plain
         for earlier in takewhile(lambda other: other is not part, (self.variant, *self.tricks)):
             blueprint = earlier.build(blueprint)
         return blueprint
