@@ -396,7 +396,10 @@ class Part(BaseModel):
         """Act after each update of G, without gradient."""
 
     def watch(self, game: Game, batch: Batch) -> tuple[Tensor, ...]:
-        """Measure each update of D, ``(runs,)`` for each name in ``watched``."""
+        """Measure each update of D, ``(runs,)`` for each name in ``watched``.
+
+        Where both networks learn in the same update, each of those.
+        """
         return ()
 
     def evaluated(self, game: Game, theta: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.parts import parts_of, schedule_of
+from harness.parts import parts_of, schedule_of, variants
 from harness.spec import RunSpec, canonical_json, content_id
 
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2")
@@ -115,7 +115,8 @@ def work_of(spec: RunSpec) -> Work:
     d_updates, g_updates = updates(spec)
     g_pass, d_pass = _passes(structure(spec), spec)
     # A backward pass costs two forward passes; one to inputs alone costs one.
-    flops = d_updates * (g_pass + 6 * d_pass) + g_updates * (3 * g_pass + 2 * d_pass)
+    through_d = 3 if variants.get(spec.variant.id).joint else 2
+    flops = d_updates * (g_pass + 6 * d_pass) + g_updates * (3 * g_pass + through_d * d_pass)
     return Work(d_updates, g_updates, flops)
 
 

@@ -57,8 +57,21 @@ def columns_of(game: Game) -> tuple[str, ...]:
         undefined |= {"d_accuracy_real", "d_accuracy_fake"}
     if not variant.logistic:
         undefined.add("saturation")
-    watched = [name for part in game.parts for name in part.watched]
-    return (*(name for name in DISCRIMINATOR if name not in undefined), *watched)
+    own = tuple(name for name in DISCRIMINATOR if name not in undefined)
+    return own if variant.joint else own + watched_in(game)
+
+
+def generator_columns_of(game: Game) -> tuple[str, ...]:
+    """Name the columns of a generator's row.
+
+    What the parts watch is among them where a generator update is the only one that there is.
+    """
+    return GENERATOR + watched_in(game) if game.variant.joint else GENERATOR
+
+
+def watched_in(game: Game) -> tuple[str, ...]:
+    """Name what the parts of a game watch."""
+    return tuple(name for part in game.parts for name in part.watched)
 
 
 def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
@@ -90,9 +103,14 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
         return torch.stack(row, dim=1).detach()
 
 
-def generator_row(loss: Tensor, gradient: Tensor) -> Tensor:
-    """Measure one generator update, ``(runs, len(GENERATOR))``."""
-    return torch.stack([loss, gradient.norm(dim=1)], dim=1).detach()
+def generator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
+    """Measure one generator update, ``(runs, len(generator_columns_of(game)))``."""
+    with torch.no_grad():
+        row = [loss, gradient.norm(dim=1)]
+        if batch.game.variant.joint:
+            for part in batch.game.parts:
+                row += part.watch(batch.game, batch)
+        return torch.stack(row, dim=1).detach()
 
 
 class Monitor:
@@ -105,16 +123,23 @@ class Monitor:
         runs: Runs in the cohort.
         device: Where the rows come from.
         columns: Of a discriminator's row, from :func:`columns_of`.
+        generator_columns: Of a generator's row, from :func:`generator_columns_of`.
     """
 
     def __init__(
-        self, runs: int, device: torch.device, columns: Sequence[str] = DISCRIMINATOR
+        self,
+        runs: int,
+        device: torch.device,
+        columns: Sequence[str] = DISCRIMINATOR,
+        generator_columns: Sequence[str] = GENERATOR,
     ) -> None:
         def zeros(count: int) -> Tensor:
             return torch.zeros(runs, count, device=device, dtype=torch.float64)
 
         self.columns = tuple(columns)
-        self._d, self._g, self._square = zeros(len(columns)), zeros(len(GENERATOR)), zeros(1)
+        self.generator_columns = tuple(generator_columns)
+        self._d, self._g = zeros(len(columns)), zeros(len(generator_columns))
+        self._square = zeros(1)
         self._first = torch.full((runs, len(CHECKED)), -1, device=device)
         self.counts = [0, 0]
 
@@ -144,7 +169,7 @@ class Monitor:
         spread = (square - d[:, :1].square()).clamp(min=0).sqrt()
         g = self._g / max(1, self.counts[1])
         table = torch.cat([d, g, spread, self._first.double()], dim=1).tolist()
-        names = [*self.columns, *GENERATOR, "d_loss_std"]
+        names = [*self.columns, *self.generator_columns, "d_loss_std"]
         # Without updates of D, as for an auto-encoder, there is nothing to say of it.
         absent = set() if self.counts[0] else {*self.columns, "d_loss_std"}
         rows, divergences = [], []

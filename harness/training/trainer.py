@@ -19,6 +19,7 @@ from harness.training.monitor import (
     Monitor,
     columns_of,
     discriminator_row,
+    generator_columns_of,
     generator_row,
 )
 from harness.training.optimizers import make_optimizer
@@ -104,7 +105,9 @@ class Trainer:
         self.optimizer_g = make_optimizer(G.theta, all_settings, [s.lr_g for s in all_settings])
         self.optimizer_d = make_optimizer(D.theta, all_settings, [s.lr_d for s in all_settings])
         self.game.optimizer_d = self.optimizer_d
-        self.monitor = Monitor(len(specs), self.device, columns_of(self.game))
+        self.monitor = Monitor(
+            len(specs), self.device, columns_of(self.game), generator_columns_of(self.game)
+        )
         self._base = self._base_rates()
 
     def _base_rates(self) -> Rates | None:
@@ -165,7 +168,7 @@ class Trainer:
         if game.variant.joint:
             players.append((game.D.theta, self.optimizer_d))
         gradients = torch.autograd.grad(loss.sum(), [theta for theta, _ in players])
-        self.monitor.generator(generator_row(loss, gradients[0]), self.step)
+        self.monitor.generator(generator_row(loss, gradients[0], batch), self.step)
         for (theta, optimizer), gradient in zip(players, gradients, strict=True):
             for part in game.parts:
                 gradient = part.gradient(game, batch, gradient)

@@ -129,7 +129,7 @@ def test_a_row_carries_no_gradient() -> None:
     batch = judged(logits, logits, "gan")
     loss = logits.sum(1)
     assert not discriminator_row(loss, logits, batch).requires_grad
-    assert not generator_row(loss, logits).requires_grad
+    assert not generator_row(loss, logits, batch).requires_grad
 
 
 def test_a_map_of_logits_is_measured_whole() -> None:
