@@ -65,12 +65,8 @@ class Consistency(Trick):
         return self
 
     def inapplicable(self, context: Context) -> str | None:
-        """Refuse points where images are augmented, and variants in which D has no updates."""
-        if self.mode != "zcr":
-            return augments(self, context)
-        if context.variant.joint:
-            return f"{context.variant.id} has no discriminator to be consistent"
-        return None
+        """Refuse points where images are augmented."""
+        return None if self.mode == "zcr" else augments(self, context)
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Add the squared differences of D's answers."""

@@ -28,8 +28,6 @@ def augments(trick: Trick, context: Context) -> str | None:
     """Say why a trick that augments what D is shown cannot do so in a cell, or None."""
     if context.dataset.kind != "images":
         return f"{trick.id} augments images, the data set holds points"
-    if context.variant.joint:
-        return f"{context.variant.id} has no discriminator that could overfit"
     ids = [other.id for other in context.tricks]
     if "packing" in ids and ids.index("packing") < ids.index(trick.id):
         return f"images are augmented before they are packed: list {trick.id} before packing"

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import relu
 
-from harness.parts import Batch, Context, Game, PerRun, Trick, column, run_mean, tricks
+from harness.parts import Batch, Game, PerRun, Trick, column, run_mean, tricks
 
 
 @tricks.register("lecam", source="Tseng et al. 2021, arXiv:2104.03310, eq. 5–6 and algorithm 1")
@@ -32,12 +32,6 @@ class LeCam(Trick):
     start: int = Field(
         default=0, ge=0, description="updates of D before the term and the averaging begin"
     )
-
-    def inapplicable(self, context: Context) -> str | None:
-        """Refuse variants in which D has no updates of its own."""
-        if context.variant.joint:
-            return f"{context.variant.id} has no discriminator that could overfit"
-        return None
 
     def remember(self, game: Game) -> dict[str, Tensor]:
         """Keep both averages, and how many updates they have seen."""

@@ -4,12 +4,7 @@ import pytest
 
 from harness.testing import Check, checks
 from harness.testing.kit import KINDS, REGISTRIES
-
-OPTIONS = {
-    "label-smoothing": {"form": "two-sided"},
-    "update-ratio": {"d": 2, "g": 1},
-}
-"""Options under which a part has the most to do; every other has its defaults."""
+from tests.conformance.cells import TRICK_OPTIONS
 
 
 def every_check() -> list[Check]:
@@ -18,7 +13,7 @@ def every_check() -> list[Check]:
         for kind in KINDS
         for name in REGISTRIES[kind].names()
         if kind != "dataset" or not REGISTRIES[kind].get(name).needs_root
-        for check in checks(kind, name, options=OPTIONS.get(name))
+        for check in checks(kind, name, options=TRICK_OPTIONS.get(name))
     ]
 
 
