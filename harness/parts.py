@@ -138,6 +138,11 @@ class Game(Protocol):
         ...
 
     @property
+    def variant(self) -> Variant:
+        """The variant, its scalars ``(runs,)``."""
+        ...
+
+    @property
     def runs(self) -> int:
         """How many runs train together."""
         ...

@@ -200,7 +200,8 @@ def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
         order.indices = recording(order, seen.setdefault(f"{phase} data", []))  # type: ignore[method-assign]
     for player in ("discriminator", "generator"):
         update = getattr(trainer, f"_update_{player}")
-        latents = seen.setdefault(f"{player} latents", [])
+        # An auto-encoder's G starts from codes that it has learnt, not from draws.
+        latents = [] if game.variant.joint else seen.setdefault(f"{player} latents", [])
         setattr(trainer, f"_update_{player}", counted(update, recorder, latents))
     for _ in range(steps):
         trainer.train_step()

@@ -22,6 +22,8 @@ class HiddenActivation(Trick):
     images, nothing after D's logit.
     """
 
+    needs_adversary = False
+
     kind: Activation = Field(default="leaky-relu", description="the activation")
     where: Literal["G", "D", "both"] = Field(default="both", description="in which network")
 

@@ -20,6 +20,8 @@ class GradientClipping(Trick):
     acts on outliers only; with sgd it bounds the step.
     """
 
+    needs_adversary = False
+
     max_norm: Annotated[float, PerRun()] = Field(
         default=1.0, gt=0, description="greatest Euclidean norm of a gradient"
     )

@@ -20,6 +20,8 @@ class LossSum(Trick):
     while the own penalty of a variant such as wgan-gp is summed with its objective.
     """
 
+    needs_adversary = False
+
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Multiply D's loss."""
         return loss * batch.shown_real.shape[1]

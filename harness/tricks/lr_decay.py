@@ -23,6 +23,8 @@ class LRDecay(Trick):
     multiplied too.
     """
 
+    needs_adversary = False
+
     form: Literal["linear", "cosine"] = Field(default="linear", description="how the rates fall")
     start: Annotated[float, PerRun()] = Field(
         default=0.0, ge=0, lt=1, description="share of training after which they begin to fall"

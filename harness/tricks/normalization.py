@@ -25,6 +25,8 @@ class Normalize(Trick):
     because it is asked for. Spectral normalisation is of weights, and stays.
     """
 
+    needs_adversary = False
+
     kind: Literal["batch", "layer", "instance", "none"] = Field(
         default="layer", description="over what activations are normalised"
     )

@@ -23,6 +23,8 @@ class OrthogonalInit(Trick):
     are fewer, are orthonormal (gain 1). Biases and normalisation layers start as they would.
     """
 
+    needs_adversary = False
+
     where: Literal["G", "D", "both"] = Field(default="both", description="in which network")
 
     def inapplicable(self, context: Context) -> str | None:

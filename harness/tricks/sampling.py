@@ -25,6 +25,8 @@ class Sampling(Trick):
     are 4×4, are 3×3. A direction that is not given stays as it is.
     """
 
+    needs_adversary = False
+
     up: Upsampling | None = Field(default=None, description="how the generator's maps double")
     down: Downsampling | None = Field(
         default=None, description="how the discriminator's maps halve"

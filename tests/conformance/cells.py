@@ -27,9 +27,13 @@ QUICK = {"d_steps": 1, "boost": False}
 
 TRICK_OPTIONS: dict[str, dict[str, Any]] = {
     "activation": {"kind": "elu"},
+    "ada": {"speed": 40.0, "interval": 1, "target": -0.9},
+    "consistency": {"mode": "icr"},
+    "diffaugment": {"policy": ["color", "translation", "cutout"]},
     "gradient-clipping": {"max_norm": 0.05},
     "label-smoothing": {"form": "two-sided"},
-    "lr-decay": {"start": 0.1},
+    "lecam": {"start": 1},
+    "lr-decay": {"start": 0.01},
     "sampling": {"up": "pixel-shuffle", "down": "average"},
     "update-ratio": {"d": 2, "g": 1},
 }

@@ -182,9 +182,9 @@ def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
         def updated(update: Any = update, player: str = player) -> None:
             recorder.latents.clear()
             update()
-            assert len(recorder.latents) == 1
+            # The update's own; consistency generates from their neighbours too.
             if not game.variant.joint:
-                seen.setdefault(f"{player} latents", []).extend(recorder.latents)
+                seen.setdefault(f"{player} latents", []).append(recorder.latents[0])
 
         setattr(trainer, f"_update_{player}", updated)
     for _ in range(steps):
