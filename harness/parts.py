@@ -168,6 +168,10 @@ class Game(Protocol):
         """Return D's loss on a batch as the parts change it, ``(runs,)``."""
         ...
 
+    def gradient(self, batch: Batch, gradient: Tensor, /) -> Tensor:
+        """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
+        ...
+
 
 class Draws(Protocol):
     """Random numbers of the runs' own streams."""
@@ -244,6 +248,11 @@ class Batch(Draws, Protocol):
         """D's answer to the generated data."""
         ...
 
+    @property
+    def opponent(self) -> Tensor | None:
+        """D's weights that judge this batch, ``(runs, parameters)``; None for those D has."""
+        ...
+
     def generate(self, z: Tensor, label: str, /) -> Tensor:
         """Generate from other latents, with the batch's condition.
 
@@ -278,6 +287,22 @@ class Context:
     def network(self) -> str:
         """Id of the network family."""
         return self.settings.network
+
+    def planned(self, *, without: Part | None = None) -> Blueprint:
+        """Return how the networks will be built, but for what one part changes."""
+        settings = self.settings
+        blueprint = Blueprint.plain(
+            settings.network,
+            settings.width,
+            settings.latent,
+            self.dataset.shape,
+            self.dataset.classes,
+            settings.batch,
+        )
+        for part in (self.variant, *self.tricks):
+            if part is not without:
+                blueprint = part.build(blueprint)
+        return blueprint
 
 
 class Part(BaseModel):
@@ -387,12 +412,13 @@ class Part(BaseModel):
         """Merge the same part of several runs: scalar options become ``(runs,)`` tensors.
 
         Args:
-            parts: One per run, equal but for their scalar options.
+            parts: One per run, equal but for their scalar options; where one is None, all are.
             tensor: ``device`` and ``dtype`` of the tensors.
         """
         values: dict[str, Any] = {name: getattr(parts[0], name) for name in cls.model_fields}
         for name in cls.scalar_fields():
-            values[name] = torch.tensor([getattr(part, name) for part in parts], **tensor)
+            if values[name] is not None:
+                values[name] = torch.tensor([getattr(part, name) for part in parts], **tensor)
         return cls.model_construct(**values)
 
 

@@ -19,12 +19,14 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     Args:
         judge: Maps ``(runs, batch, …)`` to logits ``(runs, batch, …)``.
-        x: Where to differentiate, ``(runs, batch, …)``.
+        x: Where to differentiate, ``(runs, batch, …)``. Where it depends on something that is
+            trained, as generated data do in a generator update, so does the result.
 
     Returns:
         Gradients flattened to ``(runs, batch, dimensions)``.
     """
-    x = x.detach().requires_grad_()
+    if not x.requires_grad:
+        x = x.detach().requires_grad_()
     logits = judge(x)
     value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
@@ -40,3 +42,11 @@ def centred_penalty(gradient: Tensor, center: float = 1.0) -> Tensor:
     """Return ``E(‖∇D‖₂ − center)²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``."""
     norms: Tensor = gradient.norm(dim=2)
     return (norms - center).square().mean(1)
+
+
+def zero_centred_penalty(gradient: Tensor) -> Tensor:
+    """Return ``½ E‖∇D‖₂²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``.
+
+    Source: Mescheder et al. 2018, arXiv:1801.04406, eq. 9 and 10, without their γ.
+    """
+    return gradient.square().sum(2).mean(1) / 2

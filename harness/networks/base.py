@@ -93,8 +93,11 @@ def unhonoured(blueprint: Blueprint) -> str | None:
         if missing:
             what = missing[0].replace("_", " ")
             return f"the {role} {plan.network} cannot be built with another {what}"
-    if blueprint.generator.normalization == "virtual" and blueprint.generator.condition:
-        return "the reference batch of virtual batch normalisation has no classes or codes"
+    if blueprint.generator.normalization == "virtual":
+        if blueprint.generator.condition:
+            return "the reference batch of virtual batch normalisation has no classes or codes"
+        if blueprint.generator.copies > 1:
+            return "generators that take turns have no reference batch each"
     if blueprint.batch % blueprint.discriminator.pack:
         return f"a batch of {blueprint.batch} is no multiple of {blueprint.discriminator.pack}"
     return None
