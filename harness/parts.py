@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import torch
@@ -175,6 +174,10 @@ class Game(Protocol):
         """Return D's loss on a batch as the parts change it, ``(runs,)``."""
         ...
 
+    def gradient(self, batch: Batch, gradient: Tensor, /) -> Tensor:
+        """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
+        ...
+
 
 class Draws(Protocol):
     """Random numbers of the runs' own streams."""
@@ -251,6 +254,11 @@ class Batch(Draws, Protocol):
         """D's answer to the generated data."""
         ...
 
+    @property
+    def opponent(self) -> Tensor | None:
+        """D's weights that judge this batch, ``(runs, parameters)``; None for those D has."""
+        ...
+
     def generate(self, z: Tensor, label: str, /) -> Tensor:
         """Generate from other latents, with the batch's condition.
 
@@ -299,17 +307,17 @@ class Context:
             settings.batch,
         )
 
-    def planned(self, part: Part) -> Blueprint:
-        """Plan both networks as far as the parts before this one do."""
+    def planned(self, *, without: Part | None = None) -> Blueprint:
+        """Return how the networks will be built, but for what one part changes."""
         blueprint = self.plain
-        for earlier in takewhile(lambda other: other is not part, (self.variant, *self.tricks)):
-            blueprint = earlier.build(blueprint)
+        for part in (self.variant, *self.tricks):
+            if part is not without:
+                blueprint = part.build(blueprint)
         return blueprint
 
     def rebuilds(self, part: Part) -> bool:
-        """Whether a part changes a layer of the networks that the parts before it planned."""
-        before = self.planned(part)
-        after = part.build(before)
+        """Whether the networks have another layer than they would have without a part."""
+        before, after = self.planned(without=part), self.planned()
         if unhonoured(before) or unhonoured(after):
             return True  # for which such a cell is refused anyway
         return structure(before) != structure(after)
@@ -425,12 +433,13 @@ class Part(BaseModel):
         """Merge the same part of several runs: scalar options become ``(runs,)`` tensors.
 
         Args:
-            parts: One per run, equal but for their scalar options.
+            parts: One per run, equal but for their scalar options; where one is None, all are.
             tensor: ``device`` and ``dtype`` of the tensors.
         """
         values: dict[str, Any] = {name: getattr(parts[0], name) for name in cls.model_fields}
         for name in cls.scalar_fields():
-            values[name] = torch.tensor([getattr(part, name) for part in parts], **tensor)
+            if values[name] is not None:
+                values[name] = torch.tensor([getattr(part, name) for part in parts], **tensor)
         return cls.model_construct(**values)
 
 

@@ -20,12 +20,14 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     Args:
         judge: Maps ``(runs, batch, …)`` to logits ``(runs, batch, …)``.
-        x: Where to differentiate, ``(runs, batch, …)``.
+        x: Where to differentiate, ``(runs, batch, …)``. Where it depends on something that is
+            trained, as generated data do in a generator update, so does the result.
 
     Returns:
         Gradients flattened to ``(runs, batch, dimensions)``.
     """
-    x = x.detach().requires_grad_()
+    if not x.requires_grad:
+        x = x.detach().requires_grad_()
     logits = judge(x)
     value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)

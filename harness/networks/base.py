@@ -97,12 +97,14 @@ def unhonoured(blueprint: Blueprint) -> str | None:
         if missing:
             what = missing[0].replace("_", " ")
             return f"the {role} {plan.network} cannot be built with another {what}"
-    judge = blueprint.discriminator
-    if judge.spectral_norm and not networks.get(judge.network).spectral:
-        return f"some weights of {judge.network} start at 0 and have no spectral norm to divide by"
-    if blueprint.generator.normalization == "virtual" and blueprint.generator.condition:
-        return "the reference batch of virtual batch normalisation has no classes or codes"
     G, D = blueprint.generator, blueprint.discriminator
+    if G.normalization == "virtual":
+        if G.condition:
+            return "the reference batch of virtual batch normalisation has no classes or codes"
+        if G.copies > 1:
+            return "generators that take turns have no reference batch each"
+    if D.spectral_norm and not networks.get(D.network).spectral:
+        return f"some weights of {D.network} start at 0 and have no spectral norm to divide by"
     if D.pack > 1 and (D.code or G.copies > 1):
         return "examples that D sees together have no one code, and come from no one generator"
     for count in (D.pack, G.copies):

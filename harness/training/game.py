@@ -111,6 +111,12 @@ class Game:
             loss = part.generator_objective(self, batch, loss)
         return loss
 
+    def gradient(self, batch: parts.Batch, gradient: Tensor) -> Tensor:
+        """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
+        for part in self.parts:
+            gradient = part.gradient(self, batch, gradient)
+        return gradient
+
     def latents(self, draws: parts.Draws, count: int) -> Tensor:
         """Draw latents ``(runs, count, latent)`` by the law that the parts ask for."""
         z = draws.normal("latent", count, self.blueprint.latent)

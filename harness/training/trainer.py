@@ -153,9 +153,7 @@ class Trainer:
         loss = game.discriminator_loss(batch)
         (gradient,) = torch.autograd.grad(loss.sum(), theta)
         self.monitor.discriminator(discriminator_row(loss, gradient, batch), self.step)
-        for part in game.parts:
-            gradient = part.gradient(game, batch, gradient)
-        self.optimizer_d.step(theta, gradient)
+        self.optimizer_d.step(theta, game.gradient(batch, gradient))
         with torch.no_grad():
             for part in game.parts:
                 part.after_discriminator_update(game, batch)
@@ -170,9 +168,7 @@ class Trainer:
         gradients = torch.autograd.grad(loss.sum(), [theta for theta, _ in players])
         self.monitor.generator(generator_row(loss, gradients[0], batch), self.step)
         for (theta, optimizer), gradient in zip(players, gradients, strict=True):
-            for part in game.parts:
-                gradient = part.gradient(game, batch, gradient)
-            optimizer.step(theta, gradient)
+            optimizer.step(theta, game.gradient(batch, gradient))
         with torch.no_grad():
             for part in game.parts:
                 part.after_generator_update(game, batch)

@@ -61,6 +61,10 @@ class WGAN(Wasserstein):
 
     def after_discriminator_update(self, game: Game, batch: Batch) -> None:
         """Clip the critic's weights to ± ``clip``."""
-        theta = game.D.theta
-        bound = torch.as_tensor(column(self.clip), dtype=theta.dtype, device=theta.device)
-        theta.clamp_(-bound, bound)
+        clip_weights(game.D.theta, self.clip)
+
+
+def clip_weights(theta: Tensor, bound: float | Tensor) -> None:
+    """Clip weights ``(runs, parameters)`` in place to ± a bound, a float or ``(runs,)``."""
+    limit = torch.as_tensor(column(bound), dtype=theta.dtype, device=theta.device)
+    theta.clamp_(-limit, limit)

@@ -47,11 +47,27 @@ def test_the_gradient_can_be_differentiated_by_the_weights() -> None:
 
 
 def test_the_examples_themselves_are_not_touched() -> None:
+    x = draw(1, 4, 3)
+    found = input_gradient(lambda value: value.square().sum(2), x)
+    assert not x.requires_grad
+    torch.testing.assert_close(found, 2 * x)
+
+
+def test_examples_that_depend_on_weights_carry_the_gradient_on() -> None:
+    """Or an unrolled generator would not see how its examples move a penalty of D's."""
     x = draw(1, 4, 3).requires_grad_()
-    found = input_gradient(lambda value: value.square().sum(2), x * 1)
-    assert x.grad is None
-    w = torch.autograd.grad(found.sum(), x, allow_unused=True)
-    assert w == (None,)
+    found = input_gradient(lambda value: value.pow(3).sum(2), x * 2)
+    torch.testing.assert_close(found, 12 * x**2)
+    (slope,) = torch.autograd.grad(found.sum(), x)
+    torch.testing.assert_close(slope, 24 * x)
+
+
+def test_the_zero_centred_penalty_by_hand() -> None:
+    gradient = draw(3, 4, 5)
+    found = zero_centred_penalty(gradient)
+    for run in range(3):
+        expected = sum(sum(v * v for v in row) for row in gradient[run].tolist()) / 4 / 2
+        assert found[run].item() == pytest.approx(expected, rel=1e-12)
 
 
 @settings(deadline=None)

@@ -1,0 +1,42 @@
+"""Unrolling: train G against the D that would answer it."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from harness.parts import Batch, Context, Game, Trick, tricks
+from harness.tricks.weight_clipping import WeightClipping
+from harness.variants.wgan import WGAN
+
+
+@tricks.register("unrolled", source="Metz et al. 2017, arXiv:1611.02163, eq. 7–10")
+class Unrolled(Trick):
+    """Let G play against D after k more updates, and differentiate through them.
+
+    The updates are those of D's own optimiser, on D's whole loss, all on the batch of the
+    generator update. G's gradient is the total derivative: G moves the examples that D learns
+    from, and so the D that judges it. D, its buffers and its optimiser are then as before.
+    """
+
+    k: int = Field(default=5, ge=1, le=50, description="updates of D that G sees ahead; 1, 5, 10")
+
+    def inapplicable(self, context: Context) -> str | None:
+        """Refuse what changes D in ways that the updates ahead leave out."""
+        parts = (context.variant, *context.tricks)
+        if any(isinstance(part, WGAN | WeightClipping) for part in parts):
+            return "the updates that G sees ahead would lack the clipping of D's weights"
+        return None
+
+    def opponent(self, game: Game, batch: Batch, theta: Tensor) -> Tensor:
+        """Return D's weights after k updates, as a function of G's."""
+        slot = game.optimizer_d.slot
+        with game.D.preserved():
+            for ahead in range(1, self.k + 1):
+                inner = batch.against(theta)
+                loss = game.discriminator_loss(inner)
+                (gradient,) = torch.autograd.grad(loss.sum(), theta, create_graph=True)
+                gradient = game.gradient(inner, gradient)
+                theta, slot = game.optimizer_d.updated(theta, gradient, slot, ahead)
+        return theta
