@@ -21,7 +21,7 @@ from types import FrameType
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset, datasets
+from harness.datasets.base import Dataset, dataset_of
 from harness.environment import environment
 from harness.errors import GanbenchError, StoreError
 from harness.metrics.evaluation import Evaluation, Evaluator
@@ -128,7 +128,7 @@ class Job:
     def _train(self, runs: list[Run]) -> int:
         spec = runs[0].spec
         settings = spec.settings
-        dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+        dataset = dataset_of(spec)
         evaluator = Evaluator(
             dataset,
             extractor=settings.extractor,

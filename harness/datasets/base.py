@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from harness.errors import DataError
 from harness.registry import Registry
-from harness.spec import Split, content_id
+from harness.spec import RunSpec, Split, content_id
 
 Kind = Literal["points", "images"]
 
@@ -47,8 +48,10 @@ class Examples:
 class Dataset(BaseModel):
     """A data set whose options are its fields.
 
-    A subclass gives :meth:`read`. Built-in data sets also pin the hash of each split, so that
-    nothing needs to be read to name a run, and damaged content is refused when it is.
+    A subclass gives :meth:`read`, and says what its examples are: attributes of the class where
+    they are always the same, properties where they follow from options. Built-in data sets also
+    pin the hash of each split, so that nothing needs to be read to name a run, and damaged
+    content is refused when it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,16 +60,31 @@ class Dataset(BaseModel):
     summary: ClassVar[str]
     source: ClassVar[str]
     kind: ClassVar[Kind]
-    shape: ClassVar[tuple[int, ...]]
-    """Shape of one example; images as (channels, height, width)."""
-    classes: ClassVar[int | None] = None
-    """Number of labelled classes or modes."""
-    train_size: ClassVar[int | None] = None
-    """Examples of the training split, so that a batch can be checked before anything is read."""
-    sha256: ClassVar[dict[Split, str]] = {}
-    """Pinned hash of each split's content."""
     needs_root: ClassVar[bool] = False
     """Whether it is read from the folder given by ``--data-root`` or ``GANBENCH_DATA``."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example; images as (channels, height, width)."""
+        raise NotImplementedError
+
+    @property
+    def classes(self) -> int | None:
+        """Number of labelled classes or modes; None where there are none."""
+        return None
+
+    @property
+    def train_size(self) -> int | None:
+        """Examples of the training split, so that a batch can be checked before any training.
+
+        None where they are not known before the data is read.
+        """
+        return None
+
+    @property
+    def sha256(self) -> Mapping[Split, str]:
+        """Pinned hash of each split's content; empty where none is."""
+        return {}
 
     def read(self, split: Split, root: Path | None) -> Examples:
         """Read or synthesise one split.
@@ -78,7 +96,7 @@ class Dataset(BaseModel):
 
     def fingerprint(self) -> str:
         """Name the content of all splits, 12 hexadecimal digits."""
-        return content_id({"id": self.id, "splits": self.sha256})
+        return content_id({"id": self.id, "splits": {**self.sha256}})
 
     def load(self, split: Split, root: Path | None = None) -> Examples:
         """Read one split and check that it is what the fingerprint says.
@@ -108,3 +126,8 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 datasets: Registry[Dataset] = Registry("dataset", "harness.datasets")
+
+
+def dataset_of(spec: RunSpec) -> Dataset:
+    """Make the data set that a spec describes."""
+    return datasets.get(spec.dataset.id).model_validate(spec.dataset.options)

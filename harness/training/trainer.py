@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.datasets.base import datasets
+from harness.datasets.base import dataset_of
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
@@ -31,8 +31,8 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
     settings = spec.settings
-    dataset = datasets.get(spec.dataset.id)
-    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, dataset.shape)
+    shape = dataset_of(spec).shape
+    blueprint = Blueprint.plain(settings.network, settings.width, settings.latent, shape)
     variant, laid_over = parts_of(spec)
     for part in (variant, *laid_over):
         blueprint = part.build(blueprint)

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.datasets.base import datasets
+from harness.datasets.base import dataset_of, datasets
 from harness.networks.base import networks
 from harness.parts import Context, Part, parts_of, tricks, variants
 from harness.spec import RunSpec
@@ -103,7 +103,7 @@ class Cell:
 
 def refusal(spec: RunSpec) -> str | None:
     """Ask the network family, the variant and every trick whether a run makes sense."""
-    dataset = datasets.get(spec.dataset.id)()
+    dataset = dataset_of(spec)
     variant, laid_over = parts_of(spec)
     context = Context(dataset, variant, tuple(laid_over), spec.settings.network)
     misfit = networks.get(spec.settings.network)().misfit(dataset.shape)
