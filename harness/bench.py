@@ -60,9 +60,7 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         DataError: naming the files and where to put them; weights of extractors included.
     """
     splits: tuple[Split, ...] = ("train", "validation", "test")
-    needed = {
-        (canonical_json(s.dataset.options), s.dataset.id, s.settings.extractor): s for s in specs
-    }
+    needed = {(canonical_json(s.dataset.model_dump()), s.settings.extractor): s for s in specs}
     for spec in needed.values():
         dataset = dataset_of(spec)
         require(dataset, spec.settings.extractor, root)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +24,7 @@ class Examples:
     """One split of a data set.
 
     Attributes:
-        values: uint8 images ``(n, channels, height, width)`` or float32 points ``(n, 2)``.
+        values: uint8 images ``(n, channels, height, width)`` or float32 points ``(n, dimensions)``.
         labels: int64 class or mode of each, ``(n,)``; None where there are none.
     """
 
@@ -45,13 +45,25 @@ class Examples:
         return digest.hexdigest()
 
 
+T = TypeVar("T")
+
+
+def from_options(method: Callable[[Any], T]) -> T:
+    """Let an attribute of a data set follow from its options: a property, typed by its value."""
+    return cast(T, property(method))
+
+
+class Place:
+    """Marks an option that says where files lie: no part of what a run is, and never in its id."""
+
+
 class Dataset(BaseModel):
     """A data set whose options are its fields.
 
-    A subclass gives :meth:`read`, and says what its examples are: attributes of the class where
-    they are always the same, properties where they follow from options. Built-in data sets also
-    pin the hash of each split, so that nothing needs to be read to name a run, and damaged
-    content is refused when it is.
+    A subclass gives :meth:`read`, and says what its examples are by class attributes; where one
+    follows from options it is a method under :func:`from_options`, so read them of an instance
+    (:func:`dataset_of`). Built-in data sets also pin the hash of each split, so that nothing
+    needs to be read to name a run, and damaged content is refused when it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,31 +72,35 @@ class Dataset(BaseModel):
     summary: ClassVar[str]
     source: ClassVar[str]
     kind: ClassVar[Kind]
+    shape: ClassVar[tuple[int, ...]]
+    """Shape of one example; images as (channels, height, width)."""
+    classes: ClassVar[int | None] = None
+    """Number of labelled classes or modes."""
+    train_size: ClassVar[int | None] = None
+    """Examples of the training split, so that a batch can be checked before any training."""
+    sha256: ClassVar[Mapping[Split, str]] = {}
+    """Pinned hash of each split's content; empty where other pins, or none, name it."""
     needs_root: ClassVar[bool] = False
     """Whether it is read from the folder given by ``--data-root`` or ``GANBENCH_DATA``."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example; images as (channels, height, width)."""
-        raise NotImplementedError
+    def identity(self) -> dict[str, Any]:
+        """The options that say what it is, as a run's spec has them."""
+        return self.model_dump(mode="json", exclude=set(self.places()))
 
     @property
-    def classes(self) -> int | None:
-        """Number of labelled classes or modes; None where there are none."""
-        return None
+    def where(self) -> dict[str, str]:
+        """The options that say where its files lie."""
+        return {name: str(getattr(self, name)) for name in self.places()}
 
-    @property
-    def train_size(self) -> int | None:
-        """Examples of the training split, so that a batch can be checked before any training.
-
-        None where they are not known before the data is read.
-        """
-        return None
-
-    @property
-    def sha256(self) -> Mapping[Split, str]:
-        """Pinned hash of each split's content; empty where none is."""
-        return {}
+    @classmethod
+    def places(cls) -> list[str]:
+        """Name the options that are marked as a :class:`Place`."""
+        return [
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, Place) for mark in field.metadata)
+        ]
 
     def read(self, split: Split, root: Path | None) -> Examples:
         """Read or synthesise one split.
@@ -96,7 +112,9 @@ class Dataset(BaseModel):
 
     def fingerprint(self) -> str:
         """Name the content of all splits, 12 hexadecimal digits."""
-        return content_id({"id": self.id, "splits": {**self.sha256}})
+        splits: object = dict(self.sha256)
+        options = {"options": self.identity} if self.identity else {}
+        return content_id({"id": self.id, "splits": splits, **options})
 
     def load(self, split: Split, root: Path | None = None) -> Examples:
         """Read one split and check that it is what the fingerprint says.
@@ -130,4 +148,5 @@ datasets: Registry[Dataset] = Registry("dataset", "harness.datasets")
 
 def dataset_of(spec: RunSpec) -> Dataset:
     """Make the data set that a spec describes."""
-    return datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+    described = spec.dataset
+    return datasets.get(described.id).model_validate({**described.options, **described.where})

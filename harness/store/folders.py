@@ -106,7 +106,7 @@ class Store:
         file = path / "spec.json"
         if not file.exists():
             write_atomically(file, (spec.model_dump_json(indent=1) + "\n").encode())
-        elif RunSpec.model_validate_json(file.read_bytes()) != spec:
+        elif RunSpec.model_validate_json(file.read_bytes()).id != spec.id:
             raise StoreError(f"{file} describes another run; delete the folder to train it again")
         return path
 

@@ -55,7 +55,9 @@ class Cell:
         """Folder name: readable, and different for different cells."""
         spec = self.specs[0]
         tricks = "+".join(trick.id for trick in spec.tricks) or "none"
-        key = content_id(spec.model_dump(mode="json", exclude={"seed"}), 8)
+        key = content_id(
+            spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}}), 8
+        )
         return f"{spec.dataset.id}-{spec.variant.id}-{tricks}"[:72] + f"-{key}"
 
     @property
