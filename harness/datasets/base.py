@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +17,40 @@ from harness.registry import Registry
 from harness.spec import RunSpec, Split, content_id
 
 Kind = Literal["points", "images"]
+HASHED = 4096
+"""Examples that are hashed at a time, so that nothing larger is put together."""
+
+
+class Values(Protocol):
+    """Examples that are indexed like a tensor, whether or not all of them lie in memory.
+
+    A tensor is one; others are uint8 images that are put together when they are asked for.
+    """
+
+    @property
+    def shape(self) -> torch.Size:
+        """Number of examples, then the shape of one."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the examples."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that :meth:`to` takes."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Tensor:
+        """Return the examples of a slice, or of indices of any shape, which comes first."""
+        ...
+
+    def to(self, device: torch.device, /) -> Values:
+        """Move everything to a device."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,7 +62,7 @@ class Examples:
         labels: int64 class or mode of each, ``(n,)``; None where there are none.
     """
 
-    values: Tensor
+    values: Values
     labels: Tensor | None
 
     def __len__(self) -> int:
@@ -38,10 +72,11 @@ class Examples:
     def sha256(self) -> str:
         """Hash of dtype, shape and bytes of values and labels."""
         digest = hashlib.sha256()
-        for tensor in (self.values, self.labels):
-            if tensor is not None:
-                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().numpy().tobytes())
+        for held in (self.values, self.labels):
+            if held is not None:
+                digest.update(f"{held.dtype}{tuple(held.shape)}".encode())
+                for start in range(0, len(held), HASHED):
+                    digest.update(held[start : start + HASHED].contiguous().numpy().data)
         return digest.hexdigest()
 
 
@@ -80,6 +115,8 @@ class Dataset(BaseModel):
     """Examples of the training split, so that a batch can be checked before any training."""
     sha256: ClassVar[Mapping[Split, str]] = {}
     """Pinned hash of each split's content; empty where other pins, or none, name it."""
+    samples: ClassVar[int] = 1000
+    """Generated examples per evaluation where a suite says nothing."""
     needs_root: ClassVar[bool] = False
     """Whether it is read from the folder given by ``--data-root`` or ``GANBENCH_DATA``."""
 

@@ -13,6 +13,7 @@ from harness import parts
 from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
 from harness.parts import Part, Targets, Trick, Variant, schedule_of
+from harness.training.data import Data
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
 
@@ -27,7 +28,7 @@ class Game:
         tricks: The stacked tricks, in the order in which they act.
         G: Stacked generators.
         D: Stacked discriminators.
-        data: Training examples on the device: uint8 images or points.
+        data: Training examples: uint8 images or points.
         streams: The runs' random streams.
         batch: Examples per update.
         latent: Dimensions of z.
@@ -40,7 +41,7 @@ class Game:
         G: Stack,
         D: Stack,
         *,
-        data: Tensor,
+        data: Data,
         streams: Streams,
         batch: int,
         latent: int,
@@ -167,10 +168,7 @@ class Batch:
     def real(self) -> Tensor:
         """Fresh real data, ``(runs, batch, …)``."""
         game = self.game
-        indices = game.orders[self.phase].indices(
-            game.streams.seeds, self.counter, game.data.device
-        )
-        examples = game.data[indices]
+        examples = game.data.batch(game.orders[self.phase], game.streams.seeds, self.counter)
         dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)

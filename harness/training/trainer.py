@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.datasets.base import dataset_of
+from harness.datasets.base import Values, dataset_of
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
 from harness.parts import Trick, Variant, parts_of
 from harness.spec import RunSpec
+from harness.training.data import hold
 from harness.training.game import Batch, Game
 from harness.training.monitor import (
     Divergence,
@@ -51,7 +52,7 @@ class Trainer:
         DataError: if there are fewer examples than a batch takes.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], data: Tensor, device: torch.device) -> None:
+    def __init__(self, specs: Sequence[RunSpec], data: Values, device: torch.device) -> None:
         self.specs = list(specs)
         settings = specs[0].settings
         if settings.batch > len(data):
@@ -81,7 +82,7 @@ class Trainer:
             laid_over,
             G,
             D,
-            data=data.to(self.device),
+            data=hold(data, self.device),
             streams=Streams([s.seed for s in specs], self.device, self.dtype),
             batch=settings.batch,
             latent=settings.latent,
