@@ -23,7 +23,7 @@ from torch import Tensor
 
 from harness.datasets.base import Dataset, dataset_of
 from harness.environment import environment
-from harness.errors import GanbenchError, StoreError
+from harness.errors import DataError, GanbenchError, StoreError
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
@@ -129,6 +129,11 @@ class Job:
         spec = runs[0].spec
         settings = spec.settings
         dataset = dataset_of(spec)
+        if dataset.fingerprint() != spec.dataset.fingerprint:
+            raise DataError(
+                f"data set {dataset.id!r} is no longer what it was when this run was planned "
+                f"({dataset.fingerprint()}, not {spec.dataset.fingerprint}); run the suite again"
+            )
         evaluator = Evaluator(
             dataset,
             extractor=settings.extractor,

@@ -139,6 +139,11 @@ class Dataset(BaseModel):
             if any(isinstance(mark, Place) for mark in field.metadata)
         ]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the files it was made of, such as those that were skipped."""
+        return ()
+
     def read(self, split: Split, root: Path | None) -> Examples:
         """Read or synthesise one split.
 

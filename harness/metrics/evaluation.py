@@ -16,10 +16,11 @@ from harness.datasets.base import Dataset, Examples, Values, to_bytes
 from harness.datasets.mixtures import Mixture
 from harness.errors import GanbenchError
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
-from harness.metrics.cache import ReferenceCache, default_folder
+from harness.metrics.cache import ReferenceCache
 from harness.metrics.extractors.base import Extractor, extractors
 from harness.metrics.modes import distances
 from harness.spec import Split, content_id
+from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
 
 DATA_SPACE = "data"
@@ -183,7 +184,7 @@ class Evaluator:
         self._metrics = metrics_for(self._conditions)
         chosen = find_extractor(dataset, extractor)
         self._extractor = chosen.load(device, root) if chosen is not None else None
-        store = ReferenceCache(cache if cache is not None else default_folder())
+        store = ReferenceCache(cache if cache is not None else cache_folder())
         key = self._cache_key()
         kept = store.read(key)
         if kept is None:
@@ -216,6 +217,8 @@ class Evaluator:
             "reference_count": int(kept["count"]),
             "extractor": self._conditions.extractor,
         }
+        if dataset.notes:
+            self.data["notes"] = list(dataset.notes)
 
     def __call__(self, generated: Tensor) -> list[Evaluation]:
         """Measure the samples of each run, each as if it were alone.

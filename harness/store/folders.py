@@ -44,6 +44,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def cache_folder() -> Path:
+    """Return ``$XDG_CACHE_HOME/ganbench``, by default ``~/.cache/ganbench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ganbench"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file atomically."""
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
