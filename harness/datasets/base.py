@@ -174,6 +174,16 @@ class Dataset(BaseModel):
             )
         return examples
 
+    def check(self, root: Path | None = None) -> None:
+        """Check that everything it is made of is there and whole.
+
+        Raises:
+            AbsentDataError: if files are absent; the message says which, and how to get them.
+            DataError: if something is damaged.
+        """
+        for split in self.sha256:
+            self.load(split, root)
+
 
 def to_unit_range(images: Tensor, dtype: torch.dtype) -> Tensor:
     """Map uint8 images from 0…255 to [−1, 1]."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from harness.datasets.base import Dataset, Examples, Kind, Place, datasets, from_options
-from harness.datasets.images.cache import ArrayCache, Decoded
+from harness.datasets.images.cache import SPLITS, ArrayCache, Decoded
 from harness.datasets.images.decoding import DECODING, SUFFIXES, Crop
 from harness.datasets.images.files import Listing, class_of, open_images
 from harness.datasets.images.reading import ReadImages, listed, notes_of, read_images
@@ -74,6 +74,15 @@ class Folder(Dataset):
             DataError: if there are no images, or too few.
         """
         return self._decoded.fingerprint
+
+    def check(self, root: Path | None = None) -> None:
+        """Read every split.
+
+        Raises:
+            DataError: if there are no images, or too few.
+        """
+        for split in SPLITS:
+            self.load(split, root)
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
         """Map one split into memory; the data root is not used.

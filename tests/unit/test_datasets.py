@@ -342,9 +342,9 @@ class TestMNIST:
         with pytest.raises(DataError) as caught:
             MNIST().load("test", tmp_path)
         message = str(caught.value)
-        assert "t10k-labels-idx1-ubyte not found" in message
+        assert f"MNIST/raw/t10k-labels-idx1-ubyte not found in {tmp_path}" in message
         assert "images" not in message
-        assert str(tmp_path / "MNIST" / "raw") in message
+        assert "`ganbench data fetch mnist`" in message
         assert "--data-root or GANBENCH_DATA" in message
 
     @pytest.mark.parametrize("kept", [0, 2, 10, 500])
@@ -353,7 +353,7 @@ class TestMNIST:
         write_idx(folder, "train", 4)
         file = folder / "train-images-idx3-ubyte"
         file.write_bytes(file.read_bytes()[:kept])
-        with pytest.raises(DataError, match=r"is damaged.*replace both"):
+        with pytest.raises(DataError, match=r"images-idx3-ubyte is damaged.*fetch mnist"):
             MNIST().load("train", tmp_path)
 
     def test_other_content_is_refused(self, tmp_path):
