@@ -196,7 +196,13 @@ class Published(Dataset):
                 f"data set {self.id!r}: {download.path} could not be fetched "
                 f"({'; '.join(reasons)}); fetch it in another way and put it in {root}"
             )
-        for member in unpacked(file) if download.unpack else [file]:
+        try:
+            members = unpacked(file) if download.unpack else [file]
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise DataError(
+                f"data set {self.id!r}: {download.path} could not be unpacked: {error}"
+            ) from error
+        for member in members:
             own = member.relative_to(staging)
             place = root / Path(download.path).parent / own
             place.parent.mkdir(parents=True, exist_ok=True)
