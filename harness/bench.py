@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.datasets.base import datasets
+from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.errors import GanbenchError
 from harness.metrics.evaluation import require
@@ -60,11 +60,9 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         DataError: naming the files and where to put them; weights of extractors included.
     """
     splits: tuple[Split, ...] = ("train", "validation", "test")
-    needed = {
-        (canonical_json(s.dataset.options), s.dataset.id, s.settings.extractor): s for s in specs
-    }
+    needed = {(canonical_json(s.dataset.model_dump()), s.settings.extractor): s for s in specs}
     for spec in needed.values():
-        dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+        dataset = dataset_of(spec)
         require(dataset, spec.settings.extractor, root)
         if dataset.needs_root:
             for split in splits:

@@ -25,7 +25,7 @@ def catalog(kind: str) -> list[dict[str, Any]]:
 
     Returns:
         Objects with ``id``, ``summary`` and ``source``; variants, tricks and data sets also with
-        their ``options`` {name: {"default", "description"}}.
+        their ``options`` {name: {"default", "description", "required"}}.
 
     Raises:
         GanbenchError: if there is no such kind.
@@ -63,7 +63,11 @@ def _entry(cls: Any) -> dict[str, Any]:
     fields = getattr(cls, "model_fields", None)
     if fields is not None:
         entry["options"] = {
-            name: {"default": field.default, "description": field.description or ""}
+            name: {
+                "default": None if field.is_required() else field.default,
+                "description": field.description or "",
+                "required": field.is_required(),
+            }
             for name, field in fields.items()
         }
     return entry
@@ -78,7 +82,8 @@ def print_catalog(kind: str, entries: list[dict[str, Any]]) -> None:
     for entry in entries:
         what = Text(entry["summary"])
         for name, option in entry.get("options", {}).items():
-            what.append(f"\n  {name} = {option['default']}", style="cyan")
+            default = "…, must be given" if option["required"] else option["default"]
+            what.append(f"\n  {name} = {default}", style="cyan")
             if option["description"]:
                 what.append(f"  {option['description']}", style="dim")
         table.add_row(Text(entry["id"]), what, Text(entry["source"]))

@@ -311,6 +311,47 @@ def list_parts(
         print_catalog(kind, entries)
 
 
+data_app = typer.Typer(no_args_is_help=True, help="Which data sets are here; fetch or check them.")
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def list_data(
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List data sets: embedded, present, absent or damaged."""
+    from harness import data
+
+    found = data.statuses(data_root)
+    if as_json:
+        print(json.dumps(data.as_json(found), indent=1, ensure_ascii=False))
+    else:
+        data.print_statuses(found, data_root)
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Id of a data set, such as fashion-mnist.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Download a data set's files into the data root, and check them."""
+    from harness.data import fetch as fetch_data
+
+    print(fetch_data(name, data_root))
+
+
+@data_app.command()
+def verify(
+    name: Annotated[str, typer.Argument(help="Id of a data set, or folder:PATH.")],
+    data_root: DataRoot = None,
+) -> None:
+    """Hash everything that a data set is made of."""
+    from harness.data import verify as verify_data
+
+    print(verify_data(name, data_root))
+
+
 @app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],

@@ -46,6 +46,10 @@ class DataError(GanbenchError):
     """A data set or weights file that is absent, truncated or not what it should be."""
 
 
+class AbsentDataError(DataError):
+    """Files of a data set that are not where they belong."""
+
+
 class StoreError(GanbenchError):
     """A results folder that cannot be read or written."""
 

@@ -21,9 +21,9 @@ from types import FrameType
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset, datasets
+from harness.datasets.base import Dataset, dataset_of
 from harness.environment import environment
-from harness.errors import GanbenchError, StoreError
+from harness.errors import DataError, GanbenchError, StoreError
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
@@ -133,7 +133,12 @@ class Job:
     def _train(self, runs: list[Run]) -> int:
         spec = runs[0].spec
         settings = spec.settings
-        dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
+        dataset = dataset_of(spec)
+        if dataset.fingerprint() != spec.dataset.fingerprint:
+            raise DataError(
+                f"data set {dataset.id!r} is no longer what it was when this run was planned "
+                f"({dataset.fingerprint()}, not {spec.dataset.fingerprint}); run the suite again"
+            )
         evaluator = Evaluator(
             dataset,
             extractor=settings.extractor,

@@ -56,7 +56,7 @@ class Work:
 
 def structure(spec: RunSpec) -> str:
     """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
-    data = spec.model_dump(mode="json", exclude={"seed"})
+    data = spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}})
     for name in SETTING_SCALARS:
         del data["settings"][name]
     described = [data["variant"], *data["tricks"]]

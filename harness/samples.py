@@ -21,7 +21,7 @@ def save_samples(folder: Path, step: int, generated: Tensor, kind: str) -> str:
     Args:
         folder: The run's folder.
         step: Step for the file's name.
-        generated: ``(n, channels, height, width)`` in [−1, 1], or points ``(n, 2)``.
+        generated: ``(n, channels, height, width)`` in [−1, 1], or points ``(n, dimensions)``.
         kind: ``images`` or ``points``.
 
     Returns:

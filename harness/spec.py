@@ -7,7 +7,13 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.version import RESULTS_VERSION
 
@@ -49,9 +55,22 @@ class PartSpec(Frozen):
 
 
 class DatasetSpec(PartSpec):
-    """A data set, with what its content must hash to."""
+    """A data set, with what its content must hash to.
+
+    Attributes:
+        where: Options that say where its files lie; no part of the run's id, since the same
+            content may lie anywhere.
+    """
 
     fingerprint: str
+    where: dict[str, str] = {}
+
+    @model_serializer(mode="wrap")
+    def _without_empty_place(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        described: dict[str, Any] = serialize(self)
+        if not described.get("where"):
+            described.pop("where", None)
+        return described
 
 
 class Settings(Frozen):
@@ -102,7 +121,12 @@ class RunSpec(Frozen):
     @property
     def id(self) -> str:
         """The first 12 hexadecimal digits of the content's SHA-256."""
-        return content_id(self.model_dump(mode="json"))
+        return content_id(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that defines the run, as JSON."""
+        return self.model_dump(mode="json", exclude={"dataset": {"where"}})
 
     @property
     def slug(self) -> str:

@@ -1,15 +1,17 @@
-"""Mixtures of Gaussians in the plane: every mode known, so that coverage can be counted."""
+"""Mixtures of Gaussians on the line and in the plane: modes and density are known."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
-from harness.datasets.base import Dataset, Examples, Kind, datasets
+from harness.datasets.base import Dataset, Examples, Kind, datasets, from_options
 from harness.spec import Split
 
 SPLITS: dict[Split, tuple[int, int]] = {
@@ -26,6 +28,22 @@ def frozen(modes: NDArray[np.float64]) -> NDArray[np.float64]:
     return modes
 
 
+LINE = frozen(np.array([[-2.0], [2.0]]))
+LINE_SHA256: dict[int, dict[Split, str]] = {
+    1: {
+        "train": "9fafb2466c95617c5e05cc10b6854851cc9baf7a9e2643215daff9aed8c59100",
+        "validation": "ecfd34261db82c37a89d36704777dea5cc2c007072992849216e6323783ebad8",
+        "test": "accd53875d1641ccd6188a36fb57c4bbbc7f1236172d58cd7936627ff0e8a3bd",
+    },
+    2: {
+        "train": "21de0e5a59530a9c0338dce72d0809adacf313d2a28ee8598cfe607020cf7f92",
+        "validation": "038a4a31c90f3ed5d739243b851d77b3b4ea66ddab4b49e048197df6760dda5d",
+        "test": "d99b3e261a6c3c3d33f0e1de9708ada598e5b47a013db18bd5b578b06d8ef095",
+    },
+}
+"""Centres on the line, and by how many of them the pinned hashes."""
+
+
 class Mixture(Dataset):
     """Equally likely round Gaussians; labels are the indices of the modes."""
 
@@ -33,7 +51,7 @@ class Mixture(Dataset):
     shape: ClassVar[tuple[int, ...]] = (2,)
     train_size: ClassVar[int | None] = SPLITS["train"][0]
     modes: ClassVar[NDArray[np.float64]]
-    """Centres, ``(modes, 2)``; read-only."""
+    """Centres, ``(modes, dimensions)``; read-only."""
     sigma: ClassVar[float]
     """Standard deviation of every mode along each axis."""
 
@@ -42,8 +60,16 @@ class Mixture(Dataset):
         count, seed = SPLITS[split]
         random = np.random.RandomState(seed)
         labels = random.randint(len(self.modes), size=count, dtype=np.int64)
-        points = self.modes[labels] + self.sigma * random.standard_normal((count, 2))
+        noise = random.standard_normal((count, *self.shape))
+        points = self.modes[labels] + self.sigma * noise
         return Examples(torch.from_numpy(points.astype(np.float32)), torch.from_numpy(labels))
+
+    def density(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the density at points ``(n, dimensions)``, ``(n,)``."""
+        squares = ((x[:, None] - self.modes[None]) ** 2).sum(axis=2)
+        heights = np.exp(-squares / (2 * self.sigma**2)).mean(axis=1)
+        density: NDArray[np.float64] = heights / (2 * np.pi * self.sigma**2) ** (x.shape[1] / 2)
+        return density
 
 
 def ring(modes: int, radius: float) -> NDArray[np.float64]:
@@ -87,3 +113,28 @@ class Grid25(Mixture):
         "validation": "54ef223d7699c23448ee94b780d0f5676e706d60a603055e1af0606f3edc7be2",
         "test": "383da6a21da0e999309eb7b8375feb261bc55da14211c9fcc98f126122530f46",
     }
+
+
+@datasets.register("gauss1d", source="Goodfellow et al. 2014, arXiv:1406.2661, figure 1")
+class Gauss1D(Mixture):
+    """One Gaussian on the line, N(2, ½²), or two, N(±2, ½²): for the optimal discriminator."""
+
+    gaussians: Literal[1, 2] = Field(default=1, description="how many, 1 or 2, equally likely")
+
+    shape: ClassVar[tuple[int, ...]] = (1,)
+    sigma: ClassVar[float] = 0.5
+
+    @from_options
+    def modes(self) -> NDArray[np.float64]:
+        """Centres, ``(modes, 1)``; read-only."""
+        return LINE[-self.gaussians :]
+
+    @from_options
+    def classes(self) -> int | None:
+        """Number of Gaussians."""
+        return self.gaussians
+
+    @from_options
+    def sha256(self) -> Mapping[Split, str]:
+        """Pinned hash of each split."""
+        return LINE_SHA256[self.gaussians]

@@ -29,7 +29,7 @@ class Conditions:
         reference: The split they are compared with.
         classes: Number of classes or modes that the logits stand for; None if they do not stand
             for the data set's.
-        modes: Centres of a mixture's modes, ``(modes, 2)``; None for other data.
+        modes: Centres of a mixture's modes, ``(modes, dimensions)``; None for other data.
         sigma: Standard deviation of each mode; None for other data.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,6 @@ from torch import Tensor
 
 from harness.spec import canonical_json, content_id
 from harness.store.folders import write_atomically
-
-
-def default_folder() -> Path:
-    """Return ``$XDG_CACHE_HOME/ganbench``, by default ``~/.cache/ganbench``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ganbench"
 
 
 class ReferenceCache:

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset, Examples, to_bytes
+from harness.datasets.base import Dataset, Examples, Values, to_bytes
 from harness.datasets.mixtures import Mixture
 from harness.errors import GanbenchError
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
-from harness.metrics.cache import ReferenceCache, default_folder
+from harness.metrics.cache import ReferenceCache
 from harness.metrics.extractors.base import Extractor, extractors
 from harness.metrics.modes import distances
 from harness.spec import Split, content_id
+from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
 
 DATA_SPACE = "data"
@@ -183,7 +184,7 @@ class Evaluator:
         self._metrics = metrics_for(self._conditions)
         chosen = find_extractor(dataset, extractor)
         self._extractor = chosen.load(device, root) if chosen is not None else None
-        store = ReferenceCache(cache if cache is not None else default_folder())
+        store = ReferenceCache(cache if cache is not None else cache_folder())
         key = self._cache_key()
         kept = store.read(key)
         if kept is None:
@@ -216,6 +217,8 @@ class Evaluator:
             "reference_count": int(kept["count"]),
             "extractor": self._conditions.extractor,
         }
+        if dataset.notes:
+            self.data["notes"] = list(dataset.notes)
 
     def __call__(self, generated: Tensor) -> list[Evaluation]:
         """Measure the samples of each run, each as if it were alone.
@@ -250,10 +253,13 @@ class Evaluator:
         return [value if math.isfinite(value) else math.nan for value in values]
 
     def _observe(self, samples: Tensor) -> Observation:
+        made = self._extractor is not None and samples.is_floating_point()
+        return self._look(to_bytes(samples) if made else samples)
+
+    def _look(self, values: Values) -> Observation:
         if self._extractor is not None:
-            bytes_ = to_bytes(samples) if samples.is_floating_point() else samples
-            return Observation(*self._extractor.features(bytes_))
-        points = samples.double().cpu()
+            return Observation(*self._extractor.features(values))
+        points = values[:].double().cpu()
         modes, sigma = self._conditions.modes, self._conditions.sigma
         if modes is None or sigma is None:
             return Observation(points, None)
@@ -261,7 +267,7 @@ class Evaluator:
         return Observation(points, distances(points, modes).square() / (-2 * sigma**2))
 
     def _observe_real(self, examples: Examples) -> Observation:
-        return replace(self._observe(examples.values), labels=examples.labels)
+        return replace(self._look(examples.values), labels=examples.labels)
 
     def _cache_key(self) -> dict[str, Any]:
         extractor = self._extractor
@@ -287,7 +293,7 @@ class Evaluator:
         statistics = [metric.reference(real) for metric in self._metrics]
         split: Split = "validation" if conditions.reference == "test" else "test"
         held_out = self._dataset.load(split, root)
-        alike = self._observe(held_out.values)
+        alike = self._look(held_out.values)
         count = min(conditions.samples, len(held_out))
         random = np.random.RandomState(FLOOR_SEED)
         draws = []

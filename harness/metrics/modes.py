@@ -17,7 +17,7 @@ FAIR_SHARE = 0.2
 
 
 def distances(points: Tensor, modes: NDArray[np.float64]) -> Tensor:
-    """Return distances of points ``(n, 2)`` to modes, float64 ``(n, modes)``."""
+    """Return distances of points ``(n, dimensions)`` to modes, float64 ``(n, modes)``."""
     centres = torch.tensor(modes, dtype=torch.float64)
     # Over inner products it would be faster, and off by more than a narrow mode's width.
     return torch.cdist(points.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
@@ -27,8 +27,8 @@ def count_high_quality(points: Tensor, modes: NDArray[np.float64], sigma: float)
     """Count the high-quality samples nearest to each mode, int64 ``(modes,)``.
 
     Args:
-        points: ``(n, 2)``.
-        modes: ``(modes, 2)``.
+        points: ``(n, dimensions)``.
+        modes: ``(modes, dimensions)``.
         sigma: Standard deviation of each mode; its covariance is round, so the Mahalanobis
             distance is the distance over σ.
     """

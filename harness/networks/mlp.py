@@ -1,4 +1,4 @@
-"""Fully connected networks: for 2-D mixtures and for small images."""
+"""Fully connected networks: for mixtures of few dimensions and for small images."""
 
 from __future__ import annotations
 

@@ -44,6 +44,12 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def cache_folder() -> Path:
+    """Return ``$XDG_CACHE_HOME/ganbench``, by default ``~/.cache/ganbench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ganbench"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file atomically."""
     write_atomically(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
@@ -106,7 +112,7 @@ class Store:
         file = path / "spec.json"
         if not file.exists():
             write_atomically(file, (spec.model_dump_json(indent=1) + "\n").encode())
-        elif RunSpec.model_validate_json(file.read_bytes()) != spec:
+        elif RunSpec.model_validate_json(file.read_bytes()).id != spec.id:
             raise StoreError(f"{file} describes another run; delete the folder to train it again")
         return path
 

@@ -101,7 +101,9 @@ DEFAULTS: Mapping[str, Default] = {
     "precision": fixed("float32"),
     "log_every": share_of_steps(40),
     "evaluate_every": share_of_steps(10),
-    "evaluation_samples": fixed(1000),
+    "evaluation_samples": Default(
+        "1000, or 26000 for stacked digits", lambda basis: basis.dataset.samples
+    ),
     "extractor": Default(
         "`data` for points, else the one that knows the classes, or Inception", extractor
     ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import create_model
 
-from harness.datasets.base import datasets
+from harness.datasets.base import Dataset, datasets
+from harness.errors import DataError
 from harness.parts import tricks, variants
 from harness.registry import Registry, nearest
 from harness.spec import Frozen, Settings
@@ -148,6 +150,11 @@ class LayerReader:
         name = options.pop("id")
         registry = REGISTRIES[kind]
         known = [*registry.names(), NONE] if kind == "trick" else registry.names()
+        if kind == "dataset" and isinstance(name, str) and ":" in name:
+            split = self._split_place(name, options, where)
+            if split is None:
+                return None
+            name, options = split
         if not is_name(name):
             self.reader.problem(where, refuse_name(name, known))
             return None
@@ -159,12 +166,51 @@ class LayerReader:
             there = f"`ganbench list {kind}s` shows what there is"
             self.reader.problem(where, f"unknown {kind} {name!r}{nearest(name, known)}; {there}")
             return None
-        part = self.reader.model(registry.get(name), options, place, f"option of {name}")
-        if part is None:
+        cls, bare, written = registry.get(name), not options, name
+        if issubclass(cls, Dataset):
+            places = [
+                key for key in cls.places() if isinstance(options.get(key), str) and options[key]
+            ]
+            written = ":".join((name, *(options[key] for key in places)))
+            options = {**options, **{key: self._absolute(options[key]) for key in places}}
+        part = self.reader.model(cls, options, place, f"option of {name}")
+        if part is None or not self._is_there(part, place):
             return None
-        choice = Choice(name, part, label_of(name, part), not options, place)
+        choice = Choice(name, part, label_of(written, part), bare, place)
         self.names[kind].add(choice.label)
         return choice
+
+    def _split_place(
+        self, text: str, options: dict[str, Any], where: Place
+    ) -> tuple[str, dict[str, Any]] | None:
+        """Read ``id:PATH``, short for the id with the one option that says where files lie."""
+        name, _, path = text.partition(":")
+        if name not in datasets.names():
+            return name, options
+        places = datasets.get(name).places()
+        if len(places) != 1:
+            self.reader.problem(where, f"{name} has no files of its own: nothing follows its id")
+        elif not path:
+            self.reader.problem(where, f"a path must follow, as in {name}:photos")
+        elif places[0] in options:
+            self.reader.problem(where, f"{name} has two paths: after its id and as {places[0]}")
+        else:
+            return name, {**options, places[0]: path}
+        return None
+
+    def _absolute(self, path: str) -> str:
+        """Complete a path, which begins at the folder of the suite file."""
+        return str((Path(self.reader.source).parent / Path(path).expanduser()).resolve())
+
+    def _is_there(self, part: Any, place: Place) -> bool:
+        """Check that files which a suite names can be read; their content names the runs."""
+        if isinstance(part, Dataset) and part.places():
+            try:
+                part.fingerprint()
+            except DataError as error:
+                self.reader.problem(place, str(error))
+                return False
+        return True
 
     def _combination(self, value: Any, place: Place) -> Combination | None:
         """Read ``none``, a trick, or a list of tricks."""

@@ -61,7 +61,9 @@ class Choice(Generic[P]):
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal choices."""
+        """Equal for equal choices; files that lie elsewhere are equal if their content is."""
+        if isinstance(self.part, Dataset) and self.part.places():
+            return canonical_json([self.id, self.part.identity, self.part.fingerprint()])
         return canonical_json([self.id, self.options])
 
     @cached_property
@@ -258,14 +260,16 @@ class Suite:
 def label_of(name: str, part: BaseModel) -> str:
     """Write an id with the fewest options from which the part follows.
 
-    Options that are at their defaults, or that follow from another option, are left out.
+    Options that are at their defaults, or that follow from another option, are left out; so are
+    those that say where files lie.
     """
-    options = part.model_dump(mode="json")
+    where = part.where if isinstance(part, Dataset) else {}
+    options = {k: v for k, v in part.model_dump(mode="json").items() if k not in where}
     needed = dict(options)
     for option in reversed(options):
         fewer = {key: value for key, value in needed.items() if key != option}
         try:
-            follows = type(part).model_validate(fewer) == part
+            follows = type(part).model_validate({**fewer, **where}) == part
         except ValidationError:
             follows = False
         needed = fewer if follows else needed

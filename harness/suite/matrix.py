@@ -107,7 +107,10 @@ def specs_of(entry: Settled, seeds: Iterable[int]) -> Iterator[RunSpec]:
     for seed in seeds:
         yield RunSpec(
             dataset=DatasetSpec(
-                id=dataset.id, options=dataset.options, fingerprint=dataset.part.fingerprint()
+                id=dataset.id,
+                options=dataset.part.identity,
+                fingerprint=dataset.part.fingerprint(),
+                where=dataset.part.where,
             ),
             variant=cell.variant.spec,
             tricks=tuple(trick.spec for trick in cell.tricks.choices),

@@ -225,14 +225,16 @@ def splits_are_sound(name: str) -> None:
         wanted = torch.uint8 if dataset.kind == "images" else torch.float32
         require(values.dtype == wanted, f"{split} is {values.dtype}, not {wanted}")
         require(tuple(values.shape[1:]) == tuple(dataset.shape), f"{split} holds {values.shape}")
-        require(len(values) > 0 and bool((values != values[0]).any()), f"{split} is all alike")
+        require(
+            len(values) > 0 and bool((values[:100] != values[0]).any()), f"{split} is all alike"
+        )
         require(dataset.load(split).sha256 == examples.sha256, f"{split} changes when read again")
         if dataset.classes is not None:
             require(labels is not None, f"{split} has no labels")
             found = labels.unique()  # type: ignore[union-attr]
             inside = int(found[0]) >= 0 and int(found[-1]) < dataset.classes
             require(inside, f"labels of {split} lie outside 0…{dataset.classes - 1}")
-        seen[split] = {str(row) for row in values.flatten(1).double().mean(1).tolist()[:50]}
+        seen[split] = {str(row) for row in values[:50].flatten(1).double().mean(1).tolist()}
     require(seen["train"] != seen["test"], "the test split begins like the training split")
     if dataset.train_size is not None:
         require(len(dataset.load("train")) == dataset.train_size, "train_size is wrong")

@@ -65,7 +65,7 @@ def identity(suite: str, fingerprint: str, planned: PlannedRun, spec: RunSpec) -
         name=" · ".join(labels),
         group=f"{suite}-{fingerprint}",
         tags=tags(planned),
-        config=spec.model_dump(mode="json"),
+        config=spec.identity,
     )
 
 

@@ -15,6 +15,7 @@ from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Targets, Trick, Variant, schedule_of
+from harness.training.data import Data
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
 
@@ -30,8 +31,8 @@ class Game:
         G: Stacked generators.
         D: Stacked discriminators.
         blueprint: What they were built from.
-        data: Training examples on the device: uint8 images or points.
-        labels: Their classes, int64; None without labels.
+        data: Training examples: uint8 images or points.
+        labels: Their classes, int64, where the examples lie; None without labels.
         streams: The runs' random streams.
 
     Attributes:
@@ -49,7 +50,7 @@ class Game:
         D: Stack,
         *,
         blueprint: Blueprint,
-        data: Tensor,
+        data: Data,
         labels: Tensor | None = None,
         streams: Streams,
     ) -> None:
@@ -225,15 +226,11 @@ class Batch(Stream):
         self.size = game.sizes[phase]
 
     @cached_property
-    def _indices(self) -> Tensor:
-        game = self.game
-        return game.orders[self.phase].indices(game.streams.seeds, self.counter, game.data.device)
-
-    @cached_property
     def real(self) -> Tensor:
         """Fresh real data, ``(runs, batch, …)``."""
-        examples = self.game.data[self._indices]
-        dtype = self.streams.dtype
+        game = self.game
+        examples = game.data.batch(game.orders[self.phase], game.streams.seeds, self.counter)
+        dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
         return examples.to(dtype)
@@ -241,8 +238,11 @@ class Batch(Stream):
     @cached_property
     def labels(self) -> Tensor | None:
         """Classes of the real data, ``(runs, batch)``."""
-        labels = self.game.labels
-        return None if labels is None else labels[self._indices]
+        game = self.game
+        if game.labels is None:
+            return None
+        indices = game.orders[self.phase].indices(game.streams.seeds, self.counter, game.data.home)
+        return game.labels[indices].to(game.data.device, non_blocking=True)
 
     @cached_property
     def latents(self) -> Tensor:

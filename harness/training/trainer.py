@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Examples, datasets
+from harness.datasets.base import Examples, dataset_of
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
 from harness.spec import RunSpec
+from harness.training.data import hold
 from harness.training.game import Batch, Game
 from harness.training.monitor import (
     Divergence,
@@ -32,7 +33,7 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
     settings = spec.settings
-    dataset = datasets.get(spec.dataset.id)
+    dataset = dataset_of(spec)
     blueprint = Blueprint.plain(
         settings.network,
         settings.width,
@@ -91,14 +92,15 @@ class Trainer:
             )
         )
         variant, laid_over = self._stacked_parts()
+        held = hold(data.values, self.device)
         self.game = Game(
             variant,
             laid_over,
             G,
             D,
             blueprint=blueprint,
-            data=data.values.to(self.device),
-            labels=None if data.labels is None else data.labels.to(self.device),
+            data=held,
+            labels=None if data.labels is None else data.labels.to(held.home),
             streams=Streams([s.seed for s in specs], self.device, self.dtype),
         )
         all_settings = [spec.settings for spec in specs]

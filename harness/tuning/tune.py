@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench import Backlog, backlog, check_device, train_pending
-from harness.datasets.base import datasets
+from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Engine, JobOptions
 from harness.errors import GanbenchError, StoreError
 from harness.metrics.evaluation import protocol
@@ -55,7 +55,9 @@ class Cell:
         """Folder name: readable, and different for different cells."""
         spec = self.specs[0]
         tricks = "+".join(trick.id for trick in spec.tricks) or "none"
-        key = content_id(spec.model_dump(mode="json", exclude={"seed"}), 8)
+        key = content_id(
+            spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}}), 8
+        )
         return f"{spec.dataset.id}-{spec.variant.id}-{tricks}"[:72] + f"-{key}"
 
     @property
@@ -326,9 +328,8 @@ def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
             f"{TUNING_SPLIT} split, which tuning looks at; set `reference: test` or `train`"
         )
     settings = Settings(**{**spec.settings.model_dump(), "reference": TUNING_SPLIT})
-    dataset = datasets.get(spec.dataset.id).model_validate(spec.dataset.options)
     metrics = protocol(
-        dataset,
+        dataset_of(spec),
         extractor=settings.extractor,
         samples=settings.evaluation_samples,
         reference=settings.reference,

@@ -1,4 +1,4 @@
-"""Thumbnails of what a generator makes: image grids as they are, points over the true modes."""
+"""Thumbnails of what a generator makes: image grids as they are, points over the truth."""
 
 from __future__ import annotations
 
@@ -43,12 +43,16 @@ def halve(image: Image.Image) -> Image.Image:
 
 
 def read_points(path: Path) -> NDArray[np.float32] | None:
-    """Read generated points ``(n, 2)``, the finite ones; None if absent, damaged or unlike that."""
+    """Read generated points ``(n, 1)`` or ``(n, 2)``, the finite ones.
+
+    Returns:
+        The points; None if the file is absent, damaged or unlike that.
+    """
     try:
         points = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] != 2:
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] not in (1, 2):
         return None
     if not np.issubdtype(points.dtype, np.number):
         return None
@@ -96,6 +100,43 @@ def scatter_png(
         ring = np.abs(distance - radius) < reach / SIDE * 1.3
         pixels[ring] = (*_rgb(BAD), 255)
     return encode_png(Image.fromarray(pixels)), int((~inside).sum())
+
+
+def histogram_png(
+    points: NDArray[np.float32], modes: Sequence[Sequence[float]] | None, sigma: float | None
+) -> tuple[bytes, int]:
+    """Draw points on a line as a histogram under the true density.
+
+    Args:
+        points: ``(n, 1)``.
+        modes: Centres of equally likely Gaussians; None where they are not known.
+        sigma: Standard deviation of each.
+
+    Returns:
+        A PNG with a transparent background, and how many points lie outside of it.
+    """
+    spread = [[abs(mode[0]) + 3 * (sigma or 0.0)] for mode in modes or ()]
+    reach = view_of(spread, points)
+    line = points[:, 0].astype(float)
+    counts, edges = np.histogram(line, bins=SIDE // 4, range=(-reach, reach))
+    heights = np.repeat(counts / (max(len(line), 1) * (edges[1] - edges[0])), 4)
+    axis = (np.arange(SIDE) + 0.5) / SIDE * 2 * reach - reach
+    truth = np.zeros(SIDE)
+    if modes and sigma:
+        squares = (axis[:, None] - np.array([mode[0] for mode in modes])) ** 2
+        truth = np.exp(-squares / (2 * sigma**2)).mean(1) / (sigma * np.sqrt(2 * np.pi))
+    # A collapsed generator's peak is cut off, or it would flatten the truth beside it.
+    scale = (SIDE - 8) / ((1.5 * truth.max()) or heights.max() or 1.0)
+    pixels = np.zeros((SIDE, SIDE, 4), dtype=np.uint8)
+    above = SIDE - np.arange(SIDE)[:, None]
+    pixels[above <= np.round(heights * scale)] = (*_rgb(GOOD), 255)
+    if truth.any():
+        curve = np.interp(np.arange(SIDE * 8) / 8, np.arange(SIDE), truth * scale)
+        lines = np.clip(SIDE - 1 - curve.astype(int), 1, SIDE - 2)
+        columns = np.arange(SIDE * 8) // 8
+        for shift in (-1, 0, 1):
+            pixels[lines + shift, columns] = (*_rgb(BAD), 255)
+    return encode_png(Image.fromarray(pixels)), int((np.abs(line) >= reach).sum())
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

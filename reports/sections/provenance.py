@@ -55,7 +55,8 @@ def environment_table(cells: SuiteCells) -> Table:
 
 def data_table(cells: SuiteCells) -> Table:
     """Show each data set's fingerprint and what the metrics saw of it."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[Cell] = []
     for dataset in cells.datasets:
         prints = {
             result.record.spec.dataset.fingerprint
@@ -64,6 +65,7 @@ def data_table(cells: SuiteCells) -> Table:
             if result.record
         }
         facts = cells.data_facts(dataset)
+        notes.append(Cell("; ".join(facts.get("notes") or ()) or None))
         shape = " × ".join(str(side) for side in facts.get("shape") or ())
         rows.append(
             (
@@ -76,6 +78,7 @@ def data_table(cells: SuiteCells) -> Table:
                 Cell(facts.get("reference_count")),
             )
         )
+    noted = any(note.value for note in notes)
     return Table(
         "data",
         "Data sets",
@@ -87,8 +90,9 @@ def data_table(cells: SuiteCells) -> Table:
             Column("Modes or classes", "count"),
             Column("Extractor", "code"),
             Column("Reference examples", "count"),
+            *((Column("Files", "prose"),) if noted else ()),
         ),
-        tuple(rows),
+        tuple((*row, note) if noted else row for row, note in zip(rows, notes, strict=True)),
     )
 
 

@@ -13,7 +13,14 @@ from PIL import Image
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Gallery, Section, Thumbnail
 from reports.figures.effects import share_map
-from reports.figures.samples import encode_png, halve, read_grid, read_points, scatter_png
+from reports.figures.samples import (
+    encode_png,
+    halve,
+    histogram_png,
+    read_grid,
+    read_points,
+    scatter_png,
+)
 from reports.tables import significant, unique_names
 
 BUDGET = 1_800_000
@@ -58,10 +65,12 @@ def thumbnail(cell: CellRuns, facts: dict[str, Any]) -> Thumbnail | None:
         points = read_points(path)
         if points is None:
             return None
-        modes = facts.get("modes")
-        png, outside = scatter_png(points, modes, facts.get("sigma"))
+        line = points.shape[1] == 1
+        draw = histogram_png if line else scatter_png
+        png, outside = draw(points, facts.get("modes"), facts.get("sigma"))
         beyond = f", {outside} of {len(points)} out of view" if outside else ""
-        alt = f"{len(points)} generated points over the true modes: {place}, {caption}{beyond}"
+        truth = "under the true density" if line else "over the true modes"
+        alt = f"{len(points)} generated points {truth}: {place}, {caption}{beyond}"
         return Thumbnail(png, caption + beyond, alt, worst.failed, pixelated=False)
     grid = read_grid(path)
     if grid is None:
@@ -159,6 +168,8 @@ def build(cells: SuiteCells) -> Section:
 
 def _legend(facts: dict[str, Any]) -> str:
     value = "The last number of a caption is the primary metric."
+    if facts.get("kind") == "points" and facts.get("shape") == [1]:
+        return f"Blue: a histogram of generated points. Orange: the true density. {value}"
     if facts.get("kind") == "points":
         return f"Blue: generated points. Orange rings: 3σ around the true modes. {value}"
     return value

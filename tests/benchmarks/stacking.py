@@ -24,7 +24,7 @@ def measure() -> dict[str, object]:
         make_spec("ring8", seed=seed, width=128, latent=16, batch=128, steps=STEPS)
         for seed in range(RUNS)
     ]
-    data = datasets.get("ring8")().load("train").values
+    data = datasets.get("ring8")().load("train")
     device = torch.device("cpu")
     stacked = Trainer(specs, data, device)
     alone = [Trainer([spec], data, device) for spec in specs]

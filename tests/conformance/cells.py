@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.datasets.base import Examples, datasets
+from harness.datasets.base import Examples, dataset_of, datasets
 from harness.networks.base import networks, unhonoured
 from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.spec import RunSpec
@@ -123,7 +123,7 @@ class Cell:
 
 def refusal(spec: RunSpec) -> str | None:
     """Ask the network family, the variant and every trick whether a run makes sense."""
-    dataset = datasets.get(spec.dataset.id)()
+    dataset = dataset_of(spec)
     variant, laid_over = parts_of(spec)
     context = Context(dataset, variant, tuple(laid_over), spec.settings)
     misfit = networks.get(spec.settings.network)().misfit(dataset.shape)

@@ -12,6 +12,8 @@ from torch import Tensor
 from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.training import data
+from harness.training.data import Data, HostData
 from harness.training.streams import Streams
 from tests.conformance.cells import CELLS, CPU, Cell, assert_near, make_trainer, train
 from tests.specs import make_spec
@@ -95,3 +97,25 @@ def test_a_job_trains_and_measures(dataset: str, tmp_path: Path) -> None:
         assert record.environment()["device"].startswith("cuda")
         assert record.outcome is not None and record.outcome["peak_memory"] > 0
         assert all(torch.isfinite(torch.tensor(record.curve(record.primary.name)[1])))  # type: ignore[union-attr]
+
+
+def test_examples_on_the_host_give_the_same_bits_without_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    specs = [make_spec("digits", "lsgan", seed=seed) for seed in (1, 2)]
+    states = []
+    for kind, share in ((Data, 1.0), (HostData, 0.0)):
+        monkeypatch.setattr(data, "RESIDENT_SHARE", share)
+        trainer = make_trainer(specs, CUDA)
+        assert type(trainer.game.data) is kind
+        trainer.train_step()
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            for _ in range(12):
+                trainer.train_step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        states.append([trainer.state(run) for run in range(2)])
+    for resident, host in zip(*states, strict=True):
+        assert_near(host, resident, 0)

@@ -16,6 +16,7 @@ from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Trick, Variant, variants
 from harness.penalties import centred_penalty, input_gradient
+from harness.training.data import Data
 from harness.training.game import Batch, Game
 from harness.training.optimizers import SGD
 from harness.training.stack import Stack
@@ -86,7 +87,7 @@ class Dirac:
             Stack([Constant(theta) for _, theta in starts], z, **like),
             Stack([Slope(psi) for psi, _ in starts], z, **like),
             blueprint=Blueprint.plain("toy2d", 1, latent=1, shape=(1,), batch=2),
-            data=torch.zeros(4, 1),
+            data=Data(torch.zeros(4, 1), CPU),
             streams=Streams(range(runs), CPU, torch.float64),
         )
         players = (self.game.D, self.game.G)

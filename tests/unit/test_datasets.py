@@ -1,6 +1,8 @@
 """The built-in data sets: content, splits, pinned hashes, and errors that say what to do."""
 
 import gzip
+import hashlib
+import math
 import os
 import struct
 import subprocess
@@ -13,21 +15,26 @@ import torch
 from torch.nn.functional import interpolate
 
 from harness.datasets import digits as digits_module
-from harness.datasets.base import datasets
+from harness.datasets.base import Dataset, datasets, from_options
 from harness.datasets.digits import Digits, digits_file, enlarge, split_indices
-from harness.datasets.mixtures import Grid25, Mixture, Ring8, grid, ring
+from harness.datasets.mixtures import Gauss1D, Grid25, Mixture, Ring8, grid, ring
+from harness.datasets.stacked import Stack, StackedDigits, StackedMNIST
 from harness.datasets.torchvision import MNIST
 from harness.errors import DataError
 from harness.spec import Split
 
 SPLITS: list[Split] = ["train", "validation", "test"]
 BUILT_IN = [Ring8, Grid25, Digits]
+EMBEDDED = [
+    *(dataset() for dataset in (*BUILT_IN, StackedDigits)),
+    *(Gauss1D(gaussians=n) for n in (1, 2)),
+]
 
 
-@pytest.mark.parametrize("dataset", BUILT_IN)
+@pytest.mark.parametrize("dataset", EMBEDDED, ids=repr)
 @pytest.mark.parametrize("split", SPLITS)
 def test_content_is_what_is_pinned(dataset, split):
-    examples = dataset().load(split)
+    examples = dataset.load(split)
     assert examples.sha256 == dataset.sha256[split]
     assert examples.values.shape[1:] == dataset.shape
     assert examples.labels.dtype == torch.int64
@@ -35,7 +42,7 @@ def test_content_is_what_is_pinned(dataset, split):
     assert split != "train" or len(examples) == dataset.train_size
 
 
-@pytest.mark.parametrize("dataset", [*BUILT_IN, MNIST])
+@pytest.mark.parametrize("dataset", [*BUILT_IN, MNIST, StackedMNIST, StackedDigits])
 def test_fingerprint_needs_no_data_and_covers_every_split(dataset, monkeypatch):
     def refuse(self, split, root):
         raise AssertionError("data were read")
@@ -50,8 +57,34 @@ def test_fingerprint_needs_no_data_and_covers_every_split(dataset, monkeypatch):
 
 
 def test_fingerprints_differ():
-    names = ["ring8", "grid25", "digits", "mnist"]
-    assert len({datasets.get(name)().fingerprint() for name in names}) == 4
+    names = ["ring8", "grid25", "digits", "mnist", "stacked-mnist", "stacked-digits", "gauss1d"]
+    found = {datasets.get(name)().fingerprint() for name in names}
+    assert len(found | {Gauss1D(gaussians=2).fingerprint()}) == 8
+
+
+def test_the_hash_is_of_dtype_shape_and_bytes_however_many_there_are():
+    examples = Ring8().read("test")
+    digest = hashlib.sha256()
+    for tensor in (examples.values, examples.labels):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    assert examples.sha256 == digest.hexdigest()
+
+
+def test_an_attribute_may_follow_from_options():
+    class Square(Dataset):
+        """Squares of some size."""
+
+        size: int = 3
+        kind = "images"
+
+        @from_options
+        def shape(self):
+            return (1, self.size, self.size)
+
+    assert (Square().shape, Square(size=5).shape) == ((1, 3, 3), (1, 5, 5))
+    Square.id = "square"
+    assert Square().fingerprint() != Square(size=5).fingerprint()
 
 
 def test_importing_and_loading_stays_light():
@@ -106,6 +139,36 @@ class TestMixtures:
         shares = np.bincount(examples.labels) / count
         expected = 1 / dataset.classes
         assert abs(shares - expected).max() < 5 * np.sqrt(expected / count)
+
+    @pytest.mark.parametrize(
+        "mixture", [Ring8(), Grid25(), Gauss1D(), Gauss1D(gaussians=2)], ids=repr
+    )
+    def test_density_is_that_of_the_points(self, mixture):
+        dimensions = mixture.shape[0]
+        where = mixture.modes[0] + 0.7 * mixture.sigma
+        expected = sum(
+            math.exp(-((where - mode) ** 2).sum() / (2 * mixture.sigma**2))
+            for mode in mixture.modes
+        ) / (len(mixture.modes) * (2 * math.pi * mixture.sigma**2) ** (dimensions / 2))
+        assert mixture.density(where[None]) == pytest.approx([expected], rel=1e-12)
+        # The mean of 1/p over a uniform proposal in a box, and the share of points in that box.
+        side = np.linspace(-1, 1, 401) * 3 * mixture.sigma
+        box = np.stack(np.meshgrid(*[side] * dimensions), axis=-1).reshape(-1, dimensions)
+        inside = mixture.density(mixture.modes[0] + box).mean() * (6 * mixture.sigma) ** dimensions
+        points = mixture.load("train").values.double().numpy() - mixture.modes[0]
+        share = (abs(points) < 3 * mixture.sigma).all(axis=1).mean()
+        assert inside == pytest.approx(share, rel=0.05)
+
+    def test_one_gaussian_or_two_on_the_line(self):
+        one, two = Gauss1D(), Gauss1D(gaussians=2)
+        assert (one.shape, one.classes, one.modes.tolist()) == ((1,), 1, [[2.0]])
+        assert (two.classes, two.modes.tolist()) == (2, [[-2.0], [2.0]])
+        with pytest.raises(ValueError, match="read-only"):
+            two.modes[0] = 5
+        values = two.load("train").values
+        assert values.shape == (50_000, 1)
+        assert (values > 0).double().mean().item() == pytest.approx(0.5, abs=0.01)
+        assert values[values > 0].std().item() == pytest.approx(0.5, abs=0.01)
 
     def test_splits_share_no_point(self):
         points = [tuple(map(tuple, Ring8().load(split).values.tolist())) for split in SPLITS]
@@ -178,6 +241,72 @@ class TestDigits:
             Digits().load("train")
 
 
+class TestStacked:
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_every_channel_is_a_digit_and_the_label_reads_them(self, split):
+        single, stacked = Digits().load(split), StackedDigits().load(split)
+        assert len(stacked) == {"train": 128_000, "validation": 26_000, "test": 26_000}[split]
+        for i in (0, 17, len(stacked) - 1):
+            digits = []
+            for channel in stacked.values[i]:
+                (same,) = torch.nonzero((single.values[:, 0] == channel).all(2).all(1))[:1]
+                digits.append(single.labels[same].item())
+            assert stacked.labels[i].item() == int("".join(map(str, digits)))
+
+    def test_classes_are_nearly_uniform_and_channels_independent(self):
+        labels = StackedDigits().load("train").labels
+        shares = torch.bincount(labels, minlength=1000).double() / len(labels)
+        digits = Digits().load("train").labels.bincount().double() / 1197
+        expected = (digits[:, None, None] * digits[:, None] * digits).flatten()
+        chi2 = (len(labels) * (shares - expected) ** 2 / expected).sum().item()
+        assert abs(chi2 - 999) < 5 * math.sqrt(2 * 999)
+
+    def test_it_is_put_together_only_when_asked_for(self):
+        values = StackedDigits().load("train").values
+        assert isinstance(values, Stack)
+        assert values.nbytes < 4_000_000
+        assert values.shape == (128_000, 3, 16, 16)
+        index = torch.tensor([[5, 3], [5, 0]])
+        taken = values[index]
+        assert taken.shape == (2, 2, 3, 16, 16)
+        assert taken.dtype == values.dtype == torch.uint8
+        assert torch.equal(taken[0, 0], taken[1, 0])
+        assert torch.equal(taken[0, 1], values[3])
+        assert torch.equal(values[2:4][1], values[3])
+        assert torch.equal(values.to(torch.device("cpu"))[index], taken)
+
+    def test_it_is_the_same_every_time(self):
+        first, again = (StackedDigits().read("test") for _ in range(2))
+        assert torch.equal(first.values.triples, again.values.triples)
+
+    def test_mnist_is_stacked_split_by_split(self, tmp_path, monkeypatch):
+        write_idx(tmp_path / "MNIST" / "raw", "train", 4)
+        write_idx(tmp_path / "MNIST" / "raw", "t10k", 10)
+        monkeypatch.setattr(MNIST, "sha256", {})
+        for split, levels in (
+            ("train", {1, 2, 3, 4}),
+            ("validation", {1, 3, 5, 7, 9}),
+            ("test", {2, 4, 6, 8, 10}),
+        ):
+            examples = StackedMNIST().read(split, tmp_path)
+            middles = examples.values[:200][:, :, 16, 16]
+            assert set(middles.flatten().tolist()) == levels
+            hundreds, tens, ones = ((middles.long() - 1) % 10).unbind(1)
+            assert torch.equal(examples.labels[:200], 100 * hundreds + 10 * tens + ones)
+
+    def test_missing_mnist_is_named(self, tmp_path):
+        with pytest.raises(DataError, match=r"train-images-idx3-ubyte.*not found"):
+            StackedMNIST().load("train", tmp_path)
+
+    @pytest.mark.parametrize("split", SPLITS)
+    def test_real_content(self, split):
+        root = os.environ.get("GANBENCH_DATA")
+        if not root or not (Path(root) / "MNIST").is_dir():
+            pytest.skip("MNIST is not here; GANBENCH_DATA names no folder with it")
+        examples = StackedMNIST().load(split, Path(root))
+        assert examples.labels.unique().numel() == 1000
+
+
 def write_idx(folder: Path, part: str, count: int) -> None:
     """Write images whose pixels are their number, in MNIST's format."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -213,9 +342,9 @@ class TestMNIST:
         with pytest.raises(DataError) as caught:
             MNIST().load("test", tmp_path)
         message = str(caught.value)
-        assert "t10k-labels-idx1-ubyte not found" in message
+        assert f"MNIST/raw/t10k-labels-idx1-ubyte not found in {tmp_path}" in message
         assert "images" not in message
-        assert str(tmp_path / "MNIST" / "raw") in message
+        assert "`ganbench data fetch mnist`" in message
         assert "--data-root or GANBENCH_DATA" in message
 
     @pytest.mark.parametrize("kept", [0, 2, 10, 500])
@@ -224,7 +353,7 @@ class TestMNIST:
         write_idx(folder, "train", 4)
         file = folder / "train-images-idx3-ubyte"
         file.write_bytes(file.read_bytes()[:kept])
-        with pytest.raises(DataError, match=r"is damaged.*replace both"):
+        with pytest.raises(DataError, match=r"images-idx3-ubyte is damaged.*fetch mnist"):
             MNIST().load("train", tmp_path)
 
     def test_other_content_is_refused(self, tmp_path):

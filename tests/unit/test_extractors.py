@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from harness.datasets.base import datasets
+from harness.datasets.base import Examples, datasets
 from harness.errors import DataError
 from harness.metrics.extractors import classifiers, train
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.classifiers import DigitsClassifier, MNISTClassifier
 from harness.metrics.extractors.inception import FID_LABEL, FILE, InceptionV3
+from harness.metrics.extractors.stacked import StackedDigitsClassifier
 
 CPU = torch.device("cpu")
 SHIPPED = [DigitsClassifier, MNISTClassifier]
@@ -101,6 +102,36 @@ class TestShipped:
         extractor.network.train()
         with pytest.raises(RuntimeError, match="'digits-cnn' is in training mode"):
             extractor.features(torch.zeros(1, 1, 16, 16, dtype=torch.uint8))
+
+
+class TestStacked:
+    def test_each_channel_is_seen_alone_and_the_class_is_read_off_the_three(self):
+        single, stacked = DigitsClassifier.load(CPU), StackedDigitsClassifier.load(CPU)
+        images = datasets.get("digits")().load("test").values[:30]
+        stacks = images.reshape(10, 3, 16, 16)
+        features, logits = stacked.features(stacks)
+        ones, tens = single.features(images)
+        assert features.shape == (10, 192)
+        assert torch.allclose(features, ones.reshape(10, 192), atol=1e-5)
+        chances = tens.softmax(1)
+        for i in range(10):
+            for label in (0, 7, 85, 123, 999):
+                a, b, c = label // 100, label // 10 % 10, label % 10
+                product = chances[3 * i, a] * chances[3 * i + 1, b] * chances[3 * i + 2, c]
+                assert logits[i, label].item() == pytest.approx(product.log().item(), abs=1e-3)
+        assert torch.allclose(logits.exp().sum(1), torch.ones(10, dtype=torch.float64), atol=1e-5)
+
+    def test_it_tells_nearly_every_class(self):
+        examples = datasets.get("stacked-digits")().load("test")
+        some = Examples(examples.values[:2000], examples.labels[:2000])
+        share = accuracy(StackedDigitsClassifier.load(CPU), some)
+        assert share == pytest.approx(DigitsClassifier.record()["test_accuracy"] ** 3, abs=0.02)
+
+    def test_it_is_named_by_the_single_weights(self):
+        assert StackedDigitsClassifier.label() == (
+            f"stacked-digits-cnn@{DigitsClassifier.weights_sha256()[:8]}"
+        )
+        StackedDigitsClassifier.require()
 
 
 class TestDamage:

@@ -13,7 +13,7 @@ PACKAGES = ("harness", "reports", "suites")
 
 LAYERS = [
     ["harness.cli"],
-    ["harness.commands", "harness.catalog"],
+    ["harness.commands", "harness.catalog", "harness.data"],
     ["harness.tuning"],
     ["harness.suite"],
     ["harness.bench"],

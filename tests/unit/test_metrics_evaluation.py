@@ -16,10 +16,11 @@ from harness.datasets.mixtures import Grid25, Ring8
 from harness.datasets.torchvision import MNIST
 from harness.errors import GanbenchError, UnknownNameError
 from harness.metrics import evaluation
-from harness.metrics.cache import ReferenceCache, default_folder
+from harness.metrics.cache import ReferenceCache
 from harness.metrics.classifier_score import ClassifierScore
 from harness.metrics.evaluation import Evaluator, default_extractor, protocol, require
 from harness.metrics.extractors.classifiers import DigitsClassifier
+from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
 
 CPU = torch.device("cpu")
@@ -455,7 +456,7 @@ class TestCache:
 
     def test_default_folder(self, monkeypatch, tmp_path):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert default_folder() == tmp_path / "ganbench"
+        assert cache_folder() == tmp_path / "ganbench"
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        assert default_folder() == tmp_path / "home" / ".cache" / "ganbench"
+        assert cache_folder() == tmp_path / "home" / ".cache" / "ganbench"

@@ -132,15 +132,6 @@ def test_runs_are_apart() -> None:
     assert torch.equal(penalty(broken)[[0, 2]], penalty(x)[[0, 2]])
 
 
-def test_the_zero_centred_penalty_by_hand() -> None:
-    gradient = draw(3, 4, 5)
-    found = zero_centred_penalty(gradient)
-    assert found.shape == (3,)
-    for run in range(3):
-        squares = [sum(v * v for v in row) for row in gradient[run].tolist()]
-        assert found[run].item() == pytest.approx(sum(squares) / 4 / 2, rel=1e-12)
-
-
 def test_the_zero_centred_penalty_is_smooth_at_zero() -> None:
     w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     penalty = zero_centred_penalty(input_gradient(lambda x: x @ w, draw(2, 4, 3)))

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from harness import job as job_module
 from harness.cli import app
-from harness.datasets.base import to_bytes
+from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job
 from harness.parts import variants
@@ -357,7 +357,7 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
     spec = SPECS[name]
     G = load_generator(runs[name])
     data = torch.zeros(100, *G.shape, dtype=torch.float32 if name == "points" else torch.uint8)
-    trainer = Trainer([spec], data, CPU)
+    trainer = Trainer([spec], Examples(data, None), CPU)
     saved = last_state(runs[name], spec.id)
     assert saved is not None
     trainer.game.G.load(
@@ -453,7 +453,7 @@ class TestRunsThatAreNotFinished:
         spec, store = SPECS["points"], Store(tmp_path)
         path = store.create(spec)
         if step is not None:
-            trainer = Trainer([spec], torch.randn(100, 2), CPU)
+            trainer = Trainer([spec], Examples(torch.randn(100, 2), None), CPU)
             for _ in range(step):
                 trainer.train_step()
             save_checkpoint(

@@ -160,6 +160,18 @@ def test_scatter_takes_any_points(count: int, scale: float, seed: int) -> None:
     assert (pixels == INK).any() == (count > 0)
 
 
+def test_points_on_a_line_are_bars() -> None:
+    points = np.repeat(np.array([[-1.5], [0.5]], np.float32), [100, 50], axis=0)
+    pixels, extent = scatter(np.concatenate([points, [[np.nan]]]))
+    assert extent == 2.0
+    heights = (pixels == INK).sum(axis=0)
+    assert sorted(set(heights.tolist())) == [0, (SIDE - 1 + 1) // 2, SIDE - 1]
+    left, right = np.flatnonzero(heights == SIDE - 1), np.flatnonzero(heights == SIDE // 2)
+    assert left.mean() == pytest.approx((-1.5 / 2 + 1) / 2 * SIDE, abs=2)
+    assert right.mean() == pytest.approx((0.5 / 2 + 1) / 2 * SIDE, abs=2)
+    assert pixels[-1, left[0]] == INK != pixels[0, right[0]]
+
+
 def test_pictures_are_read_from_both_kinds_of_file(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 2), np.float32))
     Image.new("RGB", (16, 8), (255, 0, 0)).save(tmp_path / "b.png")

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from harness.datasets.base import Values
 from harness.errors import DataError
 from harness.registry import Registry
 
@@ -73,7 +74,7 @@ class Extractor:
         raise NotImplementedError
 
     @torch.inference_mode()
-    def features(self, images: Tensor, batch: int | None = None) -> tuple[Tensor, Tensor]:
+    def features(self, images: Values, batch: int | None = None) -> tuple[Tensor, Tensor]:
         """Look at images.
 
         Args:
@@ -85,13 +86,20 @@ class Extractor:
         """
         if self.network.training:
             raise RuntimeError(f"extractor {self.id!r} is in training mode")
-        passes = [
-            self.network(part.to(self.device)) for part in torch.split(images, batch or self.batch)
-        ]
-        features, logits = (
-            torch.cat([outputs[k].cpu() for outputs in passes]).double() for k in (0, 1)
-        )
-        return features, logits
+        size = batch or self.batch
+        made: tuple[Tensor, Tensor] | None = None
+        for start in range(0, max(1, len(images)), size):
+            features, logits = self.network(images[start : start + size].to(self.device))
+            if made is None:
+                rows = len(images)
+                made = (
+                    torch.empty(rows, features.shape[1], dtype=torch.float64),
+                    torch.empty(rows, logits.shape[1], dtype=torch.float64),
+                )
+            made[0][start : start + size] = features
+            made[1][start : start + size] = logits
+        assert made is not None  # noqa: S101 - there is always one pass
+        return made
 
 
 def read_verified(path: Path, expected: str, remedy: str) -> bytes:

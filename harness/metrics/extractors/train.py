@@ -88,7 +88,9 @@ def distorted(images: Tensor, plan: TrainingPlan, generator: torch.Generator) ->
 def score(network: torch.nn.Module, examples: Examples) -> tuple[float, float]:
     """Return accuracy and mean cross-entropy in nats, in evaluation mode."""
     network.eval()
-    logits = torch.cat([network(part)[1] for part in torch.split(examples.values, 500)])
+    logits = torch.cat(
+        [network(examples.values[i : i + 500])[1] for i in range(0, len(examples), 500)]
+    )
     assert examples.labels is not None  # noqa: S101 - both data sets are labelled
     right = (logits.argmax(1) == examples.labels).double().mean().item()
     return right, cross_entropy(logits, examples.labels).item()

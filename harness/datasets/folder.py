@@ -1,0 +1,202 @@
+"""Images of your own: a folder or a zip archive, decoded once and kept as one array."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from harness.datasets.base import Dataset, Examples, Kind, Place, datasets, from_options
+from harness.datasets.images.cache import SPLITS, ArrayCache, Decoded
+from harness.datasets.images.decoding import DECODING, SUFFIXES, Crop
+from harness.datasets.images.files import Listing, class_of, open_images
+from harness.datasets.images.reading import ReadImages, listed, notes_of, read_images
+from harness.errors import DataError
+from harness.spec import Split, content_id
+
+HELD_OUT = 10
+"""One image of so many is for validation, and one for testing."""
+FEWEST = 20
+"""Different images that a data set needs, which leaves two to validate and two to test with."""
+
+
+@datasets.register("folder", source="a folder or zip archive of images, given by its path")
+class Folder(Dataset):
+    """Images of your own: a folder or zip archive, each cut to a square and resized.
+
+    Folders at the top are the classes if there are several and every image lies directly in one.
+    A tenth of the images, those with the smallest hashes, is the validation split, the next tenth
+    the test split. What the images are, not where they lie or what they are called, names a run.
+    """
+
+    path: Annotated[str, Place()] = Field(
+        min_length=1, description="folder or .zip; what is relative begins at the suite file"
+    )
+    size: int = Field(default=64, ge=8, le=1024, description="pixels along each side")
+    crop: Crop = Field(
+        default="center", description="center: the largest square; none: all, squeezed"
+    )
+    channels: Literal[1, 3] = Field(default=3, description="3 in colour, 1 in grey")
+
+    kind: ClassVar[Kind] = "images"
+
+    @from_options
+    def shape(self) -> tuple[int, ...]:
+        """Follows from channels and size."""
+        return self.channels, self.size, self.size
+
+    @from_options
+    def classes(self) -> int | None:
+        """Number of folders, if they are classes."""
+        return len(self._decoded.classes) if self._decoded.classes is not None else None
+
+    @from_options
+    def train_size(self) -> int | None:
+        """Images that are neither for validation nor for testing."""
+        return self._decoded.splits["train"].count
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was skipped or converted."""
+        return self._decoded.notes
+
+    def fingerprint(self) -> str:
+        """Name the files' content and the options; the path is no part of it.
+
+        Raises:
+            DataError: if there are no images, or too few.
+        """
+        return self._decoded.fingerprint
+
+    def check(self, root: Path | None = None) -> None:
+        """Read every split.
+
+        Raises:
+            DataError: if there are no images, or too few.
+        """
+        for split in SPLITS:
+            self.load(split, root)
+
+    def read(self, split: Split, root: Path | None = None) -> Examples:
+        """Map one split into memory; the data root is not used.
+
+        Raises:
+            DataError: if there are no images, or too few.
+        """
+        examples = ArrayCache().load(self._decoded.splits[split])
+        if examples is None:  # the cache was cleared or damaged since
+            self.__dict__["_decoded"] = self._decode()
+            examples = ArrayCache().load(self._decoded.splits[split])
+        if examples is None:
+            raise DataError(f"{self.path}: decoded images cannot be read back from the cache")
+        return examples
+
+    @cached_property
+    def _decoded(self) -> Decoded:
+        """What the cache has of the files as they are now; decodes them if it has nothing."""
+        listing = open_images(Path(self.path)).list()
+        found = ArrayCache().find(self._key(listing))
+        if found is None:
+            return self._decode()
+        if found.notes:
+            warnings.warn(listed(Path(self.path), found.notes), stacklevel=2)
+        return found
+
+    def _key(self, listing: Listing) -> dict[str, Any]:
+        """Hold all that a decoded set depends on, as far as can be told without reading files."""
+        files = [[entry.name, entry.size, entry.stamp] for entry in listing.entries]
+        return {
+            "path": str(Path(self.path).resolve()),
+            "files": content_id([files, sorted(listing.broken), listing.others], 64),
+            "options": self.identity,
+            "decoding": [DECODING, version("pillow"), HELD_OUT],
+        }
+
+    def _decode(self) -> Decoded:
+        path = Path(self.path)
+        source = open_images(path)
+        listing = source.list()
+        if not listing.entries and not listing.broken:
+            others = f" among its {listing.others:,} files" if listing.others else ""
+            raise DataError(
+                f"{path} has no images{others}; they are known by their endings, "
+                f"{', '.join(sorted(SUFFIXES))}"
+            )
+        cache = ArrayCache()
+        options = {"size": self.size, "crop": self.crop, "channels": self.channels}
+        with read_images(source, listing.entries, cache, **options) as read:  # type: ignore[arg-type]
+            notes = notes_of(read, listing.broken, listing.others)
+            distinct = len(set(read.hashes))
+            if distinct < FEWEST:
+                raise DataError(
+                    f"{path} has {distinct} different images that can be read, at least {FEWEST} "
+                    + "; ".join(("are needed", *notes))
+                )
+            labels, classes = labels_of(read.names)
+            splits = {
+                split: cache.write(read.images, order, labels)
+                for split, order in split_by_hash(read, labels).items()
+            }
+            decoded = Decoded(self._name(read, labels), classes, notes, splits)
+        cache.keep(self._key(listing), decoded)
+        if notes:
+            warnings.warn(listed(path, notes), stacklevel=2)
+        return decoded
+
+    def _name(self, read: ReadImages, labels: NDArray[np.int64] | None) -> str:
+        digest = hashlib.sha256()
+        for i in in_order(read, labels):
+            digest.update(read.hashes[i])
+            digest.update(b"" if labels is None else int(labels[i]).to_bytes(4, "big"))
+        return content_id(
+            {
+                "id": self.id,
+                "content": digest.hexdigest(),
+                "options": self.identity,
+                "decoding": DECODING,
+                "held out": HELD_OUT,
+            }
+        )
+
+
+def labels_of(names: tuple[str, ...]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Take folders for classes, if every file lies directly in one of several."""
+    folders = [class_of(name) for name in names]
+    classes = tuple(sorted({folder for folder in folders if folder is not None}))
+    if None in folders or len(classes) < 2:
+        return None, None
+    number = {name: i for i, name in enumerate(classes)}
+    return np.array([number[f] for f in folders if f is not None], dtype=np.int64), classes
+
+
+def in_order(read: ReadImages, labels: NDArray[np.int64] | None) -> list[int]:
+    """Sort images by the hash of their file, then by label: whatever they are called."""
+    return sorted(
+        range(len(read.hashes)),
+        key=lambda i: (read.hashes[i], 0 if labels is None else int(labels[i])),
+    )
+
+
+def split_by_hash(
+    read: ReadImages, labels: NDArray[np.int64] | None
+) -> dict[Split, NDArray[np.int64]]:
+    """Cut the images in three by the rank of their hash; equal files stay together.
+
+    Returns:
+        Indices of each split, in the order of the hashes.
+    """
+    distinct = sorted(set(read.hashes))
+    held = len(distinct) // HELD_OUT
+    side = {digest: rank // held for rank, digest in enumerate(distinct)}
+    parts: dict[Split, list[int]] = {"train": [], "validation": [], "test": []}
+    for i in in_order(read, labels):
+        rank = side[read.hashes[i]]
+        parts["validation" if rank == 0 else "test" if rank == 1 else "train"].append(i)
+    return {split: np.array(indices, dtype=np.int64) for split, indices in parts.items()}

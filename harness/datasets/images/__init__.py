@@ -1,0 +1,1 @@
+"""Image files: listed, decoded, and kept as arrays."""
