@@ -78,18 +78,21 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         outcomes,
         provenance,
         samples,
+        theory,
         training,
         tuning,
         verdicts,
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
+    explained = theory.build(cells)
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         measurements.build(cells),
         training.build(cells),
+        *((explained,) if explained else ()),
         samples.build(cells),
         *((searched,) if searched else ()),
         provenance.build(cells),
