@@ -74,6 +74,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     from reports.cells import group
     from reports.document import Document
     from reports.sections import (
+        losses,
         measurements,
         outcomes,
         provenance,
@@ -85,14 +86,14 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
-    explained = theory.build(cells)
+    optional = (losses.build(cells), theory.build(cells))
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         measurements.build(cells),
         training.build(cells),
-        *((explained,) if explained else ()),
+        *(section for section in optional if section),
         samples.build(cells),
         *((searched,) if searched else ()),
         provenance.build(cells),

@@ -110,7 +110,7 @@ def deviations(shown: Snapshot) -> dict[str, float]:
 
     Returns:
         ``optimum``, the mean of |D − D*|, and ``half``, of |D − ½|, where the best D is
-        p / (p + q); ``variation``, ½∫|p − q|, in which generated samples off the grid count in full.
+        p / (p + q); ``variation``, ½∫|p − q|, with all generated samples off the grid.
     """
     width = float(shown.x[1] - shown.x[0])
     p, q = shown.data * width, shown.generated * width
