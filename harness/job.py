@@ -27,7 +27,7 @@ from harness.errors import DataError, GanbenchError, StoreError
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
-from harness.samples import save_samples
+from harness.samples import save_profile, save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, hold, write_json
@@ -38,6 +38,7 @@ from harness.training.checkpoint import (
     keep_networks,
     save_checkpoint,
 )
+from harness.training.line import Line, Profile, estimates_share
 from harness.training.trainer import Trainer
 
 PREEMPTED = 75
@@ -151,7 +152,8 @@ class Job:
         trainer = Trainer([run.spec for run in runs], training, self.device)
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator)
-        course = Course(self, runs, trainer, evaluator, dataset)
+        line = Line.of(dataset, training.values)
+        course = Course(self, runs, trainer, evaluator, dataset, line)
         return course.follow()
 
     def _resume(self, runs: list[Run], trainer: Trainer) -> None:
@@ -199,6 +201,7 @@ class Course:
     trainer: Trainer
     evaluator: Evaluator
     dataset: Dataset
+    line: Line | None
 
     def __post_init__(self) -> None:
         self.saved_at = time.monotonic()
@@ -289,6 +292,9 @@ class Course:
         settings = self.runs[0].spec.settings
         generated = self.trainer.game.sample(settings.evaluation_samples, "evaluation")
         finite = generated.flatten(1).isfinite().all(1).tolist()
+        profiles: Sequence[Profile | None] = [None] * len(self.runs)
+        if self.line is not None:
+            profiles = self.line.profiles(self.trainer.game, generated)
         drawn = (time.perf_counter() - self.mark) / len(self.runs)
         verdicts: list[Verdict | None] = []
         for position, run in enumerate(self.runs):
@@ -296,7 +302,8 @@ class Course:
             try:
                 (found,) = self.evaluator(generated[position : position + 1])
                 samples = generated[position] if finite[position] else None
-                self._record(run, found, samples, time.perf_counter() - start)
+                profile = profiles[position] if finite[position] else None
+                self._record(run, found, samples, profile, time.perf_counter() - start)
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
                 traceback.print_exc()
                 verdicts.append(Verdict("crashed", None, f"evaluation failed: {explain(error)}"))
@@ -307,11 +314,25 @@ class Course:
         self.mark = time.perf_counter()
         return self._drop(verdicts)
 
-    def _record(self, run: Run, found: Evaluation, samples: Tensor | None, seconds: float) -> None:
+    def _record(
+        self,
+        run: Run,
+        found: Evaluation,
+        samples: Tensor | None,
+        profile: Profile | None,
+        seconds: float,
+    ) -> None:
         step = self.trainer.step
         if samples is not None:
             file = save_samples(run.path, step, samples, self.dataset.kind)
             run.log.append({"type": "samples", "step": step, "file": file})
+        if profile is not None:
+            arrays = {"x": profile.x, "data": profile.data, "generated": profile.generated}
+            if profile.answer is not None:
+                arrays["answer"] = profile.answer
+            share = estimates_share(self.trainer.game.variant)
+            file = save_profile(run.path, step, arrays)
+            run.log.append({"type": "line", "step": step, "file": file, "share": share})
         run.log.append(
             {
                 "type": "evaluation",

@@ -1,8 +1,9 @@
-"""Writes what a generator makes: a grid of images, or a handful of points."""
+"""Writes what a generator makes: a grid of images, a handful of points, a profile of the line."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,25 @@ def save_samples(folder: Path, step: int, generated: Tensor, kind: str) -> str:
 
     name = f"samples/step-{step:08d}.png"
     Image.fromarray(grid(to_bytes(generated[:IMAGES]).cpu())).save(folder / name)
+    return name
+
+
+def save_profile(folder: Path, step: int, arrays: Mapping[str, np.ndarray]) -> str:
+    """Save what a run looks like on the line.
+
+    Args:
+        folder: The run's folder.
+        step: Step for the file's name.
+        arrays: By name, ``(cells,)`` each.
+
+    Returns:
+        The file relative to the run's folder: float64 arrays as ``.npz``.
+    """
+    name = f"samples/line-{step:08d}.npz"
+    buffer = io.BytesIO()
+    # Named one by one, since what they are called is what a reader asks for.
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    (folder / name).write_bytes(buffer.getvalue())
     return name
 
 

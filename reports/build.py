@@ -74,26 +74,28 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     from reports.cells import group
     from reports.document import Document
     from reports.sections import (
+        losses,
         measurements,
         outcomes,
         provenance,
         rates,
         samples,
+        theory,
         training,
         tuning,
         verdicts,
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
-    learning_rates = rates.build(cells)
+    optional = (rates.build(cells), losses.build(cells), theory.build(cells))
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         measurements.build(cells),
         training.build(cells),
+        *(section for section in optional if section),
         samples.build(cells),
-        *((learning_rates,) if learning_rates else ()),
         *((searched,) if searched else ()),
         provenance.build(cells),
     )

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harness.store.records import MetricInfo, PlannedRun, RunRecord, SuiteRecord
@@ -51,6 +52,14 @@ class Result:
         """Return the metric's finite value at the last evaluation."""
         value = self.record.last(metric) if self.record else None
         return value if value is not None and math.isfinite(value) else None
+
+    def file(self, name: str) -> Path | None:
+        """Return a file that the run wrote, if it is there and lies in the run's folder."""
+        if self.record is None:
+            return None
+        root = self.record.path.resolve()
+        path = (root / name).resolve()
+        return path if path.is_relative_to(root) and path.is_file() else None
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Return (kimg, value) of every evaluation with a finite value, step 0 included."""

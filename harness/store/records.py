@@ -10,6 +10,9 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
   step 0 is the untrained generator, each metric's ceiling. Labelled data also gives
   ``histogram``: generated examples per class or mode
 * ``samples``: ``step``, ``file`` (relative to the run's folder)
+* ``line``, of one-dimensional data: ``step``, ``file``, an ``.npz`` with ``x``, the densities
+  ``data`` and ``generated``, and, unless D judges several examples at once, D's ``answer``; with
+  ``share``, whether the best answer would be data / (data + generated)
 * ``outcome``: ``outcome``, ``step``, ``onset`` (step or None), ``reason``, ``seconds`` of training,
   ``evaluation_seconds``, ``kimg``, ``updates`` {"d": n, "g": n}, ``peak_memory`` (bytes, or None)
 """

@@ -22,6 +22,7 @@ DISCRIMINATOR = (
     "d_accuracy_real",
     "d_accuracy_fake",
     "saturation",
+    "d_off_half",
 )
 """Every column of a discriminator's row; which of them a variant has, :func:`columns_of` says."""
 GENERATOR = ("g_loss", "g_grad_norm")
@@ -56,7 +57,7 @@ def columns_of(game: Game) -> tuple[str, ...]:
     if variant.boundary is None:
         undefined |= {"d_accuracy_real", "d_accuracy_fake"}
     if not variant.logistic:
-        undefined.add("saturation")
+        undefined |= {"saturation", "d_off_half"}
     own = tuple(name for name in DISCRIMINATOR if name not in undefined)
     return own if variant.joint else own + watched_in(game)
 
@@ -78,7 +79,8 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
     """Measure one discriminator update, ``(runs, len(columns_of(game)))``.
 
     ``d_real`` and ``d_fake`` are means of what the objective calls D(x): a probability where it
-    is logistic, else the logit itself.
+    is logistic, else the logit itself. ``d_off_half`` is the mean of |D(x) − ½| over both, which
+    is 0 where D can no longer tell them apart.
 
     Args:
         loss: D's loss, ``(runs,)``.
@@ -98,6 +100,7 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
         if variant.logistic:
             both = torch.cat([real, fake], dim=1)
             row.append((both.abs() > SATURATED).to(loss.dtype).mean(1))
+            row.append((both.sigmoid() - 0.5).abs().mean(1))
         for part in batch.game.parts:
             row += part.watch(batch.game, batch)
         return torch.stack(row, dim=1).detach()

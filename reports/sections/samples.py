@@ -36,9 +36,8 @@ def sample_file(result: Result) -> Path | None:
     if result.record is None:
         return None
     for event in reversed(result.record.of_type("samples")):
-        root = result.record.path.resolve()
-        path = (root / str(event["file"])).resolve()
-        if path.is_relative_to(root) and path.is_file():
+        path = result.file(str(event["file"]))
+        if path is not None:
             return path
     return None
 

@@ -15,10 +15,11 @@ DIAGNOSTICS = (
     "g_loss",
     "d_accuracy_real",
     "d_accuracy_fake",
+    "d_off_half",
     "d_grad_norm",
     "g_grad_norm",
 )
-COMPARABLE = frozenset({"d_accuracy_real", "d_accuracy_fake"})
+COMPARABLE = frozenset({"d_accuracy_real", "d_accuracy_fake", "d_off_half"})
 """What is on one scale for every objective; losses and gradient norms are not."""
 
 
@@ -87,7 +88,8 @@ def diagnostics_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure
         draw_diagnostics(rows, variants, COMPARABLE),
         "Medians over seeds. Losses and gradients of different objectives are not comparable, so "
         "each has its own scale; an accuracy of D "
-        "near 1 on both real and generated data means that G learns little from it.",
+        "near 1 on both real and generated data means that G learns little from it. d_off_half "
+        "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart.",
         folded=True,
     )
 

@@ -77,6 +77,11 @@ def test_a_discriminators_row_by_hand() -> None:
             "d_fake": sum(1 / (1 + math.exp(-t)) for t in (-6.0, 1.0, -1.0, -2.0)) / 4,
             "logit_gap": 6.5 / 4 + 8.0 / 4,
             "saturation": 2 / 8,
+            "d_off_half": sum(
+                abs(1 / (1 + math.exp(-t)) - 0.5)
+                for t in (2.0, -1.0, 5.0, 0.5, -6.0, 1.0, -1.0, -2.0)
+            )
+            / 8,
         }
     )
     second = dict(zip(DISCRIMINATOR, row[1].tolist(), strict=True))
@@ -112,7 +117,13 @@ def test_answers_are_probabilities_only_where_the_objective_is_logistic() -> Non
     for variant in ("lsgan", "sngan"):
         row = row_by_name(real, fake, variant)
         assert (row["d_real"], row["d_fake"]) == pytest.approx((1.1, 0.1))
-        assert "saturation" not in row
+        assert not {"saturation", "d_off_half"} & set(row)
+
+
+def test_a_discriminator_that_cannot_tell_is_not_off_a_half() -> None:
+    nothing, sure = torch.zeros(1, 4), torch.full((1, 4), 50.0)
+    assert row_by_name(nothing, nothing, "gan")["d_off_half"] == 0
+    assert row_by_name(sure, -sure, "gan")["d_off_half"] == pytest.approx(0.5)
 
 
 def test_the_spread_of_a_large_steady_loss_is_not_rounded_away() -> None:

@@ -12,14 +12,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from reports.statistics import (
+    fisher_z,
     geometric_interval,
     geometric_mean,
     holm,
+    mean_correlation,
+    mean_ranks,
     median_with_failures,
     paired_rate_change,
     probability_less,
     sign_flip_p,
     signed_ranks,
+    spearman,
+    spearman_interval,
     t_interval,
     wilson,
 )
@@ -192,3 +197,81 @@ def test_intervals_cover_what_they_promise() -> None:
     intervals = [geometric_interval(sample) for sample in samples]
     covered = np.mean([i is not None and i.low <= 1 <= i.high for i in intervals])
     assert 0.93 < covered < 0.97
+
+
+pairs = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=15)
+
+
+@given(small_integers)
+def test_mean_ranks_are_scipys(sample: list[int]) -> None:
+    np.testing.assert_array_equal(mean_ranks(sample), stats.rankdata(sample))
+
+
+@given(pairs)
+def test_spearman_is_scipys(sample: list[tuple[int, int]]) -> None:
+    x, y = zip(*sample, strict=True)
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert spearman(x, y) is None
+    else:
+        assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
+
+
+def test_spearman_needs_three_pairs_with_ranks() -> None:
+    assert spearman([1.0, 2.0], [1.0, 2.0]) is None
+    assert spearman([1.0, 2.0, math.inf], [1.0, 2.0, 3.0]) == 1
+    with pytest.raises(ValueError, match="NaN"):
+        spearman([1.0, 2.0, math.nan], [1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_perfect_order_is_entered_half_a_step_below_one(n: int) -> None:
+    order = np.arange(n)
+    swapped = order.copy()
+    swapped[:2] = swapped[1::-1]
+    next_best = spearman(order, swapped)
+    assert next_best is not None
+    assert math.tanh(fisher_z(1.0, n)) == pytest.approx((1 + next_best) / 2)
+    assert fisher_z(-1.0, n) == -fisher_z(1.0, n)
+    assert fisher_z(next_best, n) == pytest.approx(math.atanh(next_best))
+
+
+def test_the_interval_of_a_correlation_is_fishers_but_for_its_variance() -> None:
+    x, y = np.random.default_rng(3).normal(size=(2, 20))
+    found = stats.pearsonr(x, y)
+    rho = float(found.statistic)
+    fisher = found.confidence_interval(0.95)
+    own = spearman_interval(rho, 20)
+    assert own is not None
+    wider = math.sqrt(1 + rho**2 / 2)
+    for mine, theirs in zip(own, fisher, strict=True):
+        expected = math.atanh(rho) + wider * (math.atanh(theirs) - math.atanh(rho))
+        assert math.atanh(mine) == pytest.approx(expected)
+    assert spearman_interval(0.5, 3) is None
+
+
+def test_intervals_of_correlations_cover_what_they_promise() -> None:
+    draw, rho = np.random.default_rng(2), 0.6
+    truth = 6 / math.pi * math.asin(rho / 2)
+    covered = []
+    for _ in range(1500):
+        x, y = draw.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 20).T
+        found = spearman(x, y)
+        interval = spearman_interval(found, 20) if found is not None else None
+        covered.append(interval is not None and interval.low <= truth <= interval.high)
+    assert 0.93 < np.mean(covered) < 0.97
+
+
+def test_mean_correlation_is_a_t_interval_of_transforms() -> None:
+    correlations = [(0.2, 9), (0.7, 12), (-0.1, 9)]
+    z = np.arctanh([0.2, 0.7, -0.1])
+    mean, interval = mean_correlation(correlations) or (None, None)
+    assert mean == pytest.approx(math.tanh(z.mean()))
+    assert interval == pytest.approx(np.tanh(stats.t.interval(0.95, 2, z.mean(), stats.sem(z))))
+
+
+def test_units_that_agree_exactly_do_not_make_an_interval_of_no_width() -> None:
+    mean, interval = mean_correlation([(1.0, 10)] * 4) or (None, None)
+    assert mean == pytest.approx(1 - 6 / 990)
+    assert interval is None
+    assert mean_correlation([(0.3, 10)]) == (pytest.approx(0.3), None)
+    assert mean_correlation([]) is None

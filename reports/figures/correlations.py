@@ -1,0 +1,73 @@
+"""A figure of rank correlations: every seed a dot, their mean with its interval, seeds compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.lines import Line2D
+
+from reports.figures.style import BAD, GOOD, MUTED, facets, short, styled, to_svg
+from reports.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """How one diagnostic of one cell goes with quality.
+
+    Attributes:
+        seeds: Correlation over each run.
+        mean: Their mean; None without any.
+        interval: Of the mean.
+        final: Correlation over seeds at the end of training; None for too few.
+        final_interval: Of that.
+    """
+
+    seeds: tuple[float, ...] = ()
+    mean: float | None = None
+    interval: Interval | None = None
+    final: float | None = None
+    final_interval: Interval | None = None
+
+
+def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) -> str:
+    """Draw one plot per diagnostic, with a line for each cell.
+
+    Args:
+        panels: By diagnostic: (label, correlations) of each cell, the same cells in each.
+    """
+    labels = [label for label, _ in next(iter(panels.values()))]
+    with styled():
+        height = 1.0 + 0.44 * len(labels)
+        canvas, axes = facets(len(panels), columns=len(panels), width=2.9, height=height)
+        for position, (plot, (name, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
+            plot.axvline(0, color=MUTED, linewidth=1)
+            for row, (_, found) in enumerate(rows):
+                over, across = row - 0.13, row + 0.2
+                plot.plot(found.seeds, [over] * len(found.seeds), "o", color=GOOD, markersize=3.5,
+                          alpha=0.35, markeredgewidth=0)  # fmt: skip
+                for value, limits, place, colour, marker in (
+                    (found.mean, found.interval, over, GOOD, "o"),
+                    (found.final, found.final_interval, across, BAD, "D"),
+                ):
+                    if limits is not None:
+                        plot.plot(limits, [place, place], color=colour, linewidth=1.6)
+                    if value is not None:
+                        plot.plot([value], [place], marker, color=colour, markersize=5)
+            plot.set_title(name)
+            plot.set_xlim(-1.05, 1.05)
+            plot.set_xticks([-1, -0.5, 0, 0.5, 1])
+            plot.set_ylim(len(labels) - 0.5, -0.5)
+            plot.set_yticks(range(len(labels)), [short(label, 26) for label in labels])
+            plot.tick_params(axis="y", length=0, labelleft=position == 0)
+            plot.grid(visible=False, axis="y")
+        handles = [
+            Line2D([], [], color=GOOD, marker="o", markersize=5, linewidth=1.6,
+                   label="over a run: mean over seeds, 95 %"),
+            Line2D([], [], color=GOOD, marker="o", markersize=3.5, alpha=0.35, linestyle="",
+                   label="one seed"),
+            Line2D([], [], color=BAD, marker="D", markersize=5, linewidth=1.6,
+                   label="across seeds at the end, 95 %"),
+        ]  # fmt: skip
+        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        return to_svg(canvas)
