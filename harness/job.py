@@ -152,7 +152,7 @@ class Job:
         trainer = Trainer([run.spec for run in runs], training, self.device)
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator)
-        line = Line.of(dataset, training.values)
+        line = Line.of(dataset, training)
         course = Course(self, runs, trainer, evaluator, dataset, line)
         return course.follow()
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Examples
 from harness.parts import Variant
 from harness.training.game import Game
 
@@ -83,11 +83,11 @@ class Line:
         self.data = data.density(self.x[:, None])
 
     @classmethod
-    def of(cls, dataset: Dataset, examples: Tensor) -> Self | None:
+    def of(cls, dataset: Dataset, training: Examples) -> Self | None:
         """Make the grid of a data set; None unless it has one dimension and a known density."""
         if dataset.shape != (1,) or not isinstance(dataset, Dense):
             return None
-        return cls(dataset, examples)
+        return cls(dataset, training.values[:])
 
     def profiles(self, game: Game, generated: Tensor) -> list[Profile]:
         """Look at every run of a game.

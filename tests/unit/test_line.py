@@ -68,7 +68,7 @@ def game(variant: str = "gan", runs: int = 2, **plan: object) -> SimpleNamespace
 
 
 def line() -> Line:
-    found = Line.of(Normal(), Normal().read("train").values)
+    found = Line.of(Normal(), Normal().read("train"))
     assert found is not None
     return found
 
@@ -83,8 +83,8 @@ def test_the_grid_spans_the_data_with_a_margin() -> None:
 
 
 def test_data_without_a_line() -> None:
-    assert Line.of(datasets.get("ring8")(), torch.zeros(3, 2)) is None
-    assert Line.of(Opaque(), torch.zeros(3, 1)) is None
+    assert Line.of(datasets.get("ring8")(), Examples(torch.zeros(3, 2), None)) is None
+    assert Line.of(Opaque(), Examples(torch.zeros(3, 1), None)) is None
 
 
 def test_a_density_is_counted_by_cell() -> None:
