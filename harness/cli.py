@@ -6,12 +6,13 @@ import io
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import GanbenchError
+from harness.errors import DataWarning, GanbenchError
 
 if TYPE_CHECKING:
     from harness.suite.matrix import Matrix
@@ -415,6 +416,13 @@ def main() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII locale has no × and no ✔
+    written = warnings.formatwarning
+
+    def plainly(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
+        told = issubclass(category, DataWarning)
+        return f"warning: {message}\n" if told else written(message, category, *where, **line)
+
+    warnings.formatwarning = plainly
     try:
         app()
     except GanbenchError as error:

@@ -50,6 +50,10 @@ class AbsentDataError(DataError):
     """Files of a data set that are not where they belong."""
 
 
+class DataWarning(UserWarning):
+    """Something about a data set's files that whoever uses them should know."""
+
+
 class StoreError(GanbenchError):
     """A results folder that cannot be read or written."""
 

@@ -18,7 +18,7 @@ from harness.datasets.images.cache import SPLITS, ArrayCache, Decoded
 from harness.datasets.images.decoding import DECODING, SUFFIXES, Crop
 from harness.datasets.images.files import Listing, class_of, open_images
 from harness.datasets.images.reading import ReadImages, listed, notes_of, read_images
-from harness.errors import DataError
+from harness.errors import DataError, DataWarning
 from harness.spec import Split, content_id
 
 HELD_OUT = 10
@@ -106,7 +106,7 @@ class Folder(Dataset):
         if found is None:
             return self._decode()
         if found.notes:
-            warnings.warn(listed(Path(self.path), found.notes), stacklevel=2)
+            warnings.warn(listed(Path(self.path), found.notes), DataWarning, stacklevel=2)
         return found
 
     def _key(self, listing: Listing) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Folder(Dataset):
             decoded = Decoded(self._name(read, labels), classes, notes, splits)
         cache.keep(self._key(listing), decoded)
         if notes:
-            warnings.warn(listed(path, notes), stacklevel=2)
+            warnings.warn(listed(path, notes), DataWarning, stacklevel=2)
         return decoded
 
     def _name(self, read: ReadImages, labels: NDArray[np.int64] | None) -> str:

@@ -78,11 +78,11 @@ class Published(Dataset):
         Raises:
             AbsentDataError: naming what is absent, where it belongs, and how to get it.
         """
-        fetch = f"`ganbench data fetch {self.id}` puts it there"
+        fetch = f"`ganbench data fetch {self.id}` puts them there"
         if root is None:
             listing = ", ".join(names)
             raise AbsentDataError(
-                f"data set {self.id!r} needs {listing} in the data root: {ROOT}; {fetch}"
+                f"data set {self.id!r} needs the files {listing} in the data root: {ROOT}; {fetch}"
             )
         absent = [name for name in names if not (root / name).is_file()]
         if absent:

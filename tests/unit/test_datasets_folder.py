@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.bench import backlog
 from harness.datasets.base import dataset_of
 from harness.datasets.folder import HELD_OUT, Folder
 from harness.datasets.images import cache as images_cache
@@ -22,9 +23,13 @@ from harness.datasets.images import decoding
 from harness.datasets.images.decoding import Undecodable, decode
 from harness.datasets.images.files import class_of, is_image_name, shared_folders
 from harness.datasets.images.reading import GROUP
-from harness.errors import DataError, SuiteError
+from harness.errors import DataError, DataWarning, SuiteError
+from harness.job import Job
+from harness.store.folders import Store
+from harness.store.records import read_run
 from harness.suite.load import load_suite
-from harness.suite.matrix import expand
+from harness.suite.matrix import Matrix, expand
+from reports.build import write_report
 
 SPLITS = ("train", "validation", "test")
 
@@ -305,7 +310,7 @@ class TestFolder:
     def test_the_same_image_in_two_classes_keeps_both_labels(self, tmp_path):
         for name in ("dog", "cat"):
             fill(tmp_path / "a" / name, 20)
-        with pytest.warns(UserWarning, match="20 byte for byte like another"):
+        with pytest.warns(DataWarning, match="20 byte for byte like another"):
             train = Folder(path=str(tmp_path / "a"), size=12).load("train")
         assert train.labels.bincount().tolist() == [16, 16]
 
@@ -314,7 +319,7 @@ class TestFolder:
         for copy in range(5):
             for i in range(40):
                 shutil.copy(base / f"{i:04d}.png", base / f"copy{copy}-{i}.png")
-        with pytest.warns(UserWarning, match="200 byte for byte like another, and in the same"):
+        with pytest.warns(DataWarning, match="200 byte for byte like another, and in the same"):
             data = Folder(path=str(base), size=12)
             sets = {split: set(found) for split, found in pixels_of(data).items()}
         assert [len(found) for found in sets.values()] == [32, 4, 4]
@@ -333,7 +338,7 @@ class TestFolder:
         (base / "notes.txt").write_text("not an image by its name")
         (base / "lost.png").symlink_to(base / "nowhere.png")
         os.mkfifo(base / "pipe.png")
-        with pytest.warns(UserWarning) as caught:
+        with pytest.warns(DataWarning) as caught:
             data = Folder(path=str(base), size=12)
             assert data.train_size == 33 - 2 * (33 // HELD_OUT)
         (message,) = [str(w.message) for w in caught]
@@ -350,14 +355,14 @@ class TestFolder:
         ):
             assert part in message
         again = Folder(path=str(base), size=12)
-        with pytest.warns(UserWarning, match="5 of 38 skipped"):
+        with pytest.warns(DataWarning, match="5 of 38 skipped"):
             assert again.notes == data.notes
 
     def test_only_some_skipped_files_are_named(self, tmp_path):
         base = fill(tmp_path / "a", 25)
         for i in range(9):
             (base / f"bad{i}.png").write_text("x")
-        with pytest.warns(UserWarning, match=r"9 of 34 skipped: bad0\.png .* and 4 more"):
+        with pytest.warns(DataWarning, match=r"9 of 34 skipped: bad0\.png .* and 4 more"):
             Folder(path=str(base), size=12).fingerprint()
 
     def test_links_are_followed_and_circles_end(self, tmp_path):
@@ -367,7 +372,7 @@ class TestFolder:
         (base / "linked").symlink_to(tmp_path / "elsewhere")
         (tmp_path / "elsewhere" / "up").symlink_to(base)
         (base / "one.png").symlink_to(tmp_path / "elsewhere" / "0003.png")
-        with pytest.warns(UserWarning, match="1 byte for byte"):
+        with pytest.warns(DataWarning, match="1 byte for byte"):
             data = Folder(path=str(base), size=12)
             assert sum(len(data.load(split)) for split in SPLITS) == 31
 
@@ -411,7 +416,7 @@ class TestFolder:
         place = data.index(b"IDAT", data.index(b"05.png")) + 40
         data[place] ^= 0xFF
         path.write_bytes(data)
-        with pytest.warns(UserWarning, match=r"1 of 30 skipped: 05\.png \(Bad CRC-32"):
+        with pytest.warns(DataWarning, match=r"1 of 30 skipped: 05\.png \(Bad CRC-32"):
             assert Folder(path=str(path), size=12).train_size == 25
 
     def test_many_images_keep_their_labels_and_hashes(self, tmp_path):
@@ -599,3 +604,49 @@ class TestInSuites:
                     "settings: {extractor: digits-cnn, batch: 64}\n",
                 )
             )
+
+
+class TestRuns:
+    ENTRY = "[{id: 'folder:faces', size: 16, channels: 1}]"
+
+    def store(self, tmp_path: Path) -> tuple[Store, Matrix]:
+        fill(tmp_path / "faces", 30, size=(40, 40))
+        matrix = expand(suite(tmp_path, self.ENTRY))
+        store = Store(tmp_path / "results")
+        store.write_plan(matrix.plan)
+        return store, matrix
+
+    def test_a_suite_trains_on_a_folder_and_reports_what_was_odd(self, tmp_path):
+        fill(tmp_path / "faces", 1, first=99, size=(4, 4))
+        (tmp_path / "faces" / "torn.png").write_text("<b>no image</b>")
+        with pytest.warns(DataWarning, match=r"torn\.png"):
+            store, matrix = self.store(tmp_path)
+        with pytest.warns(DataWarning, match=r"torn\.png"):
+            assert Job(store, torch.device("cpu")).train(matrix.specs) == 0
+        for spec in matrix.specs:
+            record = read_run(store.folder(spec))
+            assert record.is_final
+            (protocol,) = record.of_type("protocol")
+            assert protocol["data"]["shape"] == [1, 16, 16]
+            assert any("torn.png" in note for note in protocol["data"]["notes"])
+        page = write_report(store.root).read_text()
+        assert "1 of 32 skipped: torn.png" in page
+        assert "folder:faces(size=16, channels=1)" in page
+
+    def test_a_folder_that_has_moved_goes_on_where_it_was(self, tmp_path):
+        store, matrix = self.store(tmp_path)
+        assert Job(store, torch.device("cpu")).train(matrix.specs[:1]) == 0
+        (tmp_path / "faces").rename(tmp_path / "photos")
+        again = expand(suite(tmp_path, self.ENTRY.replace("faces", "photos")))
+        assert [s.id for s in again.specs] == [s.id for s in matrix.specs]
+        assert set(backlog(store, again.specs).finished) == {matrix.specs[0].id}
+        assert Job(store, torch.device("cpu")).train(again.specs) == 0
+
+    def test_a_folder_that_changes_before_it_is_read_is_refused(self, tmp_path, capsys):
+        store, matrix = self.store(tmp_path)
+        fill(tmp_path / "faces", 1, first=99, size=(40, 40))
+        assert Job(store, torch.device("cpu")).train(matrix.specs) == 1
+        capsys.readouterr()
+        record = read_run(store.folder(matrix.specs[0]))
+        assert record.outcome["outcome"] == "crashed"
+        assert "'folder' is no longer what it was" in record.outcome["reason"]
