@@ -11,7 +11,6 @@ from torch.nn.functional import one_hot
 from harness.errors import GanbenchError
 from harness.parts import Variant
 from harness.registry import nearest
-from harness.training.streams import Streams
 
 SWEEP = 2.0
 """A continuous code is swept from −2 to 2, beyond the [−1, 1] it is trained on.
@@ -50,17 +49,6 @@ class Condition:
         """Dimensions of y."""
         return sum(self.blocks.values()) + self.continuous
 
-    def draw(self, streams: Streams, stream: str, number: int, count: int) -> Tensor:
-        """Draw every block uniformly, ``(runs, count, width)``."""
-        pieces = []
-        for name, size in self.blocks.items():
-            u = streams.uniform(f"{stream}/{name}", number, (count,))
-            pieces.append(one_hot((u * size).long(), size).to(u.dtype))
-        if self.continuous:
-            u = streams.uniform(f"{stream}/continuous", number, (count, self.continuous))
-            pieces.append(2 * u - 1)
-        return torch.cat(pieces, dim=-1)
-
     def of_class(self, y: Tensor, index: int) -> Tensor:
         """Replace the class in ``y (batch, width)``."""
         return self._with_block(y, "class", index)
@@ -96,10 +84,18 @@ class Condition:
         return changed
 
 
-def condition_of(variant: Variant) -> Condition:
-    """Describe what a variant's generator takes beside z: here variants that have y plug in."""
-    described: Condition = getattr(variant, "condition", Condition())
-    return described
+def condition_of(variant: Variant, classes: int | None) -> Condition:
+    """Describe what a variant's generator takes beside z: the one place that asks the variant.
+
+    Args:
+        variant: The variant; it takes nothing unless it says what it ``joins``.
+        classes: Labelled classes of the data set; None without labels.
+    """
+    joins = getattr(variant, "joins", None)
+    if joins is None:
+        return Condition()
+    joined = joins(classes)
+    return Condition(joined.classes, tuple(joined.categories), joined.continuous)
 
 
 def parse_classes(text: str, condition: Condition, variant: str) -> list[int]:

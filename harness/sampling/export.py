@@ -19,8 +19,10 @@ from torch import Tensor, nn
 
 from harness.errors import GanbenchError
 from harness.networks.dropout import StreamDropout
+from harness.networks.multiple import Generators
+from harness.parts import Part
 from harness.sampling.condition import Condition
-from harness.sampling.generator import TrainedGenerator, load_generator
+from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically
 
@@ -47,6 +49,48 @@ class OwnDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Drop units of ``x (batch, …)``."""
         return torch.where(torch.rand_like(x) >= self.p, x / (1 - self.p), torch.zeros_like(x))
+
+
+class OwnTurns(nn.Module):
+    """Generators that take turns in a batch of any size.
+
+    Every one makes every example, and the right one is chosen: dearer than
+    :class:`~harness.networks.multiple.Generators`, but without a step that depends on the batch's
+    size, which could not be exported.
+
+    Args:
+        members: The generators.
+    """
+
+    def __init__(self, members: nn.ModuleList) -> None:
+        super().__init__()
+        self.members = members
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map ``z (batch, latent)`` to examples ``(batch, *shape)``."""
+        made = torch.stack([member(z, y) for member in self.members])
+        places = torch.arange(z.shape[0])
+        return made[places % len(self.members), places]
+
+
+class FromNormal(nn.Module):
+    """A generator that turns normal latents into those of its run's law by itself.
+
+    Args:
+        module: The generator.
+        laws: Parts of the run that change the law.
+    """
+
+    def __init__(self, module: nn.Module, laws: tuple[Part, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.laws = laws
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map normal ``z (batch, latent)`` to examples ``(batch, *shape)``."""
+        z = by_law(self.laws, z)
+        examples: Tensor = self.module(z) if y is None else self.module(z, y)
+        return examples
 
 
 def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
@@ -97,21 +141,27 @@ def exported(G: TrainedGenerator, suffix: str, info: dict[str, Any]) -> tuple[by
     Raises:
         GanbenchError: if the exported generator's samples differ.
     """
-    module, is_random = self_contained(G.module)
+    module, is_random = self_contained(G)
     inputs = example(G, 2)
     extra = {"ganbench.json": json.dumps(info)}
     buffer = io.BytesIO()
     if suffix == ".pt2":
         batch: Any = torch.export.Dim.DYNAMIC
-        program = torch.export.export(
-            module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
-        )
+        try:
+            program = torch.export.export(
+                module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
+            )
+        except Exception as error:  # of many kinds, by what the network does
+            reason = " ".join(str(error).split())[:300]
+            raise GanbenchError(f"torch.export cannot read this generator: {reason}") from error
         torch.export.save(program, buffer, extra_files=extra)
         again: Any = torch.export.load(io.BytesIO(buffer.getvalue())).module()
     else:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
             jit: Any = torch.jit
+            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
+            # What they warn of is what is compared below.
+            warnings.simplefilter("ignore", jit.TracerWarning)
             script = jit.trace(module, inputs, check_trace=False)
             jit.save(script, buffer, _extra_files=extra)
             again = jit.load(io.BytesIO(buffer.getvalue()))
@@ -120,18 +170,23 @@ def exported(G: TrainedGenerator, suffix: str, info: dict[str, Any]) -> tuple[by
     return buffer.getvalue(), is_random
 
 
-def self_contained(module: nn.Module) -> tuple[nn.Module, bool]:
+def self_contained(G: TrainedGenerator) -> tuple[nn.Module, bool]:
     """Copy a generator so that it needs nothing but its inputs; say whether it draws noise."""
-    module = copy.deepcopy(module)
-    dropouts = [(k, v) for k, v in module.named_modules() if isinstance(v, StreamDropout)]
-    for name, layer in dropouts:
-        module.set_submodule(name, OwnDropout(layer.p) if layer.active else nn.Identity())
-    return module, any(layer.active for _, layer in dropouts)
+    is_random = False
+    root = nn.ModuleDict({"G": copy.deepcopy(G.module)})
+    for name, layer in list(root.named_modules()):
+        if isinstance(layer, StreamDropout):
+            is_random |= layer.active
+            root.set_submodule(name, OwnDropout(layer.p) if layer.active else nn.Identity())
+        elif isinstance(layer, Generators):
+            root.set_submodule(name, OwnTurns(layer.members))
+    module = root["G"]
+    return (FromNormal(module, G.laws) if G.laws else module), is_random
 
 
 def example(G: TrainedGenerator, count: int) -> tuple[Tensor, ...]:
     """Make inputs of so many examples."""
-    z, y = G.latents(0, count), G.conditions(0, count)
+    z, y = G.inputs(0, count)
     # Copies, because a file would get all that they are views of.
     return (z.clone(),) if y is None else (z.clone(), y.clone())
 

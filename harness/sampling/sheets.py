@@ -168,7 +168,7 @@ class Sheet:
 
     def inputs(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Draw z and y of a grid's first cells, of the one class if one is chosen."""
-        z, y = self.G.latents(self.seed, count), self.G.conditions(self.seed, count)
+        z, y = self.G.inputs(self.seed, count)
         if y is not None and self.classes is not None and len(self.classes) == 1:
             y = self.G.condition.of_class(y, self.classes[0])
         return z, y
@@ -232,7 +232,9 @@ class Sheet:
                 y = torch.cat([self.G.condition.of_class(y[[i]], k) for i, k in enumerate(several)])
             y = y.repeat_interleave(steps, dim=0)
         path = slerp(z[::2], z[1::2], steps).flatten(0, 1)
-        images = self.G(path, y, seed=self.seed).reshape(count, steps, *self.G.shape)
+        places = (2 * torch.arange(count)).repeat_interleave(steps)
+        made = self.G(path, y, seed=self.seed, places=places)
+        images = made.reshape(count, steps, *self.G.shape)
         sheet = draw_sheet(
             [[Cell(image) for image in row] for row in images], [str(k) for k in several or ()]
         )
@@ -250,9 +252,9 @@ class Sheet:
         if y is None:
             raise AssertionError("a code is a part of y")
         swept, values = self.G.condition.sweep(y, code, steps)
-        images = self.G(
-            z.repeat_interleave(steps, dim=0), swept.flatten(0, 1), seed=self.seed
-        ).reshape(count, steps, *self.G.shape)
+        rows_of = torch.arange(count).repeat_interleave(steps)
+        made = self.G(z[rows_of], swept.flatten(0, 1), seed=self.seed, places=rows_of)
+        images = made.reshape(count, steps, *self.G.shape)
         cells = [
             [Cell(image, "" if i else value) for image, value in zip(row, values, strict=True)]
             for i, row in enumerate(images)
@@ -263,7 +265,9 @@ class Sheet:
     def arithmetic(self, expression: str) -> Drawn:
         """Show each operand, under it what it averages, and what the sum of latents looks like.
 
-        A class stays what it is; codes are a part of the latent input and are summed with z.
+        A class stays what it is; codes are a part of the latent input and are summed with z. Of
+        several generators, an operand's first cell says which makes the mean, and the first
+        operand's which makes the result.
         """
         terms = parse_arithmetic(expression)
         if self.G.condition.classes and (self.classes is None or len(self.classes) != 1):
@@ -276,7 +280,8 @@ class Sheet:
             sums_y = torch.stack([*(term.value(y) for term in terms), total(terms, y)])
             if self.classes is not None:
                 sums_y = self.G.condition.of_class(sums_y, self.classes[0])
-        made = self.G(sums, sums_y, seed=self.seed, stream="arithmetic")
+        places = torch.tensor([*(t.cells[0] - 1 for t in terms), terms[0].cells[0] - 1])
+        made = self.G(sums, sums_y, seed=self.seed, places=places, stream="arithmetic")
         top: list[Cell] = []
         for term, image in zip(terms, made, strict=False):
             if top or term.sign < 0:

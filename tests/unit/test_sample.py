@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +15,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 from typer.testing import CliRunner
 
 from harness import job as job_module
 from harness.cli import app
-from harness.datasets.base import to_bytes
+from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job
-from harness.parts import variants
+from harness.parts import Draws, variants
 from harness.sampling.condition import Condition, condition_of, parse_classes, parse_code
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
@@ -169,20 +172,6 @@ class TestCondition:
         assert INFO.codes == ("categorical1", "categorical2", "continuous1", "continuous2")
         assert Condition().width == 0
 
-    def test_draws_are_one_hot_and_uniform(self) -> None:
-        G = make_conditional(INFO)
-        y = G.conditions(0, 4000)
-        assert y is not None
-        one, two, codes = y.split([3, 2, 2], dim=1)
-        for block, size in ((one, 3), (two, 2)):
-            assert ((block == 0) | (block == 1)).all() and (block.sum(1) == 1).all()
-            assert (block.mean(0) - 1 / size).abs().max() < 0.04
-        assert codes.min() < -0.99 and codes.max() > 0.99 and codes.abs().max() <= 1
-        assert codes.mean(0).abs().max() < 0.05
-        assert np.abs(np.corrcoef(codes.T.numpy())[0, 1]) < 0.06
-        shorter = G.conditions(0, 5)
-        assert shorter is not None and shorter.equal(y[:5])
-
     def test_a_class_is_replaced_and_nothing_else(self) -> None:
         both = Condition(classes=3, continuous=1)
         y = torch.tensor([[0.0, 1, 0, 0.5], [1, 0, 0, -0.5]])
@@ -223,7 +212,19 @@ class TestCondition:
         assert parse_code("continuous2", INFO, "infogan") == "continuous2"
 
     def test_plain_variants_have_none(self) -> None:
-        assert condition_of(variants.get("gan")()).width == 0
+        assert condition_of(variants.get("gan")(), 10).width == 0
+
+    def test_variants_say_what_they_join(self) -> None:
+        class Joined:
+            classes, categories, continuous = 3, (2, 5), 1
+
+        class Joining:
+            def joins(self, classes: int | None) -> Joined:
+                assert classes == 3
+                return Joined()
+
+        described: Any = Joining()
+        assert condition_of(described, 3) == Condition(3, (2, 5), 1)
 
 
 class Telltale(nn.Module):
@@ -236,8 +237,26 @@ class Telltale(nn.Module):
         return torch.cat(halves, dim=3)
 
 
+@dataclass(frozen=True)
+class Uniform:
+    """Draws classes and codes uniformly, as conditional variants do."""
+
+    layout: Condition
+
+    def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
+        assert labels is None
+        pieces = [
+            one_hot((draws.uniform(name, count) * size).long(), size).float()
+            for name, size in self.layout.blocks.items()
+        ]
+        continuous = 2 * draws.uniform("continuous", count, self.layout.continuous) - 1
+        return torch.cat([*pieces, continuous], dim=2)
+
+
 def make_conditional(condition: Condition) -> TrainedGenerator:
-    return TrainedGenerator(SPECS["images"], 10, Telltale(), 4, (1, 16, 16), condition)
+    return TrainedGenerator(
+        SPECS["images"], 10, Telltale(), 4, (1, 16, 16), condition, Uniform(condition)
+    )
 
 
 def paint(value: float) -> int:
@@ -259,7 +278,7 @@ class TestConditionalSheets:
         G = make_conditional(CLASSES)
         data, details = Sheet(G, 0, [0, 1, 3]).grid(7, numbered=False)
         assert details == {"samples": 9}
-        sheet, z = pixels(data), G.latents(0, 3)
+        sheet, z = pixels(data), G.inputs(0, 3)[0]
         for row, k in enumerate((0, 1, 3)):
             for column in range(3):
                 left, right = self.read(sheet, row, column, margin=self.margin(sheet, 3))
@@ -277,7 +296,7 @@ class TestConditionalSheets:
     def test_interpolation_holds_the_class(self) -> None:
         G = make_conditional(CLASSES)
         data, _ = Sheet(G, 0, [3, 1]).interpolation(None, 5)
-        sheet, z = pixels(data), G.latents(0, 4)
+        sheet, z = pixels(data), G.inputs(0, 4)[0]
         path = slerp(z[::2], z[1::2], 5)
         for row, k in enumerate((3, 1)):
             for column in range(5):
@@ -296,14 +315,14 @@ class TestConditionalSheets:
         G = make_conditional(Condition(continuous=2))
         data, details = Sheet(G, 0, None).sweep("continuous1", 2, 5)
         assert details["values"] == ["-2", "-1", "0", "+1", "+2"]
-        sheet, y = pixels(data), G.conditions(0, 2)
+        sheet, (z, y) = pixels(data), G.inputs(0, 2)
         assert y is not None
         for row in range(2):
             for column, value in enumerate((-2, -1, 0, 1, 2)):
                 top = 18 if row == 0 else 0
                 shifted = sheet if row == 0 else sheet[18:]
                 left, right = self.read(shifted, row, column, caption=top)
-                assert left == paint(float(G.latents(0, 2)[row, 0].clamp(-1, 1)))
+                assert left == paint(float(z[row, 0].clamp(-1, 1)))
                 assert right == paint(0.1 * value + 0.2 * float(y[row, 1]))
 
     def test_a_categorical_code_takes_no_steps(self) -> None:
@@ -323,7 +342,7 @@ class TestConditionalSheets:
             sheet = pixels(Sheet(G, 0, classes).arithmetic("3-1")[0])
             assert sheet.shape[1] == width
             left, right = (int(sheet[50, place + x, 0]) for x in (10, 50))
-            z, y = G.latents(0, 3), G.conditions(0, 3)
+            z, y = G.inputs(0, 3)
             assert y is not None
             assert left == paint(float((z[2, 0] - z[0, 0]).clamp(-1, 1)))
             code = 0.1 * float(y[2, 0] - y[0, 0]) + 0.2 * float(y[2, 1] - y[0, 1])
@@ -357,19 +376,13 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
     spec = SPECS[name]
     G = load_generator(runs[name])
     data = torch.zeros(100, *G.shape, dtype=torch.float32 if name == "points" else torch.uint8)
-    trainer = Trainer([spec], data, CPU)
+    labels = None if name == "points" else torch.zeros(100, dtype=torch.int64)
+    trainer = Trainer([spec], Examples(data, labels), CPU)
     saved = last_state(runs[name], spec.id)
     assert saved is not None
-    trainer.game.G.load(
-        0,
-        {
-            key.removeprefix("generator/"): value
-            for key, value in saved.tensors().items()
-            if key.startswith("generator/")
-        },
-    )
+    trainer.load_networks(0, saved.tensors())
     expected = trainer.game.sample(600, "evaluation")[0]
-    made = G(G.latents(spec.seed, 600), None, seed=spec.seed)
+    made = G(*G.inputs(spec.seed, 600), seed=spec.seed)
     assert made.dtype == expected.dtype
     tolerance = 1e-12 if name == "exact" else 1e-5
     torch.testing.assert_close(made, expected, atol=tolerance, rtol=0)
@@ -377,9 +390,9 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
 
 def test_draws_do_not_depend_on_the_count(runs: dict[str, Path]) -> None:
     G = load_generator(runs["noisy"])
-    z = G.latents(5, CHUNK + 10)
-    assert G.latents(5, 7).equal(z[:7])
-    assert not G.latents(6, 7).equal(z[:7])
+    z, _ = G.inputs(5, CHUNK + 10)
+    assert G.inputs(5, 7)[0].equal(z[:7])
+    assert not G.inputs(6, 7)[0].equal(z[:7])
     many, few = G(z, None, seed=5), G(z[:7], None, seed=5)
     torch.testing.assert_close(many[:7], few)
     assert not torch.allclose(G(z[:7], None, seed=6), few)
@@ -430,7 +443,7 @@ class TestFinishedRuns:
         assert dropped == {"optimizer_g", "optimizer_d", "monitor"}
         # A checkpoint that a kill left behind is as good.
         G, other = load_generator(store.folder(spec)), load_generator(runs["images"])
-        z = G.latents(0, 3)
+        z, _ = G.inputs(0, 3)
         assert G(z, None, seed=0).equal(other(z, None, seed=0))
 
     def test_a_full_disk_takes_no_result_away(
@@ -453,7 +466,7 @@ class TestRunsThatAreNotFinished:
         spec, store = SPECS["points"], Store(tmp_path)
         path = store.create(spec)
         if step is not None:
-            trainer = Trainer([spec], torch.randn(100, 2), CPU)
+            trainer = Trainer([spec], Examples(torch.randn(100, 2), None), CPU)
             for _ in range(step):
                 trainer.train_step()
             save_checkpoint(
@@ -504,18 +517,29 @@ def test_damaged_networks_are_no_generator(
         load_generator(path)
 
 
-def test_weights_of_another_network_are_refused(
-    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.networks.dcgan.DCGAN16.doublings", 1)
-    with pytest.raises(StoreError, match="holds another generator than its spec describes"):
-        load_generator(runs["images"])
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    spec = SPECS["points"]
+    path = Store(tmp_path).create(spec)
+    other = Trainer([make_spec("ring8", "gan", width=9)], Examples(torch.randn(100, 2), None), CPU)
+    save_checkpoint(
+        path / "checkpoints",
+        spec.id,
+        other.state(0),
+        other.counters(),
+        seconds=0.0,
+        evaluation_seconds=0.0,
+    )
+    message = (
+        r"generator/hidden\.hidden1\S+ has the shape \(9, 4\), not \(8, 4\); was it trained by"
+    )
+    with pytest.raises(StoreError, match=message):
+        load_generator(path)
 
 
 def test_a_generator_that_takes_more_than_z_needs_a_description(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.sampling.generator.condition_of", lambda _: CLASSES)
+    monkeypatch.setattr("harness.sampling.generator.condition_of", lambda *_: CLASSES)
     with pytest.raises(StoreError, match="does not describe what its generator takes beside z"):
         load_generator(runs["images"])
 
