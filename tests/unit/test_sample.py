@@ -23,6 +23,9 @@ from harness.cli import app
 from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job
+from harness.networks.base import build_generator
+from harness.networks.blueprint import Blueprint
+from harness.networks.multiple import Generators
 from harness.parts import Draws, variants
 from harness.sampling.condition import Condition, condition_of, parse_classes, parse_code
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
@@ -33,6 +36,7 @@ from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.training.checkpoint import find_checkpoints, last_state, save_checkpoint
 from harness.training.trainer import Trainer
+from harness.variants.gan import GAN
 from tests.specs import make_spec
 
 CPU = torch.device("cpu")
@@ -386,6 +390,50 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
     assert made.dtype == expected.dtype
     tolerance = 1e-12 if name == "exact" else 1e-5
     torch.testing.assert_close(made, expected, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("hook", ["latents", "evaluated"])
+def test_what_parts_change_for_evaluation_is_changed_here(
+    hook: str, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another law of latents, and other weights, as an average of them would be."""
+    plain = load_generator(runs["points"])
+    if hook == "latents":
+        monkeypatch.setattr(GAN, "latents", lambda self, z: z.tanh())
+    else:
+        monkeypatch.setattr(GAN, "evaluated", lambda self, game, theta: theta / 2)
+    G, spec = load_generator(runs["points"]), SPECS["points"]
+    trainer = Trainer([spec], Examples(torch.zeros(100, 2), None), CPU)
+    saved = last_state(runs["points"], spec.id)
+    assert saved is not None
+    trainer.load_networks(0, saved.tensors())
+    z, y = G.inputs(spec.seed, 20)
+    made = G(z, y, seed=0)
+    torch.testing.assert_close(made, trainer.game.sample(20, "evaluation")[0])
+    assert not torch.allclose(made, plain(z, y, seed=0), atol=1e-3)
+
+
+class TestSeveralGenerators:
+    def make(self) -> tuple[TrainedGenerator, nn.ModuleList]:
+        plan = Blueprint.plain("toy2d", 8, 4, (2,))
+        members = nn.ModuleList(build_generator(plan) for _ in range(3))
+        generators = Generators(list(members))
+        spec, none = SPECS["points"], Condition()
+        G = TrainedGenerator(
+            spec, 1, generators.eval(), 4, (2,), none, Uniform(none), copies=len(members)
+        )
+        return G, members
+
+    def test_take_turns_or_keep_to_a_place(self) -> None:
+        G, members = self.make()
+        z = torch.randn(1000, 4)
+        places = torch.randint(50, (1000,))
+        kept, turns = G(z, None, seed=0, places=places), G(z, None, seed=0)
+        every = torch.stack([member(z) for member in members]).detach()
+        for i in range(1000):
+            torch.testing.assert_close(kept[i], every[places[i] % 3, i])
+            # Turns begin anew with every chunk, as in an evaluation.
+            torch.testing.assert_close(turns[i], every[i % CHUNK % 3, i])
 
 
 def test_draws_do_not_depend_on_the_count(runs: dict[str, Path]) -> None:
