@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.conditions import Condition
 from harness.errors import GanbenchError
 from harness.networks.dropout import StreamDropout
 from harness.networks.multiple import Generators
 from harness.parts import Part
-from harness.sampling.condition import Condition
 from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically
@@ -114,7 +114,7 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
     data, is_random = exported(G, file.suffix.lower(), info)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, data)
-    inputs = {"z": [G.latent], "y": [G.condition.width]} if G.condition.width else {"z": [G.latent]}
+    inputs = {"z": [G.latent], "y": [G.condition.size]} if G.condition.size else {"z": [G.latent]}
     return {
         "run": G.spec.id,
         "folder": str(path),
@@ -222,7 +222,7 @@ def usage(G: TrainedGenerator, file: Path) -> list[str]:
     kind = f"({shape}) in [−1, 1]" if len(G.shape) == 3 else f"({shape})"
     dtype = "" if G.dtype == torch.float32 else f", dtype={G.dtype}"
     inputs = [f"torch.randn(64, {G.latent}{dtype})"]
-    if G.condition.width:
+    if G.condition.size:
         inputs.append(draw_condition(G.condition, dtype))
     return [
         "import torch",
@@ -233,10 +233,8 @@ def usage(G: TrainedGenerator, file: Path) -> list[str]:
 
 def draw_condition(condition: Condition, dtype: str) -> str:
     """Write an expression that draws y for 64 examples."""
-    blocks = [
-        f"torch.eye({size}{dtype})[torch.randint({size}, (64,))]"
-        for size in condition.blocks.values()
-    ]
+    one_hot = [condition.classes, *condition.categories]
+    blocks = [f"torch.eye({size}{dtype})[torch.randint({size}, (64,))]" for size in one_hot if size]
     if condition.continuous:
         blocks.append(f"torch.rand(64, {condition.continuous}{dtype}) * 2 - 1")
     return blocks[0] if len(blocks) == 1 else f"torch.cat([{', '.join(blocks)}], dim=1)"

@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.conditions import Condition
 from harness.datasets.base import Examples
 from harness.errors import StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.parts import Draws, Part, all_parts, parts_of, schedule_of
-from harness.sampling.condition import Condition, condition_of
 from harness.spec import RunSpec
 from harness.store.records import read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
@@ -36,7 +36,7 @@ class Conditions(Protocol):
     """What draws y, such as a :class:`harness.training.game.Game`."""
 
     def condition(self, draws: Draws, labels: Tensor | None, count: int, /) -> Tensor | None:
-        """Draw what is joined to the latents, ``(runs, count, width)``; None for nothing."""
+        """Draw what is joined to the latents, ``(runs, count, size)``; None for nothing."""
         ...
 
 
@@ -47,7 +47,7 @@ class TrainedGenerator:
     Attributes:
         spec: Of its run.
         step: After which its weights were saved.
-        module: Maps ``z (batch, latent)``, and ``y (batch, condition.width)`` where it has
+        module: Maps ``z (batch, latent)``, and ``y (batch, condition.size)`` where it has
             a condition, to ``(batch, *shape)``; images in [−1, 1].
         latent: Dimensions of z.
         shape: Shape of one example.
@@ -76,7 +76,7 @@ class TrainedGenerator:
         """Draw z and y as evaluations do: the beginning of any longer draw.
 
         Returns:
-            ``(count, latent)`` from N(0, 1), and ``(count, condition.width)`` or None.
+            ``(count, latent)`` from N(0, 1), and ``(count, condition.size)`` or None.
         """
         streams = Streams([seed], CPU, self.dtype)
         z, y = [], []
@@ -101,7 +101,7 @@ class TrainedGenerator:
 
         Args:
             z: ``(batch, latent)``, normal.
-            y: ``(batch, condition.width)``; None where the generator takes z alone.
+            y: ``(batch, condition.size)``; None where the generator takes z alone.
             seed: Of the noise of dropout that is on in evaluation mode.
             places: The place in a batch, from 0, whose generator makes each example, where
                 several take turns; None for its own place.
@@ -189,10 +189,10 @@ def load_generator(path: Path) -> TrainedGenerator:
         )
     game = restore(spec, saved)
     plan = game.blueprint.generator
-    condition = condition_of(parts_of(spec)[0], game.classes)
-    if plan.condition != condition.width:
+    condition = parts_of(spec)[0].joins(game.classes)
+    if plan.condition != condition.size:
         raise StoreError(
-            f"variant {spec.variant.id!r} does not describe what its generator takes beside z"
+            f"variant {spec.variant.id!r} does not say what is joined to its latents (`joins`)"
         )
     module = build_generator(game.blueprint).to(game.streams.dtype)
     state = game.G.parameters(game.evaluated()) | game.G.buffers

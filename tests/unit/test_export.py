@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.conditions import Condition
 from harness.errors import GanbenchError
 from harness.job import Job
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.networks.spectral import normalize_spectrally
 from harness.parts import Draws, Trick
-from harness.sampling.condition import Condition
 from harness.sampling.export import LOADERS, OwnDropout, export, exported, self_contained, usage
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.store.folders import Store
@@ -30,7 +30,7 @@ from harness.training.trainer import blueprint_of
 from tests.specs import make_spec
 
 CPU = torch.device("cpu")
-CONDITION = Condition(classes=3, categorical=(2,), continuous=2)
+CONDITION = Condition(classes=3, categories=(2,), continuous=2)
 
 
 class Conditional(nn.Module):
@@ -38,7 +38,7 @@ class Conditional(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Linear(4 + CONDITION.width, 2)
+        self.inner = nn.Linear(4 + CONDITION.size, 2)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         out: Tensor = self.inner(torch.cat([z, y], dim=1)).tanh()
@@ -56,7 +56,7 @@ class Some:
     """Draws numbers of the condition's width; an export takes any."""
 
     def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
-        return draws.uniform("y", count, CONDITION.width)
+        return draws.uniform("y", count, CONDITION.size)
 
 
 NONE, NOTHING = Condition(), Nothing()

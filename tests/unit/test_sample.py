@@ -7,7 +7,6 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +14,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from typer.testing import CliRunner
 
 from harness import job as job_module
 from harness.cli import app
+from harness.conditions import Condition
 from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job
@@ -27,7 +26,7 @@ from harness.networks.base import build_generator
 from harness.networks.blueprint import Blueprint
 from harness.networks.multiple import Generators
 from harness.parts import Draws, variants
-from harness.sampling.condition import Condition, condition_of, parse_classes, parse_code
+from harness.sampling.codes import code_names, parse_classes, parse_code, sweep
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.pictures import CELL, GAP, Cell, draw_points, draw_sheet
@@ -47,6 +46,10 @@ SPECS = {
     ),
     "points": make_spec("ring8", "gan", seed=1, steps=10),
     "exact": make_spec("digits", "gan", seed=3, steps=10, width=4, precision="float64"),
+    "classes": make_spec("digits", "cgan", seed=3, steps=10, width=4),
+    "codes": make_spec("digits", "infogan", seed=3, steps=10, width=4),
+    "several": make_spec("digits", "mad-gan", ["ema", "latent"], seed=3, steps=10, width=4),
+    "virtual": make_spec("digits", "dcgan", ["virtual-batch-norm"], seed=3, steps=10, width=4),
 }
 
 
@@ -165,30 +168,24 @@ class TestArithmetic:
         torch.testing.assert_close(total(terms, cells), torch.tensor(expected))
 
 
-INFO = Condition(categorical=(3, 2), continuous=2)
+INFO = Condition(categories=(3, 2), continuous=2)
 CLASSES = Condition(classes=4)
 
 
 class TestCondition:
-    def test_layout(self) -> None:
-        assert (CLASSES.width, CLASSES.codes) == (4, ())
-        assert INFO.width == 7
-        assert INFO.codes == ("categorical1", "categorical2", "continuous1", "continuous2")
-        assert Condition().width == 0
-
-    def test_a_class_is_replaced_and_nothing_else(self) -> None:
-        both = Condition(classes=3, continuous=1)
-        y = torch.tensor([[0.0, 1, 0, 0.5], [1, 0, 0, -0.5]])
-        assert both.of_class(y, 2).tolist() == [[0, 0, 1, 0.5], [0, 0, 1, -0.5]]
-        assert y[0].tolist() == [0, 1, 0, 0.5]
+    def test_names(self) -> None:
+        assert list(code_names(INFO)) == [
+            "categorical1", "categorical2", "continuous1", "continuous2",
+        ]  # fmt: skip
+        assert code_names(CLASSES) == {}
 
     def test_sweeps(self) -> None:
         y = torch.tensor([[1.0, 0, 0, 0, 1, 0.25, -0.75]])
-        swept, values = INFO.sweep(y, "continuous2", 5)
+        swept, values = sweep(y, "continuous2", 5, INFO)
         assert values == ["-2", "-1", "0", "+1", "+2"]
         assert swept[0, :, 6].tolist() == [-2, -1, 0, 1, 2]
         assert swept[0, :, :6].equal(y[:, :6].expand(5, 6))
-        swept, values = INFO.sweep(y, "categorical2", 99)
+        swept, values = sweep(y, "categorical2", 99, INFO)
         assert values == ["0", "1"]
         assert swept[0].tolist() == [[1, 0, 0, 1, 0, 0.25, -0.75], [1, 0, 0, 0, 1, 0.25, -0.75]]
 
@@ -215,21 +212,6 @@ class TestCondition:
             parse_code("continous1", INFO, "infogan")
         assert parse_code("continuous2", INFO, "infogan") == "continuous2"
 
-    def test_plain_variants_have_none(self) -> None:
-        assert condition_of(variants.get("gan")(), 10).width == 0
-
-    def test_variants_say_what_they_join(self) -> None:
-        class Joined:
-            classes, categories, continuous = 3, (2, 5), 1
-
-        class Joining:
-            def joins(self, classes: int | None) -> Joined:
-                assert classes == 3
-                return Joined()
-
-        described: Any = Joining()
-        assert condition_of(described, 3) == Condition(3, (2, 5), 1)
-
 
 class Telltale(nn.Module):
     """Paints what it is given: z's first number in the left half, y · 0.1, 0.2, … in the right."""
@@ -243,18 +225,13 @@ class Telltale(nn.Module):
 
 @dataclass(frozen=True)
 class Uniform:
-    """Draws classes and codes uniformly, as conditional variants do."""
+    """Draws classes and codes as conditional variants do."""
 
     layout: Condition
 
     def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
         assert labels is None
-        pieces = [
-            one_hot((draws.uniform(name, count) * size).long(), size).float()
-            for name, size in self.layout.blocks.items()
-        ]
-        continuous = 2 * draws.uniform("continuous", count, self.layout.continuous) - 1
-        return torch.cat([*pieces, continuous], dim=2)
+        return self.layout.draw(draws, labels, count, torch.float32)
 
 
 def make_conditional(condition: Condition) -> TrainedGenerator:
@@ -357,7 +334,7 @@ class TestConditionalSheets:
             Sheet(make_conditional(CLASSES), 0, [0, 1]).grid(8, numbered=True)
 
 
-@pytest.mark.parametrize("name", ["images", "noisy", "exact"])
+@pytest.mark.parametrize("name", sorted(SPECS.keys() - {"points"}))
 def test_a_grid_without_a_seed_is_the_runs_own(
     name: str, runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -374,7 +351,7 @@ def test_a_grid_without_a_seed_is_the_runs_own(
             assert np.abs(cell.astype(int) - tile.astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["images", "noisy", "points", "exact"])
+@pytest.mark.parametrize("name", SPECS)
 def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) -> None:
     """More than one chunk of latents, from the state as the training itself would load it."""
     spec = SPECS[name]
@@ -587,8 +564,8 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_a_generator_that_takes_more_than_z_needs_a_description(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.sampling.generator.condition_of", lambda *_: CLASSES)
-    with pytest.raises(StoreError, match="does not describe what its generator takes beside z"):
+    monkeypatch.setattr(variants.get("dcgan"), "joins", lambda *_: CLASSES)
+    with pytest.raises(StoreError, match="does not say what is joined to its latents"):
         load_generator(runs["images"])
 
 
