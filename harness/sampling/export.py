@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.conditions import Condition
 from harness.errors import GanbenchError
 from harness.networks.dropout import StreamDropout
-from harness.sampling.condition import Condition
-from harness.sampling.generator import TrainedGenerator, load_generator
+from harness.networks.multiple import Generators
+from harness.parts import Part
+from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically
 
@@ -49,6 +51,48 @@ class OwnDropout(nn.Module):
         return torch.where(torch.rand_like(x) >= self.p, x / (1 - self.p), torch.zeros_like(x))
 
 
+class OwnTurns(nn.Module):
+    """Generators that take turns in a batch of any size.
+
+    Every one makes every example, and the right one is chosen: dearer than
+    :class:`~harness.networks.multiple.Generators`, but without a step that depends on the batch's
+    size, which could not be exported.
+
+    Args:
+        members: The generators.
+    """
+
+    def __init__(self, members: nn.ModuleList) -> None:
+        super().__init__()
+        self.members = members
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map ``z (batch, latent)`` to examples ``(batch, *shape)``."""
+        made = torch.stack([member(z, y) for member in self.members])
+        places = torch.arange(z.shape[0])
+        return made[places % len(self.members), places]
+
+
+class FromNormal(nn.Module):
+    """A generator that turns normal latents into those of its run's law by itself.
+
+    Args:
+        module: The generator.
+        laws: Parts of the run that change the law.
+    """
+
+    def __init__(self, module: nn.Module, laws: tuple[Part, ...]) -> None:
+        super().__init__()
+        self.module = module
+        self.laws = laws
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Map normal ``z (batch, latent)`` to examples ``(batch, *shape)``."""
+        z = by_law(self.laws, z)
+        examples: Tensor = self.module(z) if y is None else self.module(z, y)
+        return examples
+
+
 def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
     """Export a run's newest generator.
 
@@ -70,7 +114,7 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
     data, is_random = exported(G, file.suffix.lower(), info)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, data)
-    inputs = {"z": [G.latent], "y": [G.condition.width]} if G.condition.width else {"z": [G.latent]}
+    inputs = {"z": [G.latent], "y": [G.condition.size]} if G.condition.size else {"z": [G.latent]}
     return {
         "run": G.spec.id,
         "folder": str(path),
@@ -97,21 +141,27 @@ def exported(G: TrainedGenerator, suffix: str, info: dict[str, Any]) -> tuple[by
     Raises:
         GanbenchError: if the exported generator's samples differ.
     """
-    module, is_random = self_contained(G.module)
+    module, is_random = self_contained(G)
     inputs = example(G, 2)
     extra = {"ganbench.json": json.dumps(info)}
     buffer = io.BytesIO()
     if suffix == ".pt2":
         batch: Any = torch.export.Dim.DYNAMIC
-        program = torch.export.export(
-            module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
-        )
+        try:
+            program = torch.export.export(
+                module, inputs, dynamic_shapes=tuple({0: batch} for _ in inputs)
+            )
+        except Exception as error:  # of many kinds, by what the network does
+            reason = " ".join(str(error).split())[:300]
+            raise GanbenchError(f"torch.export cannot read this generator: {reason}") from error
         torch.export.save(program, buffer, extra_files=extra)
         again: Any = torch.export.load(io.BytesIO(buffer.getvalue())).module()
     else:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
             jit: Any = torch.jit
+            warnings.filterwarnings("ignore", message=".*torch.jit.*is deprecated")
+            # What they warn of is what is compared below.
+            warnings.simplefilter("ignore", jit.TracerWarning)
             script = jit.trace(module, inputs, check_trace=False)
             jit.save(script, buffer, _extra_files=extra)
             again = jit.load(io.BytesIO(buffer.getvalue()))
@@ -120,18 +170,23 @@ def exported(G: TrainedGenerator, suffix: str, info: dict[str, Any]) -> tuple[by
     return buffer.getvalue(), is_random
 
 
-def self_contained(module: nn.Module) -> tuple[nn.Module, bool]:
+def self_contained(G: TrainedGenerator) -> tuple[nn.Module, bool]:
     """Copy a generator so that it needs nothing but its inputs; say whether it draws noise."""
-    module = copy.deepcopy(module)
-    dropouts = [(k, v) for k, v in module.named_modules() if isinstance(v, StreamDropout)]
-    for name, layer in dropouts:
-        module.set_submodule(name, OwnDropout(layer.p) if layer.active else nn.Identity())
-    return module, any(layer.active for _, layer in dropouts)
+    is_random = False
+    root = nn.ModuleDict({"G": copy.deepcopy(G.module)})
+    for name, layer in list(root.named_modules()):
+        if isinstance(layer, StreamDropout):
+            is_random |= layer.active
+            root.set_submodule(name, OwnDropout(layer.p) if layer.active else nn.Identity())
+        elif isinstance(layer, Generators):
+            root.set_submodule(name, OwnTurns(layer.members))
+    module = root["G"]
+    return (FromNormal(module, G.laws) if G.laws else module), is_random
 
 
 def example(G: TrainedGenerator, count: int) -> tuple[Tensor, ...]:
     """Make inputs of so many examples."""
-    z, y = G.latents(0, count), G.conditions(0, count)
+    z, y = G.inputs(0, count)
     # Copies, because a file would get all that they are views of.
     return (z.clone(),) if y is None else (z.clone(), y.clone())
 
@@ -167,7 +222,7 @@ def usage(G: TrainedGenerator, file: Path) -> list[str]:
     kind = f"({shape}) in [−1, 1]" if len(G.shape) == 3 else f"({shape})"
     dtype = "" if G.dtype == torch.float32 else f", dtype={G.dtype}"
     inputs = [f"torch.randn(64, {G.latent}{dtype})"]
-    if G.condition.width:
+    if G.condition.size:
         inputs.append(draw_condition(G.condition, dtype))
     return [
         "import torch",
@@ -178,10 +233,8 @@ def usage(G: TrainedGenerator, file: Path) -> list[str]:
 
 def draw_condition(condition: Condition, dtype: str) -> str:
     """Write an expression that draws y for 64 examples."""
-    blocks = [
-        f"torch.eye({size}{dtype})[torch.randint({size}, (64,))]"
-        for size in condition.blocks.values()
-    ]
+    one_hot = [condition.classes, *condition.categories]
+    blocks = [f"torch.eye({size}{dtype})[torch.randint({size}, (64,))]" for size in one_hot if size]
     if condition.continuous:
         blocks.append(f"torch.rand(64, {condition.continuous}{dtype}) * 2 - 1")
     return blocks[0] if len(blocks) == 1 else f"torch.cat([{', '.join(blocks)}], dim=1)"

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from harness.conditions import Condition
+from harness.datasets.base import Examples
 from harness.errors import StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
-from harness.parts import parts_of
-from harness.sampling.condition import Condition, condition_of
+from harness.parts import Draws, Part, all_parts, parts_of, schedule_of
 from harness.spec import RunSpec
 from harness.store.records import read_run
-from harness.training.checkpoint import last_state
-from harness.training.streams import Streams, seeded
-from harness.training.trainer import PRECISIONS, blueprint_of
+from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
+from harness.training.game import Game, Stream
+from harness.training.stack import inner_batch
+from harness.training.streams import Streams
+from harness.training.trainer import PRECISIONS, Trainer, blueprint_of
 
 CHUNK = 512
 """Numbers are drawn for so many examples at once, as evaluations do: none depends on the count."""
 STREAM = "evaluation"
 """The stream of a run's own evaluations: with its seed, its sample grids come out again."""
 CPU = torch.device("cpu")
+
+
+class Conditions(Protocol):
+    """What draws y, such as a :class:`harness.training.game.Game`."""
+
+    def condition(self, draws: Draws, labels: Tensor | None, count: int, /) -> Tensor | None:
+        """Draw what is joined to the latents, ``(runs, count, size)``; None for nothing."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,11 +47,14 @@ class TrainedGenerator:
     Attributes:
         spec: Of its run.
         step: After which its weights were saved.
-        module: Maps ``z (batch, latent)``, and ``y (batch, condition.width)`` where it has a
-            condition, to ``(batch, *shape)``; images in [−1, 1].
+        module: Maps ``z (batch, latent)``, and ``y (batch, condition.size)`` where it has
+            a condition, to ``(batch, *shape)``; images in [−1, 1].
         latent: Dimensions of z.
         shape: Shape of one example.
         condition: What it takes beside z.
+        conditions: Draws that.
+        laws: Parts of the run that give latents another law than N(0, 1), in their order.
+        copies: Generators in it that take turns in a batch.
     """
 
     spec: RunSpec
@@ -48,76 +63,95 @@ class TrainedGenerator:
     latent: int
     shape: tuple[int, ...]
     condition: Condition
+    conditions: Conditions
+    laws: tuple[Part, ...] = ()
+    copies: int = 1
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of weights, latents and samples."""
         return PRECISIONS[self.spec.settings.precision]
 
-    def latents(self, seed: int, count: int) -> Tensor:
-        """Draw z as evaluations do, ``(count, latent)``: the beginning of any longer draw."""
-        return draw(
-            seed,
-            count,
-            self.dtype,
-            lambda streams, number: streams.normal(
-                f"{STREAM}/latent", number, (CHUNK, self.latent)
-            ),
-        )
+    def inputs(self, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
+        """Draw z and y as evaluations do: the beginning of any longer draw.
 
-    def conditions(self, seed: int, count: int) -> Tensor | None:
-        """Draw y, ``(count, condition.width)``; None where the generator takes z alone."""
-        if not self.condition.width:
-            return None
-        return draw(
-            seed,
-            count,
-            self.dtype,
-            lambda streams, number: self.condition.draw(
-                streams, f"{STREAM}/condition", number, CHUNK
-            ),
-        )
+        Returns:
+            ``(count, latent)`` from N(0, 1), and ``(count, condition.size)`` or None.
+        """
+        streams = Streams([seed], CPU, self.dtype)
+        z, y = [], []
+        for number in range(-(-count // CHUNK)):
+            draws = Stream(streams, STREAM, number)
+            z.append(draws.normal("latent", CHUNK, self.latent)[0])
+            drawn = self.conditions.condition(draws, None, CHUNK)
+            if drawn is not None:
+                y.append(drawn[0])
+        return torch.cat(z)[:count], torch.cat(y)[:count] if y else None
 
-    def __call__(self, z: Tensor, y: Tensor | None, *, seed: int, stream: str = STREAM) -> Tensor:
+    def __call__(
+        self,
+        z: Tensor,
+        y: Tensor | None,
+        *,
+        seed: int,
+        places: Tensor | None = None,
+        stream: str = STREAM,
+    ) -> Tensor:
         """Generate examples.
 
         Args:
-            z: ``(batch, latent)``.
-            y: ``(batch, condition.width)``; None where the generator takes z alone.
+            z: ``(batch, latent)``, normal.
+            y: ``(batch, condition.size)``; None where the generator takes z alone.
             seed: Of the noise of dropout that is on in evaluation mode.
-            stream: Of that noise; its n-th noise goes to the n-th example.
+            places: The place in a batch, from 0, whose generator makes each example, where
+                several take turns; None for its own place.
+            stream: Of the noise; its n-th noise goes to the n-th example.
 
         Returns:
             ``(batch, *shape)``.
         """
+        if places is not None and self.copies > 1:
+            # Every generator makes every example, and the right one is chosen.
+            pieces = []
+            for part in slices(len(z), CHUNK // self.copies):
+                repeated = z[part].repeat_interleave(self.copies, dim=0)
+                y_repeated = None if y is None else y[part].repeat_interleave(self.copies, dim=0)
+                made = self(repeated, y_repeated, seed=seed, stream=stream)
+                turns = made.reshape(-1, self.copies, *self.shape)
+                pieces.append(turns[torch.arange(len(turns)), places[part] % self.copies])
+            return torch.cat(pieces)
         streams = Streams([seed], CPU, self.dtype)
-        made = torch.empty(len(z), *self.shape, dtype=self.dtype)
-        for number, start in enumerate(range(0, len(z), CHUNK)):
-            part = slice(start, start + CHUNK)
-            inputs = (z[part],) if y is None else (z[part], y[part])
-            with torch.no_grad(), noise(self.module, streams, stream, number):
-                made[part] = self.module(*inputs)
-        return made
+        pieces = []
+        for number, part in enumerate(slices(len(z), CHUNK)):
+            z_part = by_law(self.laws, z[part])
+            inputs = (z_part,) if y is None else (z_part, y[part])
+            with torch.no_grad(), noise(self.module, Stream(streams, stream, number)):
+                pieces.append(self.module(*inputs))
+        return torch.cat(pieces)
 
 
-def draw(
-    seed: int, count: int, dtype: torch.dtype, chunk: Callable[[Streams, int], Tensor]
-) -> Tensor:
-    """Put chunks ``(1, CHUNK, …)`` of a run's streams together as ``(count, …)``."""
-    streams = Streams([seed], CPU, dtype)
-    chunks = [chunk(streams, number)[0] for number in range(-(-count // CHUNK))]
-    return torch.cat(chunks)[:count]
+def slices(length: int, size: int) -> list[slice]:
+    """Cut a length into slices of a size and a rest."""
+    return [slice(start, start + size) for start in range(0, length, size)]
+
+
+def by_law(laws: Sequence[Part], z: Tensor) -> Tensor:
+    """Turn normal latents ``(batch, latent)`` into what the run's parts draw."""
+    z = z[None]
+    for part in laws:
+        z = part.latents(z)
+    return z[0]
 
 
 @contextmanager
-def noise(module: nn.Module, streams: Streams, stream: str, number: int) -> Iterator[None]:
+def noise(module: nn.Module, draws: Stream) -> Iterator[None]:
     """Let dropout layers that are on draw their noise as they do in an evaluation."""
+    rows = inner_batch(module, CHUNK)
 
     def supply(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             count, *shape = inputs[0].shape
-            drawn = streams.uniform(f"{stream}/{name}.noise", number, (CHUNK, *shape))
-            layer.noise = drawn[0, :count]
+            layer.noise = draws.noise(f"{name}.noise", (rows, *shape))[0, :count]
 
         return hook
 
@@ -153,37 +187,53 @@ def load_generator(path: Path) -> TrainedGenerator:
             "or none is undamaged; a job writes one every 30 seconds, when it is stopped, and at "
             "the end of training"
         )
-    blueprint = blueprint_of(spec)
-    condition = condition_of(parts_of(spec)[0])
-    if getattr(blueprint.generator, "condition", 0) != condition.width:
+    game = restore(spec, saved)
+    plan = game.blueprint.generator
+    condition = parts_of(spec)[0].joins(game.classes)
+    if plan.condition != condition.size:
         raise StoreError(
-            f"variant {spec.variant.id!r} does not describe what its generator takes beside z"
+            f"variant {spec.variant.id!r} does not say what is joined to its latents (`joins`)"
         )
-    with seeded(spec.seed, "init/generator"):
-        module = build_generator(blueprint).to(PRECISIONS[spec.settings.precision])
-    state = evaluated(saved.tensors())
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise StoreError(
-            f"{saved.path} holds another generator than its spec describes; was it trained by "
-            f"another version of ganbench or of a plugin? ({' '.join(str(error).split())[:300]})"
-        ) from error
-    module.eval().requires_grad_(False)
+    module = build_generator(game.blueprint).to(game.streams.dtype)
+    state = game.G.parameters(game.evaluated()) | game.G.buffers
+    # Not strict: layers that generators share are saved once.
+    module.load_state_dict({name: value[0].detach() for name, value in state.items()}, strict=False)
     return TrainedGenerator(
         spec,
         saved.step,
-        module,
-        blueprint.latent,
-        blueprint.shape,
+        module.eval().requires_grad_(False),
+        game.blueprint.latent,
+        game.blueprint.shape,
         condition,
+        conditions=game,
+        laws=tuple(part for part in game.parts if type(part).latents is not Part.latents),
+        copies=plan.copies,
     )
 
 
-def evaluated(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pick what evaluations sample from out of a saved state, by the generator's own names.
+def restore(spec: RunSpec, saved: Checkpoint) -> Game:
+    """Make the game of one run, without its data, with the networks as they were saved.
 
-    This is the place where weights that are averaged for evaluation go before the trained ones.
+    Raises:
+        StoreError: if the spec describes other networks.
     """
-    prefix = "generator/"
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    blueprint = blueprint_of(spec)
+    examples = spec.settings.batch * schedule_of(all_parts(spec)).g_batch
+    nothing = Examples(
+        torch.zeros(()).expand(examples, *blueprint.shape),
+        None if blueprint.classes is None else torch.zeros(examples, dtype=torch.int64),
+    )
+    trainer = Trainer([spec], nothing, CPU)
+    state = saved.tensors()
+    expected = {name: value.shape for name, value in trainer.state(0).items()}
+    for name, shape in expected.items():
+        if name.partition("/")[0] in TRAINING_ONLY:
+            continue
+        if name not in state or state[name].shape != shape:
+            found = f"has the shape {tuple(state[name].shape)}" if name in state else "is missing"
+            raise StoreError(
+                f"{saved.path} holds other networks than the run's spec describes: {name} {found}, "
+                f"not {tuple(shape)}; was it trained by another version of ganbench or of a plugin?"
+            )
+    trainer.load_networks(0, state)
+    return trainer.game

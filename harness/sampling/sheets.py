@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.datasets.base import datasets
 from harness.errors import GanbenchError
-from harness.sampling.condition import parse_classes, parse_code
+from harness.sampling.codes import categories_of, parse_classes, parse_code, sweep
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.output import check_output
@@ -168,9 +168,9 @@ class Sheet:
 
     def inputs(self, count: int) -> tuple[Tensor, Tensor | None]:
         """Draw z and y of a grid's first cells, of the one class if one is chosen."""
-        z, y = self.G.latents(self.seed, count), self.G.conditions(self.seed, count)
+        z, y = self.G.inputs(self.seed, count)
         if y is not None and self.classes is not None and len(self.classes) == 1:
-            y = self.G.condition.of_class(y, self.classes[0])
+            y = self.G.condition.chosen(y, label=self.classes[0])
         return z, y
 
     def of_classes(self, count: int) -> list[Tensor]:
@@ -178,7 +178,9 @@ class Sheet:
         z, y = self.inputs(count)
         if y is None or self.classes is None:
             return [self.G(z, y, seed=self.seed)]
-        return [self.G(z, self.G.condition.of_class(y, k), seed=self.seed) for k in self.classes]
+        return [
+            self.G(z, self.G.condition.chosen(y, label=k), seed=self.seed) for k in self.classes
+        ]
 
     def plot(self, count: int) -> Drawn:
         """Plot points, each class in a colour of its own."""
@@ -229,10 +231,14 @@ class Sheet:
         if y is not None:
             y = y[:count]
             if several:
-                y = torch.cat([self.G.condition.of_class(y[[i]], k) for i, k in enumerate(several)])
+                y = torch.cat(
+                    [self.G.condition.chosen(y[[i]], label=k) for i, k in enumerate(several)]
+                )
             y = y.repeat_interleave(steps, dim=0)
         path = slerp(z[::2], z[1::2], steps).flatten(0, 1)
-        images = self.G(path, y, seed=self.seed).reshape(count, steps, *self.G.shape)
+        places = (2 * torch.arange(count)).repeat_interleave(steps)
+        made = self.G(path, y, seed=self.seed, places=places)
+        images = made.reshape(count, steps, *self.G.shape)
         sheet = draw_sheet(
             [[Cell(image) for image in row] for row in images], [str(k) for k in several or ()]
         )
@@ -240,7 +246,7 @@ class Sheet:
 
     def sweep(self, code: str, rows: int | None, steps: int | None) -> Drawn:
         """Vary one code along each row, the rest of the generator's input held."""
-        categories = self.G.condition.blocks.get(code)
+        categories = categories_of(code, self.G.condition)
         if categories is not None and steps is not None:
             raise GanbenchError(
                 f"--steps: {code} has {categories} categories, and each gets a column"
@@ -249,10 +255,10 @@ class Sheet:
         z, y = self.inputs(count)
         if y is None:
             raise AssertionError("a code is a part of y")
-        swept, values = self.G.condition.sweep(y, code, steps)
-        images = self.G(
-            z.repeat_interleave(steps, dim=0), swept.flatten(0, 1), seed=self.seed
-        ).reshape(count, steps, *self.G.shape)
+        swept, values = sweep(y, code, steps, self.G.condition)
+        rows_of = torch.arange(count).repeat_interleave(steps)
+        made = self.G(z[rows_of], swept.flatten(0, 1), seed=self.seed, places=rows_of)
+        images = made.reshape(count, steps, *self.G.shape)
         cells = [
             [Cell(image, "" if i else value) for image, value in zip(row, values, strict=True)]
             for i, row in enumerate(images)
@@ -263,7 +269,9 @@ class Sheet:
     def arithmetic(self, expression: str) -> Drawn:
         """Show each operand, under it what it averages, and what the sum of latents looks like.
 
-        A class stays what it is; codes are a part of the latent input and are summed with z.
+        A class stays what it is; codes are a part of the latent input and are summed with z. Of
+        several generators, an operand's first cell says which makes the mean, and the first
+        operand's which makes the result.
         """
         terms = parse_arithmetic(expression)
         if self.G.condition.classes and (self.classes is None or len(self.classes) != 1):
@@ -275,8 +283,9 @@ class Sheet:
         if y is not None:
             sums_y = torch.stack([*(term.value(y) for term in terms), total(terms, y)])
             if self.classes is not None:
-                sums_y = self.G.condition.of_class(sums_y, self.classes[0])
-        made = self.G(sums, sums_y, seed=self.seed, stream="arithmetic")
+                sums_y = self.G.condition.chosen(sums_y, label=self.classes[0])
+        places = torch.tensor([*(t.cells[0] - 1 for t in terms), terms[0].cells[0] - 1])
+        made = self.G(sums, sums_y, seed=self.seed, places=places, stream="arithmetic")
         top: list[Cell] = []
         for term, image in zip(terms, made, strict=False):
             if top or term.sign < 0:

@@ -239,18 +239,28 @@ class Trainer:
         Raises:
             KeyError: if the state is of another network.
         """
+        self.load_networks(run, state)
+        self.optimizer_g.load(run, within(state, "optimizer_g"), counters["g_updates"])
+        self.optimizer_d.load(run, within(state, "optimizer_d"), counters["d_updates"])
+        rows = counters["d_rows"], counters["g_rows"]
+        self.monitor.load(run, within(state, "monitor"), rows)
+        self.step = counters["step"]
 
-        def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{name}/"
-            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    def load_networks(self, run: int, state: dict[str, Tensor]) -> None:
+        """Put one run's networks back, and what its parts remember: enough to draw samples.
 
-        self.game.G.load(run, part("generator"))
-        self.game.D.load(run, part("discriminator"))
-        self.optimizer_g.load(run, part("optimizer_g"), counters["g_updates"])
-        self.optimizer_d.load(run, part("optimizer_d"), counters["d_updates"])
-        remembered = part("memory")
+        Raises:
+            KeyError: if the state is of another network.
+        """
+        self.game.G.load(run, within(state, "generator"))
+        self.game.D.load(run, within(state, "discriminator"))
+        remembered = within(state, "memory")
         for owner, held in self.game.memory.items():
             for name, value in held.items():
                 value[run].copy_(remembered[f"{owner}/{name}"])
-        self.monitor.load(run, part("monitor"), (counters["d_rows"], counters["g_rows"]))
-        self.step = counters["step"]
+
+
+def within(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    """Pick one part of a state, by the part's own names."""
+    prefix = f"{part}/"
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,12 +16,13 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.conditions import Condition
 from harness.errors import GanbenchError
 from harness.job import Job
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.networks.spectral import normalize_spectrally
-from harness.sampling.condition import Condition
+from harness.parts import Draws, Trick
 from harness.sampling.export import LOADERS, OwnDropout, export, exported, self_contained, usage
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.store.folders import Store
@@ -26,7 +30,7 @@ from harness.training.trainer import blueprint_of
 from tests.specs import make_spec
 
 CPU = torch.device("cpu")
-CONDITION = Condition(classes=3, categorical=(2,), continuous=2)
+CONDITION = Condition(classes=3, categories=(2,), continuous=2)
 
 
 class Conditional(nn.Module):
@@ -34,17 +38,44 @@ class Conditional(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Linear(4 + CONDITION.width, 2)
+        self.inner = nn.Linear(4 + CONDITION.size, 2)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         out: Tensor = self.inner(torch.cat([z, y], dim=1)).tanh()
         return out
 
 
-def trained(*tricks: tuple[str, dict[str, object]], spectral: bool = False) -> TrainedGenerator:
+class Nothing:
+    """Draws no condition."""
+
+    def condition(self, draws: Draws, labels: Tensor | None, count: int) -> None:
+        return None
+
+
+class Some:
+    """Draws numbers of the condition's width; an export takes any."""
+
+    def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
+        return draws.uniform("y", count, CONDITION.size)
+
+
+NONE, NOTHING = Condition(), Nothing()
+
+
+class Uniform(Trick):
+    """Latents from U(−1, 1)."""
+
+    def latents(self, z: Tensor) -> Tensor:
+        return (z / math.sqrt(2)).erf()
+
+
+def trained(
+    *tricks: tuple[str, dict[str, object]], spectral: bool = False, **plan: Any
+) -> TrainedGenerator:
     """Make a DCGAN generator whose normalisation statistics are not those of a new one."""
     spec = make_spec("digits", "dcgan", tricks, width=4)
     blueprint = blueprint_of(spec)
+    blueprint = replace(blueprint, generator=replace(blueprint.generator, **plan))
     torch.manual_seed(0)
     module = build_generator(blueprint)
     if spectral:
@@ -55,13 +86,15 @@ def trained(*tricks: tuple[str, dict[str, object]], spectral: bool = False) -> T
             layer.running_mean.normal_()
             layer.running_var.uniform_(0.5, 2)
     module.eval().requires_grad_(False)
-    return TrainedGenerator(spec, 7, module, blueprint.latent, blueprint.shape, Condition())
+    return TrainedGenerator(
+        spec, 7, module, blueprint.latent, blueprint.shape, Condition(), NOTHING
+    )
 
 
 def conditional() -> TrainedGenerator:
     torch.manual_seed(0)
     module = Conditional().eval().requires_grad_(False)
-    return TrainedGenerator(make_spec("ring8"), 7, module, 4, (2,), CONDITION)
+    return TrainedGenerator(make_spec("ring8"), 7, module, 4, (2,), CONDITION, Some())
 
 
 GENERATORS = {
@@ -70,6 +103,9 @@ GENERATORS = {
     "dropout": trained(("dropout-g", {"p": 0.3})),
     "noisy": trained(("dropout-g", {"p": 0.3, "at_test": True})),
     "conditional": conditional(),
+    "uniform": replace(trained(), laws=(Uniform(),)),
+    "several": trained(copies=3),
+    "virtual": trained(normalization="virtual"),
 }
 
 ELSEWHERE = """
@@ -96,8 +132,8 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("elsewhere")
     lines = {}
     for name, G in GENERATORS.items():
-        y = G.conditions(3, 5)
-        inputs = {"z": G.latents(3, 5)} | ({} if y is None else {"y": y})
+        z, y = G.inputs(3, 5)
+        inputs = {"z": z} | ({} if y is None else {"y": y})
         save_file({key: value.clone() for key, value in inputs.items()}, folder / f"{name}.inputs")
         for suffix in LOADERS:
             (folder / f"{name}{suffix}").write_bytes(exported(G, suffix, {"run": "x"})[0])
@@ -120,13 +156,12 @@ def test_samples_are_the_same_elsewhere(
 ) -> None:
     G = GENERATORS[name]
     for count in (1, 5):
-        z, y = G.latents(3, 5)[:count], G.conditions(3, 5)
-        y = None if y is None else y[:count]
+        z, y = G.inputs(3, count)
         if name == "noisy":
             # It draws from PyTorch's own generator, which the other process has set like this one.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(count)
-                expected = self_contained(G.module)[0](z)
+                expected = self_contained(G)[0](z)
         else:
             expected = G(z, y, seed=0)
         made = elsewhere[f"{name}{suffix}/{count}"]
@@ -137,8 +172,8 @@ def test_samples_are_the_same_elsewhere(
 def test_statistics_matter_in_these_generators() -> None:
     """Were normalisation exported in training mode, the comparison above would see it."""
     G = GENERATORS["plain"]
-    z = G.latents(3, 5)
-    wrong = self_contained(G.module)[0].train()(z)
+    z, _ = G.inputs(3, 5)
+    wrong = self_contained(G)[0].train()(z)
     assert float((wrong - G(z, None, seed=0)).abs().max()) > 0.01
 
 
@@ -158,7 +193,7 @@ def test_dropout_at_test_is_fresh_in_every_call(tmp_path: Path) -> None:
     assert is_random
     (tmp_path / "g.pt2").write_bytes(data)
     G = torch.export.load(tmp_path / "g.pt2").module()
-    z = GENERATORS["noisy"].latents(0, 4)
+    z, _ = GENERATORS["noisy"].inputs(0, 4)
     assert not torch.allclose(G(z), G(z))
     assert not exported(GENERATORS["dropout"], ".pt2", {})[1]
 
@@ -171,9 +206,8 @@ class Fickle(nn.Module):
         return z if len(z) == 2 else 2 * z
 
 
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_what_is_not_the_same_is_not_exported() -> None:
-    G = TrainedGenerator(make_spec("ring8"), 7, Fickle().eval(), 2, (2,), Condition())
+    G = TrainedGenerator(make_spec("ring8"), 7, Fickle().eval(), 2, (2,), Condition(), NOTHING)
     with pytest.raises(GanbenchError, match="cannot be exported: what is loaded again makes other"):
         exported(G, ".pt", {})
 
@@ -210,7 +244,7 @@ class TestCommand:
         assert found["x"].shape == (64, 2)
         assert found["x"].dtype == torch.float64
         G = load_generator(run)
-        z = G.latents(9, 6)
+        z, _ = G.inputs(9, 6)
         assert "dtype=torch.float64" in third
         torch.testing.assert_close(
             found["G"](z), G(z, None, seed=0), atol=1e-12, rtol=0  # type: ignore[operator]

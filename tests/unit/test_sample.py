@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,15 @@ from typer.testing import CliRunner
 
 from harness import job as job_module
 from harness.cli import app
+from harness.conditions import Condition
 from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job
-from harness.parts import variants
-from harness.sampling.condition import Condition, condition_of, parse_classes, parse_code
+from harness.networks.base import build_generator
+from harness.networks.blueprint import Blueprint
+from harness.networks.multiple import Generators
+from harness.parts import Draws, variants
+from harness.sampling.codes import code_names, parse_classes, parse_code, sweep
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.pictures import CELL, GAP, Cell, draw_points, draw_sheet
@@ -30,6 +35,7 @@ from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.training.checkpoint import find_checkpoints, last_state, save_checkpoint
 from harness.training.trainer import Trainer
+from harness.variants.gan import GAN
 from tests.specs import make_spec
 
 CPU = torch.device("cpu")
@@ -40,6 +46,10 @@ SPECS = {
     ),
     "points": make_spec("ring8", "gan", seed=1, steps=10),
     "exact": make_spec("digits", "gan", seed=3, steps=10, width=4, precision="float64"),
+    "classes": make_spec("digits", "cgan", seed=3, steps=10, width=4),
+    "codes": make_spec("digits", "infogan", seed=3, steps=10, width=4),
+    "several": make_spec("digits", "mad-gan", ["ema", "latent"], seed=3, steps=10, width=4),
+    "virtual": make_spec("digits", "dcgan", ["virtual-batch-norm"], seed=3, steps=10, width=4),
 }
 
 
@@ -158,44 +168,24 @@ class TestArithmetic:
         torch.testing.assert_close(total(terms, cells), torch.tensor(expected))
 
 
-INFO = Condition(categorical=(3, 2), continuous=2)
+INFO = Condition(categories=(3, 2), continuous=2)
 CLASSES = Condition(classes=4)
 
 
 class TestCondition:
-    def test_layout(self) -> None:
-        assert (CLASSES.width, CLASSES.codes) == (4, ())
-        assert INFO.width == 7
-        assert INFO.codes == ("categorical1", "categorical2", "continuous1", "continuous2")
-        assert Condition().width == 0
-
-    def test_draws_are_one_hot_and_uniform(self) -> None:
-        G = make_conditional(INFO)
-        y = G.conditions(0, 4000)
-        assert y is not None
-        one, two, codes = y.split([3, 2, 2], dim=1)
-        for block, size in ((one, 3), (two, 2)):
-            assert ((block == 0) | (block == 1)).all() and (block.sum(1) == 1).all()
-            assert (block.mean(0) - 1 / size).abs().max() < 0.04
-        assert codes.min() < -0.99 and codes.max() > 0.99 and codes.abs().max() <= 1
-        assert codes.mean(0).abs().max() < 0.05
-        assert np.abs(np.corrcoef(codes.T.numpy())[0, 1]) < 0.06
-        shorter = G.conditions(0, 5)
-        assert shorter is not None and shorter.equal(y[:5])
-
-    def test_a_class_is_replaced_and_nothing_else(self) -> None:
-        both = Condition(classes=3, continuous=1)
-        y = torch.tensor([[0.0, 1, 0, 0.5], [1, 0, 0, -0.5]])
-        assert both.of_class(y, 2).tolist() == [[0, 0, 1, 0.5], [0, 0, 1, -0.5]]
-        assert y[0].tolist() == [0, 1, 0, 0.5]
+    def test_names(self) -> None:
+        assert list(code_names(INFO)) == [
+            "categorical1", "categorical2", "continuous1", "continuous2",
+        ]  # fmt: skip
+        assert code_names(CLASSES) == {}
 
     def test_sweeps(self) -> None:
         y = torch.tensor([[1.0, 0, 0, 0, 1, 0.25, -0.75]])
-        swept, values = INFO.sweep(y, "continuous2", 5)
+        swept, values = sweep(y, "continuous2", 5, INFO)
         assert values == ["-2", "-1", "0", "+1", "+2"]
         assert swept[0, :, 6].tolist() == [-2, -1, 0, 1, 2]
         assert swept[0, :, :6].equal(y[:, :6].expand(5, 6))
-        swept, values = INFO.sweep(y, "categorical2", 99)
+        swept, values = sweep(y, "categorical2", 99, INFO)
         assert values == ["0", "1"]
         assert swept[0].tolist() == [[1, 0, 0, 1, 0, 0.25, -0.75], [1, 0, 0, 0, 1, 0.25, -0.75]]
 
@@ -222,9 +212,6 @@ class TestCondition:
             parse_code("continous1", INFO, "infogan")
         assert parse_code("continuous2", INFO, "infogan") == "continuous2"
 
-    def test_plain_variants_have_none(self) -> None:
-        assert condition_of(variants.get("gan")()).width == 0
-
 
 class Telltale(nn.Module):
     """Paints what it is given: z's first number in the left half, y · 0.1, 0.2, … in the right."""
@@ -236,8 +223,21 @@ class Telltale(nn.Module):
         return torch.cat(halves, dim=3)
 
 
+@dataclass(frozen=True)
+class Uniform:
+    """Draws classes and codes as conditional variants do."""
+
+    layout: Condition
+
+    def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
+        assert labels is None
+        return self.layout.draw(draws, labels, count, torch.float32)
+
+
 def make_conditional(condition: Condition) -> TrainedGenerator:
-    return TrainedGenerator(SPECS["images"], 10, Telltale(), 4, (1, 16, 16), condition)
+    return TrainedGenerator(
+        SPECS["images"], 10, Telltale(), 4, (1, 16, 16), condition, Uniform(condition)
+    )
 
 
 def paint(value: float) -> int:
@@ -259,7 +259,7 @@ class TestConditionalSheets:
         G = make_conditional(CLASSES)
         data, details = Sheet(G, 0, [0, 1, 3]).grid(7, numbered=False)
         assert details == {"samples": 9}
-        sheet, z = pixels(data), G.latents(0, 3)
+        sheet, z = pixels(data), G.inputs(0, 3)[0]
         for row, k in enumerate((0, 1, 3)):
             for column in range(3):
                 left, right = self.read(sheet, row, column, margin=self.margin(sheet, 3))
@@ -277,7 +277,7 @@ class TestConditionalSheets:
     def test_interpolation_holds_the_class(self) -> None:
         G = make_conditional(CLASSES)
         data, _ = Sheet(G, 0, [3, 1]).interpolation(None, 5)
-        sheet, z = pixels(data), G.latents(0, 4)
+        sheet, z = pixels(data), G.inputs(0, 4)[0]
         path = slerp(z[::2], z[1::2], 5)
         for row, k in enumerate((3, 1)):
             for column in range(5):
@@ -296,14 +296,14 @@ class TestConditionalSheets:
         G = make_conditional(Condition(continuous=2))
         data, details = Sheet(G, 0, None).sweep("continuous1", 2, 5)
         assert details["values"] == ["-2", "-1", "0", "+1", "+2"]
-        sheet, y = pixels(data), G.conditions(0, 2)
+        sheet, (z, y) = pixels(data), G.inputs(0, 2)
         assert y is not None
         for row in range(2):
             for column, value in enumerate((-2, -1, 0, 1, 2)):
                 top = 18 if row == 0 else 0
                 shifted = sheet if row == 0 else sheet[18:]
                 left, right = self.read(shifted, row, column, caption=top)
-                assert left == paint(float(G.latents(0, 2)[row, 0].clamp(-1, 1)))
+                assert left == paint(float(z[row, 0].clamp(-1, 1)))
                 assert right == paint(0.1 * value + 0.2 * float(y[row, 1]))
 
     def test_a_categorical_code_takes_no_steps(self) -> None:
@@ -323,7 +323,7 @@ class TestConditionalSheets:
             sheet = pixels(Sheet(G, 0, classes).arithmetic("3-1")[0])
             assert sheet.shape[1] == width
             left, right = (int(sheet[50, place + x, 0]) for x in (10, 50))
-            z, y = G.latents(0, 3), G.conditions(0, 3)
+            z, y = G.inputs(0, 3)
             assert y is not None
             assert left == paint(float((z[2, 0] - z[0, 0]).clamp(-1, 1)))
             code = 0.1 * float(y[2, 0] - y[0, 0]) + 0.2 * float(y[2, 1] - y[0, 1])
@@ -334,7 +334,7 @@ class TestConditionalSheets:
             Sheet(make_conditional(CLASSES), 0, [0, 1]).grid(8, numbered=True)
 
 
-@pytest.mark.parametrize("name", ["images", "noisy", "exact"])
+@pytest.mark.parametrize("name", sorted(SPECS.keys() - {"points"}))
 def test_a_grid_without_a_seed_is_the_runs_own(
     name: str, runs: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -351,35 +351,73 @@ def test_a_grid_without_a_seed_is_the_runs_own(
             assert np.abs(cell.astype(int) - tile.astype(int)).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["images", "noisy", "points", "exact"])
+@pytest.mark.parametrize("name", SPECS)
 def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) -> None:
     """More than one chunk of latents, from the state as the training itself would load it."""
     spec = SPECS[name]
     G = load_generator(runs[name])
     data = torch.zeros(100, *G.shape, dtype=torch.float32 if name == "points" else torch.uint8)
-    trainer = Trainer([spec], Examples(data, None), CPU)
+    labels = None if name == "points" else torch.zeros(100, dtype=torch.int64)
+    trainer = Trainer([spec], Examples(data, labels), CPU)
     saved = last_state(runs[name], spec.id)
     assert saved is not None
-    trainer.game.G.load(
-        0,
-        {
-            key.removeprefix("generator/"): value
-            for key, value in saved.tensors().items()
-            if key.startswith("generator/")
-        },
-    )
+    trainer.load_networks(0, saved.tensors())
     expected = trainer.game.sample(600, "evaluation")[0]
-    made = G(G.latents(spec.seed, 600), None, seed=spec.seed)
+    made = G(*G.inputs(spec.seed, 600), seed=spec.seed)
     assert made.dtype == expected.dtype
     tolerance = 1e-12 if name == "exact" else 1e-5
     torch.testing.assert_close(made, expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("hook", ["latents", "evaluated"])
+def test_what_parts_change_for_evaluation_is_changed_here(
+    hook: str, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another law of latents, and other weights, as an average of them would be."""
+    plain = load_generator(runs["points"])
+    if hook == "latents":
+        monkeypatch.setattr(GAN, "latents", lambda self, z: z.tanh())
+    else:
+        monkeypatch.setattr(GAN, "evaluated", lambda self, game, theta: theta / 2)
+    G, spec = load_generator(runs["points"]), SPECS["points"]
+    trainer = Trainer([spec], Examples(torch.zeros(100, 2), None), CPU)
+    saved = last_state(runs["points"], spec.id)
+    assert saved is not None
+    trainer.load_networks(0, saved.tensors())
+    z, y = G.inputs(spec.seed, 20)
+    made = G(z, y, seed=0)
+    torch.testing.assert_close(made, trainer.game.sample(20, "evaluation")[0])
+    assert not torch.allclose(made, plain(z, y, seed=0), atol=1e-3)
+
+
+class TestSeveralGenerators:
+    def make(self) -> tuple[TrainedGenerator, nn.ModuleList]:
+        plan = Blueprint.plain("toy2d", 8, 4, (2,))
+        members = nn.ModuleList(build_generator(plan) for _ in range(3))
+        generators = Generators(list(members))
+        spec, none = SPECS["points"], Condition()
+        G = TrainedGenerator(
+            spec, 1, generators.eval(), 4, (2,), none, Uniform(none), copies=len(members)
+        )
+        return G, members
+
+    def test_take_turns_or_keep_to_a_place(self) -> None:
+        G, members = self.make()
+        z = torch.randn(1000, 4)
+        places = torch.randint(50, (1000,))
+        kept, turns = G(z, None, seed=0, places=places), G(z, None, seed=0)
+        every = torch.stack([member(z) for member in members]).detach()
+        for i in range(1000):
+            torch.testing.assert_close(kept[i], every[places[i] % 3, i])
+            # Turns begin anew with every chunk, as in an evaluation.
+            torch.testing.assert_close(turns[i], every[i % CHUNK % 3, i])
+
+
 def test_draws_do_not_depend_on_the_count(runs: dict[str, Path]) -> None:
     G = load_generator(runs["noisy"])
-    z = G.latents(5, CHUNK + 10)
-    assert G.latents(5, 7).equal(z[:7])
-    assert not G.latents(6, 7).equal(z[:7])
+    z, _ = G.inputs(5, CHUNK + 10)
+    assert G.inputs(5, 7)[0].equal(z[:7])
+    assert not G.inputs(6, 7)[0].equal(z[:7])
     many, few = G(z, None, seed=5), G(z[:7], None, seed=5)
     torch.testing.assert_close(many[:7], few)
     assert not torch.allclose(G(z[:7], None, seed=6), few)
@@ -430,7 +468,7 @@ class TestFinishedRuns:
         assert dropped == {"optimizer_g", "optimizer_d", "monitor"}
         # A checkpoint that a kill left behind is as good.
         G, other = load_generator(store.folder(spec)), load_generator(runs["images"])
-        z = G.latents(0, 3)
+        z, _ = G.inputs(0, 3)
         assert G(z, None, seed=0).equal(other(z, None, seed=0))
 
     def test_a_full_disk_takes_no_result_away(
@@ -504,19 +542,30 @@ def test_damaged_networks_are_no_generator(
         load_generator(path)
 
 
-def test_weights_of_another_network_are_refused(
-    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.networks.dcgan.DCGAN16.doublings", 1)
-    with pytest.raises(StoreError, match="holds another generator than its spec describes"):
-        load_generator(runs["images"])
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    spec = SPECS["points"]
+    path = Store(tmp_path).create(spec)
+    other = Trainer([make_spec("ring8", "gan", width=9)], Examples(torch.randn(100, 2), None), CPU)
+    save_checkpoint(
+        path / "checkpoints",
+        spec.id,
+        other.state(0),
+        other.counters(),
+        seconds=0.0,
+        evaluation_seconds=0.0,
+    )
+    message = (
+        r"generator/hidden\.hidden1\S+ has the shape \(9, 4\), not \(8, 4\); was it trained by"
+    )
+    with pytest.raises(StoreError, match=message):
+        load_generator(path)
 
 
 def test_a_generator_that_takes_more_than_z_needs_a_description(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.sampling.generator.condition_of", lambda _: CLASSES)
-    with pytest.raises(StoreError, match="does not describe what its generator takes beside z"):
+    monkeypatch.setattr(variants.get("dcgan"), "joins", lambda *_: CLASSES)
+    with pytest.raises(StoreError, match="does not say what is joined to its latents"):
         load_generator(runs["images"])
 
 

@@ -1,0 +1,92 @@
+"""How a user asks for what is joined to z: classes and codes, by name."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.conditions import Condition
+from harness.errors import GanbenchError
+from harness.registry import nearest
+
+SWEEP = 2.0
+"""A continuous code is swept from −2 to 2, beyond the [−1, 1] it is trained on.
+
+Source: Chen et al. 2016 (InfoGAN), arXiv:1606.03657, figure 2."""
+
+
+def code_names(condition: Condition) -> dict[str, int]:
+    """Name the codes, ``categorical1`` … and ``continuous1`` …: their positions of each kind."""
+    categorical = {f"categorical{i + 1}": i for i in range(len(condition.categories))}
+    return categorical | {f"continuous{i + 1}": i for i in range(condition.continuous)}
+
+
+def categories_of(code: str, condition: Condition) -> int | None:
+    """Return the number of categories of a named code; None for a continuous one."""
+    if code.startswith("continuous"):
+        return None
+    return condition.categories[code_names(condition)[code]]
+
+
+def sweep(y: Tensor, code: str, steps: int, condition: Condition) -> tuple[Tensor, list[str]]:
+    """Vary one code and hold all else.
+
+    Args:
+        y: ``(rows, size)``.
+        code: A name of :func:`code_names`.
+        steps: Values of a continuous code from −2 to 2; a categorical one takes each category.
+        condition: The parts of y.
+
+    Returns:
+        ``(rows, steps, size)``, and the values for a person.
+    """
+    place = code_names(condition)[code]
+    categories = categories_of(code, condition)
+    if categories is not None:
+        chosen = [condition.chosen(y, categories={place: k}) for k in range(categories)]
+        return torch.stack(chosen, dim=1), [str(k) for k in range(categories)]
+    values = torch.linspace(-SWEEP, SWEEP, steps).tolist()
+    chosen = [condition.chosen(y, continuous={place: value}) for value in values]
+    return torch.stack(chosen, dim=1), [f"{value:+.2g}" if value else "0" for value in values]
+
+
+def parse_classes(text: str, condition: Condition, variant: str) -> list[int]:
+    """Read ``--class``: a class, several with commas between them, or ``all``.
+
+    Raises:
+        GanbenchError: if the generator knows no classes, or not such ones.
+    """
+    if not condition.classes:
+        codes = ", ".join(code_names(condition))
+        hint = f"; it has the codes {codes} (--code)" if codes else ""
+        raise GanbenchError(
+            f"--class: the generator of variant {variant!r} is not conditional on a class{hint}"
+        )
+    if text == "all":
+        return list(range(condition.classes))
+    chosen = []
+    for word in text.split(","):
+        if not word.strip().isdecimal() or int(word) >= condition.classes:
+            raise GanbenchError(
+                f"--class: {word.strip()!r} is no class; the classes are "
+                f"0 … {condition.classes - 1}, several as 0,1,2, or `all`"
+            )
+        chosen.append(int(word))
+    return chosen
+
+
+def parse_code(name: str, condition: Condition, variant: str) -> str:
+    """Read ``--code``: the name of a code.
+
+    Raises:
+        GanbenchError: if the generator has no codes, or none of that name.
+    """
+    names = list(code_names(condition))
+    if not names:
+        classes = " (it has classes: --class)" if condition.classes else ""
+        raise GanbenchError(f"--code: the generator of variant {variant!r} has no codes{classes}")
+    if name not in names:
+        raise GanbenchError(
+            f"--code: no code is called {name!r}{nearest(name, names)}; there is {', '.join(names)}"
+        )
+    return name
