@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import relu
 
 
 def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -40,6 +41,15 @@ def centred_penalty(gradient: Tensor, center: float = 1.0) -> Tensor:
     """Return ``E(‖∇D‖₂ − center)²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``."""
     norms: Tensor = gradient.norm(dim=2)
     return (norms - center).square().mean(1)
+
+
+def one_sided_penalty(gradient: Tensor) -> Tensor:
+    """Return ``E max(0, ‖∇D‖₂ − 1)²`` for gradients ``(runs, batch, dimensions)``: ``(runs,)``.
+
+    Source: Petzka et al. 2018, arXiv:1709.08894, §4: only slopes above 1 break the constraint.
+    """
+    norms: Tensor = gradient.norm(dim=2)
+    return relu(norms - 1).square().mean(1)
 
 
 def zero_centred_penalty(gradient: Tensor) -> Tensor:

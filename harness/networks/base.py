@@ -47,6 +47,8 @@ class Family:
     default_latent: ClassVar[int] = 64
     has_generator: ClassVar[bool] = True
     convolutional: ClassVar[bool] = False
+    spectral: ClassVar[bool] = True
+    """Whether its weights have a largest singular value to divide by: none of them starts at 0."""
     normalizations: ClassVar[tuple[Normalization, ...]] = ("none",)
     """Kinds of normalisation that it can be built with."""
     honours: ClassVar[frozenset[str]] = frozenset()
@@ -95,6 +97,9 @@ def unhonoured(blueprint: Blueprint) -> str | None:
         if missing:
             what = missing[0].replace("_", " ")
             return f"the {role} {plan.network} cannot be built with another {what}"
+    judge = blueprint.discriminator
+    if judge.spectral_norm and not networks.get(judge.network).spectral:
+        return f"some weights of {judge.network} start at 0 and have no spectral norm to divide by"
     if blueprint.generator.normalization == "virtual" and blueprint.generator.condition:
         return "the reference batch of virtual batch normalisation has no classes or codes"
     G, D = blueprint.generator, blueprint.discriminator

@@ -9,23 +9,39 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from harness.networks.base import Family, Judgement, networks
-from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.blueprint import (
+    Activation,
+    DiscriminatorPlan,
+    GeneratorPlan,
+    Normalization,
+)
 from harness.networks.dropout import dropout
 from harness.networks.layers import HONOURED, Head, activation, join, normalization
 
 
 class Generator(nn.Module):
-    """Hidden layers with ReLU, then a linear layer to the example's shape.
+    """Hidden layers, then a linear layer to the example's shape.
 
     Args:
         plan: Dropout, normalisation, activation and condition.
         units: Units of z and of each hidden layer.
         shape: Shape of one example; images get a final tanh, points stay linear.
         norm: Normalisation after each hidden linear layer.
+        first_norm: Whether the first hidden layer has it too.
+        default_activation: Hidden activations where the plan names none.
+        squash: What images end in, in place of tanh.
     """
 
     def __init__(
-        self, plan: GeneratorPlan, units: list[int], shape: tuple[int, ...], norm: Normalization
+        self,
+        plan: GeneratorPlan,
+        units: list[int],
+        shape: tuple[int, ...],
+        norm: Normalization,
+        *,
+        first_norm: bool = True,
+        default_activation: Activation = "relu",
+        squash: nn.Module | None = None,
     ) -> None:
         super().__init__()
         joined = plan.condition if plan.condition_layers else 0
@@ -33,13 +49,18 @@ class Generator(nn.Module):
         for i, (before, after) in enumerate(pairwise(units), start=1):
             layers[f"hidden{i}"] = nn.Sequential(
                 nn.Linear(before + (plan.condition if i == 1 else joined), after),
-                normalization(norm, after, dimensions=1, reference=plan.reference),
-                activation(plan.activation or "relu"),
+                normalization(
+                    norm if i > 1 or first_norm else "none",
+                    after,
+                    dimensions=1,
+                    reference=plan.reference,
+                ),
+                activation(plan.activation or default_activation),
                 dropout(plan.dropout_in(f"hidden{i}"), at_test=plan.dropout_at_test),
             )
         self.hidden = nn.ModuleDict(layers)
         self.output = nn.Linear(units[-1] + joined, math.prod(shape))
-        self.squash = nn.Tanh() if len(shape) == 3 else nn.Identity()
+        self.squash = (squash or nn.Tanh()) if len(shape) == 3 else nn.Identity()
         self.shape = shape
         self.join_all = plan.condition_layers
 

@@ -20,4 +20,4 @@ class DCGAN(GAN):
         network = context.network
         if networks.get(network).convolutional:
             return None
-        return f"dcgan is the gan objective on convolutional networks; {network} has none"
+        return f"{self.id} is the gan objective on convolutional networks; {network} has none"

@@ -17,10 +17,18 @@ class SNGAN(Variant):
     """Hinge loss, every weight of D divided by its largest singular value.
 
     D minimises E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))), G minimises −E D(G(z)).
-    The defaults are the paper's setting C: Adam 2e-4 (0.5, 0.999), one D-step.
+    The defaults are the paper's setting C: Adam 2e-4 (0.5, 0.999), one D-step. Its ResNets
+    (``network: resnet32``) train with beta1 0, beta2 0.9, ``d_steps: 5``, ``g_batch: 2`` and a
+    learning rate that falls linearly to 0, which is a trick of its own.
     """
 
     d_steps: int = Field(default=1, ge=1, description="discriminator updates per generator update")
+
+    g_batch: int = Field(
+        default=1,
+        ge=1,
+        description="a generator update's batch, as a multiple of the batch; 2 with the ResNet",
+    )
 
     def build(self, blueprint: Blueprint) -> Blueprint:
         """Normalise D's weights spectrally instead of its activations."""
@@ -28,8 +36,8 @@ class SNGAN(Variant):
         return replace(blueprint, discriminator=plan)
 
     def schedule(self, schedule: Schedule) -> Schedule:
-        """Train D ``d_steps`` times per generator update."""
-        return Schedule(d=self.d_steps, g=1)
+        """Train D ``d_steps`` times per generator update, G on ``g_batch`` batches at once."""
+        return Schedule(d=self.d_steps, g=1, g_batch=self.g_batch)
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Ask for a margin of 1 above zero; the hinge has no target."""

@@ -41,4 +41,8 @@ class WGANGP(Wasserstein):
         alpha = batch.uniform("penalty", batch.shown_real.shape[1])
         between = interpolate(batch.shown_real, batch.shown_fake, alpha)
         gradient = input_gradient(lambda x: batch.judge(x, "penalty").logits, between)
-        return loss + self.penalty_weight * centred_penalty(gradient)
+        return loss + self.penalty_weight * self.penalty(gradient)
+
+    def penalty(self, gradient: Tensor) -> Tensor:
+        """Return E(‖∇D‖₂ − 1)² of gradients ``(runs, batch, dimensions)``, ``(runs,)``."""
+        return centred_penalty(gradient)

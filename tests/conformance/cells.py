@@ -86,7 +86,7 @@ class Cell:
         rates = {"lr_g": recipe.lr_g * RATES[position], "lr_d": recipe.lr_d * RATES[-1 - position]}
         decays = {"beta1": recipe.beta1 * FACTORS[position][-1], "beta2": recipe.beta2}
         if position:
-            decays["beta2"] = recipe.beta2 - 0.01 * position
+            decays["beta2"] = abs(recipe.beta2 - 0.01 * position)
         return make_spec(
             self.dataset,
             (self.variant, options_of(variants.get(self.variant), QUICK, position)),

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
 
-from harness.networks.base import build_discriminator, build_generator
+from harness.networks.base import Judgement, build_discriminator, build_generator
+from harness.networks.dropout import StreamDropout
 from harness.spec import RunSpec
 from harness.training.game import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
 from tests.conformance.cells import make_trainer
 
-CriticLoss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps logits of a real and of a generated batch, ``(batch,)`` or maps, to a scalar loss."""
 
 
@@ -31,16 +33,44 @@ class Recipe:
     Attributes:
         critic: D's loss.
         generator: G's loss on D's logits for generated data.
+        relative: G's loss on D's logits for real and generated data, in place of ``generator``.
         penalty: Weight of the gradient penalty; 0 for none.
         clip: Bound of D's weights after each update; 0 for none.
         join: Whether both networks get the class as one-hot.
+        regularizer: What else is added to D's loss.
+        retune: Changes an optimiser's rates, given the share of training that is done and what
+            they were at the start.
+        answer: What of D's judgement the losses are about.
     """
 
-    critic: CriticLoss
-    generator: Callable[[Tensor], Tensor]
+    critic: Loss
+    generator: Callable[[Tensor], Tensor] | None = None
+    relative: Loss | None = None
     penalty: float = 0.0
     clip: float = 0.0
     join: bool = False
+    regularizer: Callable[[Update], Tensor] | None = None
+    retune: Callable[[dict[str, Any], dict[str, Any], float], None] | None = None
+    answer: Callable[[Judgement], Tensor] = lambda judgement: judgement.logits
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a regulariser may use of an update of D.
+
+    Attributes:
+        judge: Gives D's logits for a batch; the label names the draws of its dropout.
+        real: Real data, ``(batch, …)``.
+        fake: Generated data.
+        batch: Where to draw noise from.
+        progress: The share of training that is done.
+    """
+
+    judge: Callable[[Tensor, str], Tensor]
+    real: Tensor
+    fake: Tensor
+    batch: Batch
+    progress: float
 
 
 def make_optimizer(spec: RunSpec, module: nn.Module, lr: float) -> optim.Optimizer:
@@ -51,6 +81,16 @@ def make_optimizer(spec: RunSpec, module: nn.Module, lr: float) -> optim.Optimiz
     if settings.optimizer == "rmsprop":
         return optim.RMSprop(module.parameters(), lr, alpha=settings.beta2)
     return optim.SGD(module.parameters(), lr, momentum=settings.beta1)
+
+
+def slopes_by_example(judge: Callable[[Tensor], Tensor], points: Tensor) -> list[Tensor]:
+    """Differentiate the logit of each example by the example, one at a time."""
+    slopes = []
+    for x in points:
+        example = x.unsqueeze(0).clone().requires_grad_()
+        (slope,) = torch.autograd.grad(judge(example).mean(), example, create_graph=True)
+        slopes.append(slope)
+    return slopes
 
 
 def penalty_by_example(D: nn.Module, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
@@ -78,11 +118,41 @@ class PlainLoop:
         with seeded(spec.seed, "init/discriminator"):
             self.D = build_discriminator(blueprint).double()
         self.recipe = recipe
+        self.progress = 0.0
         self.optimizer_g = make_optimizer(spec, self.G, spec.settings.lr_g)
         self.optimizer_d = make_optimizer(spec, self.D, spec.settings.lr_d)
+        self.rates = [dict(o.param_groups[0]) for o in (self.optimizer_g, self.optimizer_d)]
         self.source = make_trainer([spec]).game
         self.size = (spec.settings.batch, spec.settings.latent)
         self.counters = {"discriminator": 0, "generator": 0}
+
+    def start_step(self, progress: float) -> None:
+        """Begin a step of the update schedule."""
+        self.progress = progress
+        if self.recipe.retune is not None:
+            for optimizer, first in zip(
+                (self.optimizer_g, self.optimizer_d), self.rates, strict=True
+            ):
+                self.recipe.retune(optimizer.param_groups[0], first, progress)
+
+    def _judge(self, batch: Batch, y: tuple[Tensor, ...], x: Tensor, label: str) -> Tensor:
+        """Ask D, with the masks that its dropout has under a label."""
+
+        def draw(name: str) -> Callable[[StreamDropout, tuple[Tensor, ...]], None]:
+            def hook(layer: StreamDropout, inputs: tuple[Tensor, ...]) -> None:
+                layer.noise = batch.uniform(f"{label}/{name}.noise", *inputs[0].shape)[0]
+
+            return hook
+
+        hooks = [
+            layer.register_forward_pre_hook(draw(name))
+            for name, layer in self.D.named_modules()
+            if isinstance(layer, StreamDropout)
+        ]
+        answer = self.recipe.answer(self.D(x, *y))
+        for hook in hooks:
+            hook.remove()
+        return answer
 
     def _draw(self, phase: Any) -> tuple[Batch, Tensor, tuple[Tensor, ...]]:
         batch = Batch(self.source, phase, self.counters[phase])
@@ -99,10 +169,14 @@ class PlainLoop:
         batch, z, y = self._draw("discriminator")
         real = batch.real[0]
         fake = self.G(z, *y).detach()
-        loss = self.recipe.critic(self.D(real, *y).logits, self.D(fake, *y).logits)
+        judge = partial(self._judge, batch, y)
+        loss = self.recipe.critic(judge(real, "real"), judge(fake, "fake"))
         if self.recipe.penalty:
             alpha = batch.uniform("penalty", len(real))[0]
             loss = loss + self.recipe.penalty * penalty_by_example(self.D, real, fake, alpha)
+        if self.recipe.regularizer is not None:
+            update = Update(judge, real, fake, batch, self.progress)
+            loss = loss + self.recipe.regularizer(update)
         self.optimizer_d.zero_grad()
         loss.backward()
         self.optimizer_d.step()
@@ -114,8 +188,14 @@ class PlainLoop:
 
     def update_generator(self) -> float:
         """Make one update of G and return its loss."""
-        _, z, y = self._draw("generator")
-        loss = self.recipe.generator(self.D(self.G(z, *y), *y).logits)
+        batch, z, y = self._draw("generator")
+        recipe, judge = self.recipe, partial(self._judge, batch, y)
+        if recipe.relative is not None:
+            real = judge(batch.real[0], "real")
+            loss = recipe.relative(real, judge(self.G(z, *y), "fake"))
+        else:
+            assert recipe.generator is not None
+            loss = recipe.generator(judge(self.G(z, *y), "fake"))
         self.optimizer_g.zero_grad()
         loss.backward()
         self.optimizer_g.step()

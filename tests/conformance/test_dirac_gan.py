@@ -132,12 +132,31 @@ Slopes = tuple[Callable[[float, float], float], Callable[[float, float], float]]
 ANALYTIC: dict[str, Slopes] = {
     "cgan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
     "gan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
+    "gan-saturating": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(p * t) * p),
+    "gan-original": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
+    "dragan": (
+        lambda p, t: sigmoid(p * t) * t + 2 * (abs(p) - 1) * sign(p),
+        lambda p, t: -sigmoid(-p * t) * p,
+    ),
+    # On the data D's answer is 0, so a pair's difference is the generated example's logit.
+    "rsgan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
+    "ragan": (lambda p, t: 2 * sigmoid(p * t) * t, lambda p, t: -2 * sigmoid(-p * t) * p),
+    # The gradient's norm is |ψ| on real and on generated data: γ/2 (R1 + R2) = γψ².
+    "r3gan": (
+        lambda p, t: sigmoid(p * t) * t + 2 * 0.05 * p,
+        lambda p, t: -sigmoid(-p * t) * p,
+    ),
     "lsgan": (lambda p, t: p * t * t, lambda p, t: (p * t - 1) * p),
     "sngan": (lambda p, t: t if p * t > -1 else 0.0, lambda p, t: -p),
     "wgan": (lambda p, t: t, lambda p, t: -p),
     "wgan-gp": (lambda p, t: t + 2 * 10 * (abs(p) - 1) * sign(p), lambda p, t: -p),
+    "wgan-lp": (lambda p, t: t + 2 * max(0.0, abs(p) - 1) * sign(p), lambda p, t: -p),
 }
-OPTIONS: dict[str, dict[str, Any]] = {"wgan": {"clip": 100.0}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "wgan": {"clip": 100.0},
+    "dragan": {"penalty_weight": 1.0},
+    "wgan-lp": {"penalty_weight": 1.0},
+}
 STARTS = [(1.0, 1.0), (-0.4, 0.9), (0.3, -0.2), (-1.2, -0.5)]
 
 
@@ -195,7 +214,20 @@ def contraction(make: Callable[[Sequence[Point]], Dirac]) -> float:
     return torch.linalg.eigvals(jacobian).abs().max().item()
 
 
-@pytest.mark.parametrize("name", ["gan", "lsgan", "wgan", "sngan"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gan",
+        "gan-saturating",
+        "gan-original",
+        "lsgan",
+        "rsgan",
+        "ragan",
+        "wgan",
+        "wgan-lp",
+        "sngan",
+    ],
+)
 def test_unregularised_objectives_do_not_contract_at_the_equilibrium(name: str) -> None:
     assert contraction(lambda starts: dirac(name, starts)) == pytest.approx(1.0, abs=1e-6)
 
@@ -204,6 +236,17 @@ def test_unregularised_objectives_do_not_contract_at_the_equilibrium(name: str) 
 def test_a_zero_centred_penalty_contracts(name: str) -> None:
     found = contraction(lambda starts: dirac(name, starts, ZeroCentred()))
     assert found < 1 - RATE / 4
+
+
+def test_r3gan_contracts_by_itself_and_faster_with_a_greater_gamma() -> None:
+    weak, strong = (
+        contraction(lambda starts, weight=weight: dirac("r3gan", starts, gamma=weight))
+        for weight in (0.05, 0.5)
+    )
+    assert strong < weak < 1 - RATE * 0.05 / 2
+    assert contraction(lambda starts: dirac("r3gan", starts, gamma=0.0)) == pytest.approx(1.0)
+    for end in run(dirac("r3gan", gamma=0.5), STEPS)[-1]:
+        assert radius(end) < 1e-9
 
 
 def run(trained: Dirac, steps: int, d_updates: int = 1) -> list[list[Point]]:
@@ -264,5 +307,5 @@ def test_wgan_gp_does_not_converge(weight: float, rate: float, d_updates: int) -
 
 
 def test_every_objective_is_here() -> None:
-    on_other_networks = {"dcgan"}
+    on_other_networks = {"dcgan", "dcgan-softmax"}
     assert ANALYTIC.keys() | on_other_networks == set(variants.names())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 import harness
 from harness.datasets.base import datasets
@@ -149,6 +150,20 @@ def test_mistake_9_the_ring_has_eight_modes_at_equal_angles() -> None:
     assert angles == pytest.approx([k * np.pi / 4 for k in range(8)])
 
 
+@pytest.mark.parametrize("name", ["rsgan", "ragan", "r3gan"])
+def test_mistake_3_a_relativistic_generator_sees_real_data(name: str) -> None:
+    game = make_trainer([make_spec("ring8", name, precision="float64")]).game
+    batch, other = Batch(game, "generator", 0), Batch(game, "generator", 0)
+    other.__dict__["judged_real"] = batch.judged_real._replace(
+        logits=batch.judged_real.logits + 1.0
+    )
+    plain = [softplus(-seen.judged_fake.logits).mean() for seen in (batch, other)]
+    found = [game.generator_loss(seen).item() for seen in (batch, other)]
+    assert found[1] - found[0] > 0.1
+    assert plain[0] == plain[1]
+    assert found[0] != pytest.approx(plain[0].item(), rel=1e-6)
+
+
 class TestMistake13Seeds:
     """A seed that is accepted and only sometimes used."""
 
@@ -238,14 +253,27 @@ class TestMistake14NonFinite:
 class TestMistake15BatchNorm:
     """``BatchNorm1d(n, 0.8)``: a momentum passed where eps stands."""
 
-    def modules(self) -> list[nn.Module]:
-        built = [build(blueprint_of(cell.spec())) for cell in CELLS for build in BUILDERS]
+    def layers(self, kind: Any) -> list[tuple[str, Any]]:
+        """Build everything, and list its layers of a kind with their network's family."""
+        built = []
+        for cell in CELLS:
+            plan = blueprint_of(cell.spec())
+            for role, build in (
+                ("generator", build_generator),
+                ("discriminator", build_discriminator),
+            ):
+                built.append((getattr(plan, role).network, build(plan)))
         for name in networks.names():
             family = networks.get(name)()
             for shape in ((2,), (1, 16, 16), (3, 32, 32), (3, 64, 64)):
                 if family.misfit(shape) is None:
-                    built += self.normalised(name, family, shape)
-        return built
+                    built += [(name, module) for module in self.normalised(name, family, shape)]
+        return [
+            (name, layer)
+            for name, module in built
+            for layer in module.modules()
+            if isinstance(layer, kind)
+        ]
 
     def normalised(self, name: str, family: Any, shape: tuple[int, ...]) -> list[nn.Module]:
         found = []
@@ -262,16 +290,20 @@ class TestMistake15BatchNorm:
         return found
 
     def test_eps_and_momentum_are_each_in_their_place(self) -> None:
-        layers = [layer for module in self.modules() for layer in module.modules()]
-        batch_norms = [layer for layer in layers if isinstance(layer, BATCH_NORMS)]
-        group_norms = [layer for layer in layers if isinstance(layer, nn.GroupNorm)]
+        batch_norms = self.layers(BATCH_NORMS)
+        group_norms = self.layers(nn.GroupNorm)
         assert len(batch_norms) > 20
         assert len(group_norms) > 5
-        assert {(layer.eps, layer.momentum) for layer in batch_norms} == {(1e-5, 0.1)}
-        assert {layer.eps for layer in group_norms} == {1e-5}
+        found: dict[str, set[tuple[float, float]]] = {}
+        for name, layer in batch_norms:
+            found.setdefault(name, set()).add((layer.eps, layer.momentum))
+        assert {name: found.pop(name) for name in ON_PURPOSE} == ON_PURPOSE
+        assert set.union(*found.values()) == {(1e-5, 0.1)}
+        assert {layer.eps for _, layer in group_norms} == {1e-5}
 
 
-BUILDERS = (build_generator, build_discriminator)
+ON_PURPOSE = {"mlp-s1": {(1e-5, 0.8)}, "mlp-s1-eps": {(0.8, 0.1)}}
+"""Families that set a batch normalisation's (eps, momentum), so that a suite can compare them."""
 
 
 def test_every_trick_is_in_the_matrix() -> None:

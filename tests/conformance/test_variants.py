@@ -4,10 +4,13 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean as mean
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from harness.networks.base import Judgement
 from harness.parts import Recipe as Reference
@@ -15,7 +18,7 @@ from harness.parts import Schedule, variants
 from harness.plan import updates
 from harness.training.game import Batch
 from tests.conformance.cells import CELLS, Cell, make_trainer
-from tests.conformance.plain_loop import PlainLoop, Recipe
+from tests.conformance.plain_loop import PlainLoop, Recipe, Update, slopes_by_example
 from tests.conformance.stubs import FixedGame, logits_batch
 from tests.specs import make_spec
 
@@ -31,42 +34,149 @@ CROSS_ENTROPY: tuple[Formula, Formula, Formula] = (lambda r: sp(-r), sp, lambda 
 WASSERSTEIN: tuple[Formula, Formula, Formula] = (lambda r: -r, lambda f: f, lambda f: -f)
 FORMULAS: dict[str, tuple[Formula, Formula, Formula]] = {
     "gan": CROSS_ENTROPY,
+    "gan-saturating": (lambda r: sp(-r), sp, lambda f: -sp(f)),
+    "gan-original": CROSS_ENTROPY,
     "dcgan": CROSS_ENTROPY,
     "cgan": CROSS_ENTROPY,
+    "dcgan-softmax": CROSS_ENTROPY,
+    "dragan": CROSS_ENTROPY,
     "lsgan": (lambda r: (r - 1) ** 2 / 2, lambda f: f**2 / 2, lambda f: (f - 1) ** 2 / 2),
     "wgan": WASSERSTEIN,
     "wgan-gp": WASSERSTEIN,
+    "wgan-lp": WASSERSTEIN,
     "sngan": (lambda r: max(0.0, 1 - r), lambda f: max(0.0, 1 + f), lambda f: -f),
 }
+
+
+def in_pairs(real: list[float], fake: list[float]) -> float:
+    return mean([sp(f - r) for r, f in zip(real, fake, strict=True)])
+
+
+def against_the_average(real: list[float], fake: list[float]) -> float:
+    above = mean([sp(-(r - mean(fake))) for r in real])
+    return above + mean([sp(f - mean(real)) for f in fake])
+
+
+RELATIVE: dict[str, Callable[[list[float], list[float]], float]] = {
+    "rsgan": in_pairs,
+    "ragan": against_the_average,
+    "r3gan": in_pairs,
+}
+"""D's loss on a batch of both; G's is the same with the roles exchanged."""
+
+
+def losses_by_hand(name: str, real: list[float], fake: list[float]) -> tuple[float, float]:
+    """Compute D's and G's loss on the logits of one run."""
+    if name in RELATIVE:
+        return RELATIVE[name](real, fake), RELATIVE[name](fake, real)
+    on_real, on_fake, fooling = FORMULAS[name]
+    d_loss = mean([on_real(r) for r in real]) + mean([on_fake(f) for f in fake])
+    return d_loss, mean([fooling(f) for f in fake])
+
 
 softplus = lambda t: torch.log1p(torch.exp(t))  # noqa: E731
 BY_CROSS_ENTROPY = Recipe(
     lambda r, f: softplus(-r).mean() + softplus(f).mean(), lambda f: softplus(-f).mean()
 )
+WASSERSTEIN_LOOP = {"critic": lambda r, f: f.mean() - r.mean(), "generator": lambda f: -f.mean()}
+
+
+def of_class(logits: Tensor, label: int) -> Tensor:
+    return cross_entropy(logits, torch.full((len(logits),), label))
+
+
+def one_sided(update: Update) -> Tensor:
+    alpha = update.batch.uniform("penalty", len(update.real))[0]
+    steps = (update.fake - update.real) * alpha.reshape((-1,) + (1,) * (update.real.ndim - 1))
+    slopes = slopes_by_example(lambda x: update.judge(x, "penalty"), update.real + steps)
+    return 10 * sum((s.square().sum().sqrt() - 1).clip(min=0) ** 2 for s in slopes) / len(slopes)
+
+
+def around_the_data(update: Update) -> Tensor:
+    x, batch = update.real, update.batch
+    spread = ((x - x.mean()) ** 2).mean().sqrt()
+    delta = 0.5 * spread * batch.uniform("perturbation", *x.shape)[0]
+    alpha = batch.uniform("penalty", len(x))[0].reshape((-1,) + (1,) * (x.ndim - 1))
+    slopes = slopes_by_example(lambda x: update.judge(x, "penalty"), x + alpha * delta)
+    return 10 * sum((s.square().sum().sqrt() - 1) ** 2 for s in slopes) / len(slopes)
+
+
+def half_cosine(progress: float, first: float, last: float) -> float:
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def r1_and_r2(update: Update) -> Tensor:
+    gamma = half_cosine(update.progress, 0.05, 0.005)
+    total = torch.zeros((), dtype=torch.float64)
+    for label, data in (("r1", update.real), ("r2", update.fake)):
+        slopes = slopes_by_example(lambda x, name=label: update.judge(x, name), data)
+        total = total + sum(s.square().sum() for s in slopes) / len(slopes)
+    return gamma / 2 * total
+
+
+def r3gan_rates(group: dict[str, Any], first: dict[str, Any], progress: float) -> None:
+    group["lr"] = half_cosine(progress, first["lr"], first["lr"] / 4)
+    group["betas"] = (first["betas"][0], half_cosine(progress, first["betas"][1], 0.99))
+
+
+def growing_momentum(group: dict[str, Any], first: dict[str, Any], progress: float) -> None:
+    start = first["momentum"]
+    group["momentum"] = start + (0.7 - start) * min(progress / 0.5, 1.0)
+
+
+IN_PAIRS = {
+    "critic": lambda r, f: softplus(-(r - f)).mean(),
+    "relative": lambda r, f: softplus(-(f - r)).mean(),
+}
 RECIPES = {
     "gan": BY_CROSS_ENTROPY,
+    "gan-saturating": Recipe(
+        BY_CROSS_ENTROPY.critic, lambda f: torch.log(1 - torch.sigmoid(f)).mean()
+    ),
+    "gan-original": replace(BY_CROSS_ENTROPY, retune=growing_momentum),
     "dcgan": BY_CROSS_ENTROPY,
     "cgan": replace(BY_CROSS_ENTROPY, join=True),
+    "dcgan-softmax": Recipe(
+        lambda r, f: of_class(r, 0) + of_class(f, 1),
+        lambda f: of_class(f, 0),
+        answer=lambda judgement: judgement.outputs["classes"],
+    ),
+    "dragan": replace(BY_CROSS_ENTROPY, regularizer=around_the_data),
+    "rsgan": Recipe(**IN_PAIRS),
+    "ragan": Recipe(
+        critic=lambda r, f: softplus(f.mean() - r).mean() + softplus(f - r.mean()).mean(),
+        relative=lambda r, f: softplus(r - f.mean()).mean() + softplus(r.mean() - f).mean(),
+    ),
+    "r3gan": Recipe(**IN_PAIRS, regularizer=r1_and_r2, retune=r3gan_rates),
+    "wgan-lp": Recipe(**WASSERSTEIN_LOOP, regularizer=one_sided),
     "lsgan": Recipe(
         lambda r, f: 0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean(),
         lambda f: 0.5 * ((f - 1) ** 2).mean(),
     ),
-    "wgan": Recipe(lambda r, f: f.mean() - r.mean(), lambda f: -f.mean(), clip=0.01),
-    "wgan-gp": Recipe(lambda r, f: f.mean() - r.mean(), lambda f: -f.mean(), penalty=10.0),
+    "wgan": Recipe(**WASSERSTEIN_LOOP, clip=0.01),
+    "wgan-gp": Recipe(**WASSERSTEIN_LOOP, penalty=10.0),
     "sngan": Recipe(
         lambda r, f: (1 - r).clip(min=0).mean() + (1 + f).clip(min=0).mean(), lambda f: -f.mean()
     ),
 }
 REFERENCE = {
     "gan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "gan-saturating": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "gan-original": Reference("sgd", 0.1, 0.05, 0.5, 0.0),
     "dcgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "cgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "dcgan-softmax": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "dragan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "rsgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "ragan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
+    "r3gan": Reference("adam", 2e-4, 2e-4, 0.0, 0.9),
+    "wgan-lp": Reference("adam", 1e-4, 1e-4, 0.5, 0.9),
     "lsgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "wgan": Reference("rmsprop", 5e-5, 5e-5, 0.0, 0.99),
     "wgan-gp": Reference("adam", 1e-4, 1e-4, 0.5, 0.9),
     "sngan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
 }
-every_variant = pytest.mark.parametrize("name", FORMULAS)
+every_variant = pytest.mark.parametrize("name", REFERENCE)
 """Every variant whose losses are functions of logits; the others have a file of their own."""
 PLAIN_CELLS = [cell for cell in CELLS if not cell.tricks and cell.variant in RECIPES]
 
@@ -75,11 +185,6 @@ def fixed_logits(*shape: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     draws = torch.randn(2, *shape, generator=generator, dtype=torch.float64) * 3
     return draws[0], draws[1]
-
-
-def mean_by_hand(formula: Formula, values: Tensor) -> float:
-    numbers = values.flatten().tolist()
-    return sum(formula(value) for value in numbers) / len(numbers)
 
 
 @every_variant
@@ -95,23 +200,22 @@ def test_losses_are_the_papers(name: str, shape: tuple[int, ...]) -> None:
     batch, game = logits_batch(real, fake), FixedGame(3)
     d_loss, g_loss = variant.discriminator_loss(game, batch), variant.generator_loss(game, batch)
     assert d_loss.shape == g_loss.shape == (3,)
-    on_real, on_fake, fooling = FORMULAS[name]
     for run in range(3):
-        expected = mean_by_hand(on_real, real[run]) + mean_by_hand(on_fake, fake[run])
-        assert float(d_loss[run]) == pytest.approx(expected, rel=1e-13, abs=1e-13)
-        expected = mean_by_hand(fooling, fake[run])
-        assert float(g_loss[run]) == pytest.approx(expected, rel=1e-13, abs=1e-13)
+        expected = losses_by_hand(name, real[run].flatten().tolist(), fake[run].flatten().tolist())
+        found = float(d_loss[run]), float(g_loss[run])
+        assert found == pytest.approx(expected, rel=1e-13, abs=1e-13)
 
 
 @every_variant
 def test_losses_are_the_papers_at_extreme_logits(name: str) -> None:
     variant = variants.get(name)()
     for value in (-300.0, -1.0, 0.0, 1.0, 300.0):
-        logits = torch.full((1, 2), value, dtype=torch.float64)
-        batch, game = logits_batch(logits, logits), FixedGame(1)
-        on_real, on_fake, fooling = (formula(value) for formula in FORMULAS[name])
-        assert float(variant.discriminator_loss(game, batch)) == pytest.approx(on_real + on_fake)
-        assert float(variant.generator_loss(game, batch)) == pytest.approx(fooling)
+        for other in (value, 1.0):
+            logits = torch.tensor([[[value] * 2], [[other] * 2]], dtype=torch.float64)
+            batch, game = logits_batch(*logits), FixedGame(1)
+            found = variant.discriminator_loss(game, batch), variant.generator_loss(game, batch)
+            expected = losses_by_hand(name, [value] * 2, [other] * 2)
+            assert tuple(float(loss) for loss in found) == pytest.approx(expected)
 
 
 @every_variant
@@ -160,7 +264,7 @@ def test_a_perfect_discriminator_is_counted_as_one(
     # What D is taught, or the margins that it is asked for.
     taught = {"lsgan": (1.0, 0.0)}.get(name, (1.0, -1.0))
     boundary = variants.get(name).boundary
-    assert (boundary is None) == name.startswith("wgan")
+    assert (boundary is None) == (name.startswith("wgan") or name in RELATIVE)
     assert boundary is None or taught[1] < boundary < taught[0]
     trainer = make_trainer([make_spec("ring8", name, network="toy2d", precision="float64")])
     inner = Batch.judge
@@ -182,7 +286,8 @@ def test_steps_equal_a_plain_loop(cell: Cell) -> None:
     spec = cell.spec(precision="float64")
     trainer, loop = make_trainer([spec]), PlainLoop(spec, RECIPES[cell.variant])
     start = trainer.state(0)
-    for _ in range(4):
+    for step in range(4):
+        loop.start_step(step / spec.settings.steps)
         trainer.train_step()
         d_updates, g_updates = trainer.game.schedule.updates(trainer.step - 1)
         losses = [loop.update_discriminator() for _ in range(d_updates)]
@@ -270,8 +375,9 @@ def test_dcgan_normalises_both_networks_but_not_their_rims() -> None:
 
 
 def test_every_variant_is_proved_here_or_in_a_file_of_its_own() -> None:
-    assert FORMULAS.keys() == RECIPES.keys() == REFERENCE.keys()
-    for name in set(variants.names()) - FORMULAS.keys():
+    assert FORMULAS.keys().isdisjoint(RELATIVE)
+    assert FORMULAS.keys() | RELATIVE.keys() == RECIPES.keys() == REFERENCE.keys()
+    for name in set(variants.names()) - REFERENCE.keys():
         file = Path(__file__).with_name(f"test_{name.replace('-', '_')}.py")
         assert file.exists(), f"write {file.name}: the formula, and that training follows it"
         assert "def test_reference_settings" in file.read_text()

@@ -1,5 +1,7 @@
 """Network families: shapes, layers, parameter counts, and what does not fit."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -10,6 +12,7 @@ from harness.networks.base import (
     build_generator,
     networks,
     resolve,
+    unhonoured,
 )
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import StreamDropout, dropout
@@ -41,6 +44,18 @@ def plan_of(name: str, shape: tuple[int, ...], norm: Normalization | None = None
     )
 
 
+def noisy(module: nn.Module) -> nn.Module:
+    """Give every dropout layer fresh noise when it is called, as training does."""
+
+    def draw(layer: StreamDropout, inputs: tuple[torch.Tensor, ...]) -> None:
+        layer.noise = torch.rand_like(inputs[0])
+
+    for layer in module.modules():
+        if isinstance(layer, StreamDropout):
+            layer.register_forward_pre_hook(draw)
+    return module
+
+
 def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
@@ -67,7 +82,7 @@ def test_discriminators_judge_examples(
     name: str, shape: tuple[int, ...], norm: Normalization | None
 ) -> None:
     torch.manual_seed(0)
-    module = build_discriminator(plan_of(name, shape, norm))
+    module = noisy(build_discriminator(plan_of(name, shape, norm)))
     judgement = module(torch.randn(3, *shape))
     assert isinstance(judgement, Judgement)
     assert judgement.logits.shape[0] == 3
@@ -258,7 +273,7 @@ class TestDropout:
 class TestSpectral:
     """Which layers are normalised; the arithmetic is proved with the variant that uses it."""
 
-    @pytest.mark.parametrize(("name", "shape"), FITTING)
+    @pytest.mark.parametrize(("name", "shape"), [f for f in FITTING if networks.get(f[0]).spectral])
     def test_every_weight_is_normalised(self, name: str, shape: tuple[int, ...]) -> None:
         plan = plan_of(name, shape, "none")
         spectral = Blueprint(
@@ -284,6 +299,19 @@ class TestSpectral:
             assert isinstance(layer.parametrizations.weight[0], SpectralNorm)
             largest = torch.linalg.svdvals(layer.weight.flatten(1).double())[0].item()
             assert largest == pytest.approx(1.0, abs=0.1)
+
+    @pytest.mark.parametrize("name", [n for n in networks.names() if not networks.get(n).spectral])
+    def test_weights_that_start_at_zero_have_no_norm(self, name: str) -> None:
+        family = networks.get(name)()
+        shape = next(shape for shape in SHAPES if family.misfit(shape) is None)
+        plan = Blueprint.plain(name, 8, 5, shape)
+        assert unhonoured(plan) is None
+        spectral = replace(plan, discriminator=replace(plan.discriminator, spectral_norm=True))
+        assert "start at 0" in unhonoured(spectral)
+        weights = [
+            m.weight for m in build_discriminator(plan).modules() if isinstance(m, nn.Conv2d)
+        ]
+        assert any((weight == 0).all() for weight in weights)
 
     def test_two_passes_can_be_differentiated_together(self) -> None:
         layer = normalize_spectrally(nn.Sequential(nn.Linear(4, 4)))

@@ -12,6 +12,7 @@ from harness.penalties import (
     centred_penalty,
     input_gradient,
     interpolate,
+    one_sided_penalty,
     zero_centred_penalty,
 )
 
@@ -132,3 +133,23 @@ def test_the_zero_centred_penalty_is_smooth_at_zero() -> None:
     assert slope.tolist() == [0.0, 0.0, 0.0]
     (curvature,) = torch.autograd.grad(slope.sum(), w)
     assert curvature.tolist() == [2.0, 2.0, 2.0]  # two runs, ½‖w‖² each
+
+
+def test_the_one_sided_penalty_by_hand() -> None:
+    gradient = draw(3, 8, 2)
+    found = one_sided_penalty(gradient)
+    below = 0
+    for run in range(3):
+        norms = [math.sqrt(sum(v * v for v in row)) for row in gradient[run].tolist()]
+        below += sum(norm < 1 for norm in norms)
+        expected = sum(max(0.0, norm - 1) ** 2 for norm in norms) / 8
+        assert found[run].item() == pytest.approx(expected, rel=1e-12)
+    assert 0 < below < 24
+
+
+def test_the_one_sided_penalty_leaves_gentle_slopes_alone() -> None:
+    w = torch.tensor([0.3, 0.4, 0.0], dtype=torch.float64, requires_grad=True)
+    penalty = one_sided_penalty(input_gradient(lambda x: x @ w, draw(2, 4, 3)))
+    (slope,) = torch.autograd.grad(penalty.sum(), w)
+    assert penalty.tolist() == [0.0, 0.0]
+    assert slope.tolist() == [0.0, 0.0, 0.0]
