@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.errors import GanbenchError, StoreError
+from harness.errors import GanbenchError, StoreError, UnknownNameError
 from harness.registry import Registry, nearest
 from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.records import RunRecord, read_run
@@ -25,7 +27,9 @@ def catalog(kind: str) -> list[dict[str, Any]]:
 
     Returns:
         Objects with ``id``, ``summary`` and ``source``; variants, tricks and data sets also with
-        their ``options`` {name: {"default", "description", "required"}}.
+        their ``options`` {name: {"default", "description", "required"}}; networks with the
+        parameters of both networks at the family's default ``width`` and ``latent`` on examples
+        of a ``shape``.
 
     Raises:
         GanbenchError: if there is no such kind.
@@ -37,7 +41,95 @@ def catalog(kind: str) -> list[dict[str, Any]]:
         from harness.suite.load import built_in_suites
 
         return built_in_suites()
-    return [_entry(cls) for cls in _registry(kind)]
+    entries = [_entry(cls) for cls in _registry(kind)]
+    if kind == "networks":
+        return [entry | sizes(entry["id"]) for entry in entries]
+    return entries
+
+
+def sizes(network: str) -> dict[str, Any]:
+    """Count a network family's parameters at its default width.
+
+    Returns:
+        ``shape``, ``width``, ``latent``, ``generator_parameters`` and
+        ``discriminator_parameters``; nothing for a family of unusual shapes only, and None for
+        the generator that a family does not have.
+    """
+    from harness.networks.base import networks
+    from harness.networks.summary import summarize
+
+    found = summarize(networks.get(network))
+    if found is None:
+        return {}
+    return {
+        "shape": list(found.shape),
+        "width": found.width,
+        "latent": found.latent,
+        "generator_parameters": found.generator_parameters,
+        "discriminator_parameters": found.discriminator_parameters,
+    }
+
+
+def layers(network: str) -> dict[str, Any]:
+    """List the layers of a network family at its default width.
+
+    Returns:
+        What :func:`sizes` does, and ``generator`` and ``discriminator``: objects with ``name``,
+        ``kind``, ``output`` (shape of one example's activation) and ``parameters``.
+
+    Raises:
+        GanbenchError: if there is no such family, or none of the usual shapes fits it.
+    """
+    from harness.networks.base import networks
+    from harness.networks.summary import SHAPES, summarize
+
+    found = summarize(networks.get(network))
+    if found is None:
+        tried = ", ".join(shape_text(shape) for shape in SHAPES)
+        raise GanbenchError(f"network {network!r} makes none of the shapes {tried}")
+    return {
+        "id": network,
+        **sizes(network),
+        **{
+            role: None if listed is None else [asdict(layer) for layer in listed]
+            for role, listed in (
+                ("generator", found.generator),
+                ("discriminator", found.discriminator),
+            )
+        },
+    }
+
+
+def shape_text(shape: Iterable[int]) -> str:
+    """Write a shape as people do, such as ``3×32×32``."""
+    return "×".join(str(side) for side in shape)
+
+
+def print_layers(found: dict[str, Any]) -> None:
+    """Print a network family layer by layer."""
+    console = Console(highlight=False)
+    console.print(Text(found["id"], style="bold"), Text(size_text(found)))
+    for role in ("generator", "discriminator"):
+        if found[role] is None:
+            continue
+        table = Table(title=role, title_justify="left", box=None, pad_edge=False)
+        for heading in ("layer", "kind", "output"):
+            table.add_column(heading, no_wrap=True)
+        table.add_column("parameters", justify="right")
+        for layer in found[role]:
+            output = "" if layer["output"] is None else shape_text(layer["output"])
+            table.add_row(layer["name"], layer["kind"], output, f"{layer['parameters']:,}")
+        table.add_row("total", "", "", f"{found[f'{role}_parameters']:,}", style="bold")
+        console.print(table)
+
+
+def size_text(found: dict[str, Any]) -> str:
+    """Say how large a network family is, from what :func:`sizes` gives."""
+    D = f"D {found['discriminator_parameters']:,} parameters"
+    at = f"at width {found['width']}, examples {shape_text(found['shape'])}"
+    if found["generator_parameters"] is None:
+        return f"{D} {at}"
+    return f"G {found['generator_parameters']:,} and {D} {at}, latent {found['latent']}"
 
 
 def _registry(kind: str) -> Registry[Any]:
@@ -86,6 +178,8 @@ def print_catalog(kind: str, entries: list[dict[str, Any]]) -> None:
             what.append(f"\n  {name} = {default}", style="cyan")
             if option["description"]:
                 what.append(f"  {option['description']}", style="dim")
+        if "shape" in entry:
+            what.append(f"\n  {size_text(entry)}", style="cyan")
         table.add_row(Text(entry["id"]), what, Text(entry["source"]))
     Console().print(table)
 
@@ -122,6 +216,7 @@ def describe_run(name: str) -> dict[str, Any]:
             "id": record.spec.id,
             "folder": str(record.path),
             "spec": record.spec.model_dump(mode="json"),
+            "parameters": run_parameters(record),
             "outcome": record.outcome,
             "metrics": last_metrics(record),
             "protocol": [vars(metric) for metric in record.metrics],
@@ -131,6 +226,17 @@ def describe_run(name: str) -> dict[str, Any]:
         }
     )
     return described
+
+
+def run_parameters(record: RunRecord) -> dict[str, int] | None:
+    """Count a run's parameters by network; None where a plugin that it needs is not loaded."""
+    from harness.plan import parameters
+
+    try:
+        G, D = parameters(record.spec)
+    except UnknownNameError:
+        return None
+    return {"generator": G, "discriminator": D}
 
 
 def last_metrics(record: RunRecord) -> dict[str, Any]:
@@ -153,6 +259,9 @@ def print_run(found: dict[str, Any]) -> None:
     )
     console.print(Text(f"run {found['id']} in {found['folder']}"), style="dim")
     reason = f": {outcome['reason']}" if outcome.get("reason") else ""
+    if found["parameters"] is not None:
+        counted = (f"{role} {count:,}" for role, count in found["parameters"].items())
+        console.print(Text(f"parameters: {', '.join(counted)}"))
     console.print(Text(f"outcome {outcome.get('outcome', 'in progress')}{reason}"))
     table = Table(box=None, pad_edge=False)
     for heading in ("setting", "value"):

@@ -297,14 +297,28 @@ def list_parts(
         typer.Argument(help="variants, tricks, datasets, networks, metrics, extractors or suites."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="NETWORK", help="With networks: one of them, layer by layer."),
+    ] = None,
     plugin: Plugins = None,
 ) -> None:
     """List what there is, with sources."""
-    from harness.catalog import catalog, print_catalog
+    from harness.catalog import catalog, print_catalog, print_layers
+    from harness.catalog import layers as layers_of
     from harness.registry import load_plugin
 
     for name in plugin or []:
         load_plugin(name)
+    if layers is not None:
+        if kind != "networks":
+            raise GanbenchError(f"--layers is about networks; {kind} have none")
+        found = layers_of(layers)
+        if as_json:
+            print(json.dumps(found, indent=1, ensure_ascii=False))
+        else:
+            print_layers(found)
+        return
     entries = catalog(kind)
     if as_json:
         print(json.dumps(entries, indent=1, ensure_ascii=False))

@@ -110,6 +110,14 @@ def updates(spec: RunSpec) -> tuple[int, int]:
     return schedule_of((variant, *laid_over)).totals(spec.settings.steps)
 
 
+def parameters(spec: RunSpec) -> tuple[int, int]:
+    """Count the parameters of a run's generator and discriminator, every part laid on."""
+    from harness.networks.summary import count_parameters
+    from harness.training.trainer import blueprint_of
+
+    return count_parameters(blueprint_of(spec))
+
+
 def work_of(spec: RunSpec) -> Work:
     """Count what a run computes; penalties are not counted."""
     d_updates, g_updates = updates(spec)

@@ -73,7 +73,7 @@ class MLPS1(Family):
 
 @networks.register("mlp-s1-eps", source=SOURCE)
 class MLPS1Eps(MLPS1):
-    """``mlp-s1`` with an eps of .8 in its batch normalisation, and torch's momentum of .1.
+    """The networks of mlp-s1 with an eps of .8 in batch norm, and torch's momentum of .1.
 
     So ``BatchNorm1d(n, 0.8)`` says. An activation of variance v comes out with v / (v + .8).
     """

@@ -48,10 +48,10 @@ class Recipe:
     relative: Loss | None = None
     penalty: float = 0.0
     clip: float = 0.0
+    join: bool = False
     regularizer: Callable[[Update], Tensor] | None = None
     retune: Callable[[dict[str, Any], dict[str, Any], float], None] | None = None
     answer: Callable[[Judgement], Tensor] = lambda judgement: judgement.logits
-    join: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class PlainLoop:
             ):
                 self.recipe.retune(optimizer.param_groups[0], first, progress)
 
-    def _judge(self, batch: Batch, x: Tensor, label: str, *y: Tensor) -> Tensor:
+    def _judge(self, batch: Batch, y: tuple[Tensor, ...], x: Tensor, label: str) -> Tensor:
         """Ask D, with the masks that its dropout has under a label."""
 
         def draw(name: str) -> Callable[[StreamDropout, tuple[Tensor, ...]], None]:
@@ -169,13 +169,13 @@ class PlainLoop:
         batch, z, y = self._draw("discriminator")
         real = batch.real[0]
         fake = self.G(z, *y).detach()
-        judged = self._judge(batch, real, "real", *y), self._judge(batch, fake, "fake", *y)
-        loss = self.recipe.critic(*judged)
+        judge = partial(self._judge, batch, y)
+        loss = self.recipe.critic(judge(real, "real"), judge(fake, "fake"))
         if self.recipe.penalty:
             alpha = batch.uniform("penalty", len(real))[0]
             loss = loss + self.recipe.penalty * penalty_by_example(self.D, real, fake, alpha)
         if self.recipe.regularizer is not None:
-            update = Update(partial(self._judge, batch), real, fake, batch, self.progress)
+            update = Update(judge, real, fake, batch, self.progress)
             loss = loss + self.recipe.regularizer(update)
         self.optimizer_d.zero_grad()
         loss.backward()
@@ -189,13 +189,13 @@ class PlainLoop:
     def update_generator(self) -> float:
         """Make one update of G and return its loss."""
         batch, z, y = self._draw("generator")
-        recipe = self.recipe
+        recipe, judge = self.recipe, partial(self._judge, batch, y)
         if recipe.relative is not None:
-            real = self._judge(batch, batch.real[0], "real", *y)
-            loss = recipe.relative(real, self._judge(batch, self.G(z, *y), "fake", *y))
+            real = judge(batch.real[0], "real")
+            loss = recipe.relative(real, judge(self.G(z, *y), "fake"))
         else:
             assert recipe.generator is not None
-            loss = recipe.generator(self._judge(batch, self.G(z, *y), "fake", *y))
+            loss = recipe.generator(judge(self.G(z, *y), "fake"))
         self.optimizer_g.zero_grad()
         loss.backward()
         self.optimizer_g.step()
