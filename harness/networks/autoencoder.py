@@ -141,11 +141,12 @@ class AutoEncoder2D(AutoEncoders):
 
     default_width = 128
     default_latent = 16
-    embedding: ClassVar[int] = 1
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take points only."""
-        return None if len(shape) == 1 else "autoencoder2d makes points, the data set holds images"
+        """Take points with more coordinates than the embedding has."""
+        if len(shape) > 1:
+            return "autoencoder2d makes points, the data set holds images"
+        return None if shape[0] > 1 else "autoencoder2d could return any point of a line"
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""
@@ -161,7 +162,7 @@ class AutoEncoder2D(AutoEncoders):
         """Build point → width → width → embedding, and back."""
         units = [math.prod(shape), plan.width, plan.width]
         hidden = [dense(plan, before, after) for before, after in pairwise(units)]
-        size = self.embedding * shape[0] // 2
+        size = shape[0] // 2
         decoder = self.decoder(plan, size, shape)
         return AutoEncoder(hidden, nn.Linear(plan.width, size), decoder)
 
