@@ -82,6 +82,7 @@ class DiscriminatorPlan(Plan):
         code: Outputs of a second head on the same hidden layers (InfoGAN's Q, an encoder).
         minibatch: Kernels and their dimensions of minibatch discrimination; None for none.
         pack: Examples that are judged together, joined on the channels.
+        reconstruction: Whether it must answer with a reconstruction of what it judges.
     """
 
     downsampling: Downsampling | None = None
@@ -92,6 +93,7 @@ class DiscriminatorPlan(Plan):
     code: int = 0
     minibatch: tuple[int, int] | None = None
     pack: int = 1
+    reconstruction: bool = False
 
 
 @dataclass(frozen=True)

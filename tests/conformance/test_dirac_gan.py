@@ -309,5 +309,5 @@ def test_wgan_gp_does_not_converge(weight: float, rate: float, d_updates: int) -
 
 def test_every_objective_is_here() -> None:
     # What needs convolutions, or an answer of D that is more than one logit.
-    on_other_networks = {"dcgan", "dcgan-softmax", "infogan", "mad-gan", "vae"}
+    on_other_networks = {"began", "dcgan", "dcgan-softmax", "infogan", "mad-gan", "vae"}
     assert ANALYTIC.keys() | on_other_networks == set(variants.names())

@@ -68,7 +68,7 @@ def test_generators_make_examples(
     module = build_generator(plan_of(name, shape, norm))
     with torch.no_grad():
         last = module.module.output if norm == "virtual" else module.output
-        next(last.parameters()).mul_(1000)
+        next(last.parameters()).mul_(1e7)
     examples = module(torch.randn(3, 5))
     assert examples.shape == (3, *shape)
     if len(shape) == 3:
@@ -294,11 +294,14 @@ class TestSpectral:
         }
         for layer_name, value in plain.named_parameters():
             assert torch.equal(originals[layer_name], value)
+        with torch.no_grad():  # Power iterations, of which small matrices can need many.
+            for _ in range(100):
+                module(torch.zeros(2, *shape))
         module.eval()
         for layer in weighted:
             assert isinstance(layer.parametrizations.weight[0], SpectralNorm)
             largest = torch.linalg.svdvals(layer.weight.flatten(1).double())[0].item()
-            assert largest == pytest.approx(1.0, abs=0.1)
+            assert largest == pytest.approx(1.0, abs=0.02)
 
     @pytest.mark.parametrize("name", [n for n in networks.names() if not networks.get(n).spectral])
     def test_weights_that_start_at_zero_have_no_norm(self, name: str) -> None:
