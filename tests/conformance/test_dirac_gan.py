@@ -94,6 +94,7 @@ class Dirac:
         self.optimizers = [
             SGD(player.theta, [rate] * runs, [0.0] * runs, [0.0] * runs) for player in players
         ]
+        self.game.optimizer_d = self.optimizers[0]
 
     def update_discriminator(self) -> None:
         game, optimizer = self.game, self.optimizers[0]
