@@ -335,6 +335,8 @@ class Part(BaseModel):
     source: ClassVar[str]
     watched: ClassVar[tuple[str, ...]] = ()
     """Names of the diagnostics that :meth:`watch` gives."""
+    penalises_gradient: ClassVar[bool] = False
+    """Whether it puts a derivative of D by its input into D's loss."""
 
     def inapplicable(self, context: Context) -> str | None:
         """Say why this part cannot be used in a cell, or None where it can."""

@@ -26,8 +26,8 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Returns:
         Gradients flattened to ``(runs, batch, dimensions)``.
     """
-    if not x.requires_grad:
-        x = x.detach().requires_grad_()
+    # An alias, because the weights that judge x may themselves depend on it.
+    x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
     logits = judge(x)
     value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)

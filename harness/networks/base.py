@@ -145,6 +145,13 @@ def structure(blueprint: Blueprint) -> tuple[str, str]:
         return repr(build_generator(blueprint)), repr(build_discriminator(blueprint))
 
 
+def discriminator_has(blueprint: Blueprint, *kinds: type[nn.Module]) -> bool:
+    """Say whether the discriminator of a blueprint would have a layer of some kinds."""
+    with torch.device("meta"):
+        module = build_discriminator(blueprint)
+    return any(isinstance(layer, kinds) for layer in module.modules())
+
+
 def initialized(module: nn.Module, plan: GeneratorPlan | DiscriminatorPlan) -> nn.Module:
     """Draw a module's first weights anew where the plan says how.
 

@@ -77,7 +77,7 @@ class Stack:
             x: ``(runs, batch, …)``.
             y: What is joined to it, ``(runs, batch, condition)``, where the network takes one.
             theta: Other parameters to use, ``(runs, parameters)``.
-            training: Training or evaluation mode; training updates the buffers in place.
+            training: Training or evaluation mode; training replaces the buffers by new ones.
             noise: Source of the dropout masks; required where a dropout layer is active.
 
         Returns:
@@ -85,6 +85,9 @@ class Stack:
         """
         skeleton = self._skeletons[training]
         masks = self._masks(skeleton, x.shape[1], noise)
+        if training:
+            # Fresh ones to change: a backward pass may still need those of an earlier forward pass.
+            self.buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         state = self.parameters(theta) | self.buffers | masks
         places = [self._places[training][name] for name in state]
 
@@ -109,11 +112,11 @@ class Stack:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Put the buffers back to what they are now when the context is left."""
-        before = {name: buffer.clone() for name, buffer in self.buffers.items()}
-        yield
-        with torch.no_grad():
-            for name, buffer in self.buffers.items():
-                buffer.copy_(before[name])
+        before = self.buffers
+        try:
+            yield
+        finally:
+            self.buffers = before
 
     def _masks(self, skeleton: nn.Module, batch: int, noise: Noise | None) -> dict[str, Tensor]:
         masks = {}

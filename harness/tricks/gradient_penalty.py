@@ -19,6 +19,8 @@ class GradientPenalty(Trick):
     normalisation couples the examples whose gradients are penalised one by one.
     """
 
+    penalises_gradient = True
+
     weight: Scalar = Field(default=10.0, gt=0, description="λ")
 
     def inapplicable(self, context: Context) -> str | None:

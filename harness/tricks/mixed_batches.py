@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.networks.base import Judgement, build_discriminator, unhonoured
+from harness.networks.base import Judgement, discriminator_has, unhonoured
 from harness.networks.layers import MinibatchDiscrimination
 from harness.parts import Batch, Context, Game, Trick, tricks
 
@@ -25,10 +25,8 @@ class MixedBatches(Trick):
         blueprint = context.planned()
         if unhonoured(blueprint) is not None:
             return None  # which is the reason that will be given
-        with torch.device("meta"):
-            layers = build_discriminator(blueprint).modules()
         coupling = (nn.BatchNorm1d, nn.BatchNorm2d, MinibatchDiscrimination)
-        if any(isinstance(layer, coupling) for layer in layers):
+        if discriminator_has(blueprint, *coupling):
             return None
         return f"{context.variant.id}'s discriminator judges each example by itself, mixed or not"
 

@@ -12,6 +12,8 @@ from harness.penalties import input_gradient, zero_centred_penalty
 class ZeroCentred(Trick):
     """A zero-centred gradient penalty on the data that D is shown: what R1 and R2 share."""
 
+    penalises_gradient = True
+
     gamma: Scalar = Field(
         default=10.0,
         gt=0,

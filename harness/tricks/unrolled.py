@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
+from harness.networks.base import discriminator_has, unhonoured
 from harness.parts import Batch, Context, Game, Trick, tricks
 from harness.tricks.weight_clipping import WeightClipping
 from harness.variants.wgan import WGAN
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @tricks.register("unrolled", source="Metz et al. 2017, arXiv:1611.02163, eq. 7–10")
@@ -27,6 +30,10 @@ class Unrolled(Trick):
         parts = (context.variant, *context.tricks)
         if any(isinstance(part, WGAN | WeightClipping) for part in parts):
             return "the updates that G sees ahead would lack the clipping of D's weights"
+        if any(part.penalises_gradient for part in parts):
+            blueprint = context.planned()
+            if unhonoured(blueprint) is None and discriminator_has(blueprint, *BATCH_NORMS):
+                return "PyTorch's batch normalisation has no third derivative, which this needs"
         return None
 
     def opponent(self, game: Game, batch: Batch, theta: Tensor) -> Tensor:

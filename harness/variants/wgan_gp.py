@@ -23,6 +23,7 @@ class WGANGP(Wasserstein):
     would couple the examples of a batch.
     """
 
+    penalises_gradient = True
     # As in the authors' code; algorithm 1 itself has β₁ = 0.
     recipe: ClassVar[Recipe] = Recipe(lr_g=1e-4, lr_d=1e-4, beta1=0.5, beta2=0.9)
 

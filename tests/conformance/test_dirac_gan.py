@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
-from harness.parts import Trick, Variant, variants
-from harness.penalties import centred_penalty, input_gradient
+from harness.parts import Trick, Variant, tricks, variants
 from harness.training.data import Data
 from harness.training.game import Batch, Game
 from harness.training.optimizers import SGD
@@ -51,14 +50,9 @@ class Slope(nn.Module):
         return Judgement((self.psi * x).squeeze(1), {})
 
 
-class ZeroCentred(Trick):
-    """γ/2·E‖∇D‖² on real data: the positive control."""
-
-    weight: float = 1.0
-
-    def discriminator_objective(self, game: Any, batch: Any, loss: Tensor) -> Tensor:
-        gradient = input_gradient(lambda x: batch.judge(x, "penalty").logits, batch.real)
-        return loss + self.weight / 2 * centred_penalty(gradient, center=0.0)
+def zero_centred(name: str) -> Trick:
+    """Make R1 or R2 with γ = 1; here both are ψ²/2 wherever the gradient is taken."""
+    return tricks.get(name)(gamma=1.0)
 
 
 class Dirac:
@@ -67,33 +61,36 @@ class Dirac:
     Args:
         variant: The objective.
         starts: ψ and θ of each run.
-        tricks: What is laid over it.
+        laid_over: The tricks.
         rate: Learning rate of both players.
+        batch: Examples per update; more than two only where there is noise.
     """
 
     def __init__(
         self,
         variant: Variant,
         starts: Sequence[Point],
-        tricks: Sequence[Trick] = (),
+        laid_over: Sequence[Trick] = (),
         rate: float = RATE,
+        batch: int = 2,
     ) -> None:
         runs = len(starts)
         like = {"device": CPU, "dtype": torch.float64}
         z = torch.zeros(2, 1, dtype=torch.float64)
         self.game = Game(
             type(variant).stacked([variant] * runs, **like),
-            tricks,
+            laid_over,
             Stack([Constant(theta) for _, theta in starts], z, **like),
             Stack([Slope(psi) for psi, _ in starts], z, **like),
-            blueprint=Blueprint.plain("toy2d", 1, latent=1, shape=(1,), batch=2),
-            data=Data(torch.zeros(4, 1), CPU),
+            blueprint=Blueprint.plain("toy2d", 1, latent=1, shape=(1,), batch=batch),
+            data=Data(torch.zeros(2 * batch, 1), CPU),
             streams=Streams(range(runs), CPU, torch.float64),
         )
         players = (self.game.D, self.game.G)
         self.optimizers = [
             SGD(player.theta, [rate] * runs, [0.0] * runs, [0.0] * runs) for player in players
         ]
+        self.game.optimizer_d = self.optimizers[0]
 
     def update_discriminator(self) -> None:
         game, optimizer = self.game, self.optimizers[0]
@@ -233,9 +230,10 @@ def test_unregularised_objectives_do_not_contract_at_the_equilibrium(name: str) 
     assert contraction(lambda starts: dirac(name, starts)) == pytest.approx(1.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("penalty", ["r1", "r2"])
 @pytest.mark.parametrize("name", ["gan", "wgan", "sngan"])
-def test_a_zero_centred_penalty_contracts(name: str) -> None:
-    found = contraction(lambda starts: dirac(name, starts, ZeroCentred()))
+def test_a_zero_centred_penalty_contracts(name: str, penalty: str) -> None:
+    found = contraction(lambda starts: dirac(name, starts, zero_centred(penalty)))
     assert found < 1 - RATE / 4
 
 
@@ -250,6 +248,37 @@ def test_r3gan_contracts_by_itself_and_faster_with_a_greater_gamma() -> None:
         assert radius(end) < 1e-9
 
 
+@pytest.mark.parametrize("name", ["gan", "wgan", "sngan"])
+def test_a_one_centred_penalty_does_not_contract(name: str) -> None:
+    found = contraction(lambda starts: dirac(name, starts, tricks.get("gradient-penalty")()))
+    assert found >= 1
+
+
+def test_unrolling_contracts_as_by_hand() -> None:
+    """At the equilibrium one update is ψ − ηθ/2, and what G then subtracts −η(ψ − ηθ)/2.
+
+    The determinant of the step's derivative is 1 − η²/2, its eigenvalues are a complex pair.
+    """
+    found = contraction(lambda starts: dirac("gan", starts, tricks.get("unrolled")(k=1)))
+    assert found == pytest.approx(math.sqrt(1 - RATE**2 / 2), abs=1e-6)
+
+
+@pytest.mark.parametrize("penalty", ["r1", "r2"])
+@pytest.mark.parametrize("name", ["gan", "wgan"])
+def test_every_penalised_step_is_the_analytic_one(name: str, penalty: str) -> None:
+    trained = dirac(name, STARTS, tricks.get(penalty)(gamma=0.7))
+    expected = list(STARTS)
+    d_slope, g_slope = ANALYTIC[name]
+    for _ in range(30):
+        trained.step()
+        for run, (psi, theta) in enumerate(expected):
+            psi -= RATE * (d_slope(psi, theta) + 0.7 * psi)
+            theta -= RATE * g_slope(psi, theta)
+            expected[run] = (psi, theta)
+        for found, wanted in zip(trained.points, expected, strict=True):
+            assert found == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
 def run(trained: Dirac, steps: int, d_updates: int = 1) -> list[list[Point]]:
     path = []
     for _ in range(steps):
@@ -259,7 +288,8 @@ def run(trained: Dirac, steps: int, d_updates: int = 1) -> list[list[Point]]:
 
 
 def test_gan_still_circles_when_the_penalty_has_long_converged() -> None:
-    plain, penalised = run(dirac("gan"), STEPS), run(dirac("gan", STARTS, ZeroCentred()), STEPS)
+    plain = run(dirac("gan"), STEPS)
+    penalised = run(dirac("gan", STARTS, zero_centred("r1")), STEPS)
     for start, end, controlled in zip(STARTS, plain[-1], penalised[-1], strict=True):
         assert radius(end) > 0.15 * radius(start)
         assert radius(controlled) < 1e-9
@@ -267,10 +297,23 @@ def test_gan_still_circles_when_the_penalty_has_long_converged() -> None:
         assert {points[position][1] > 0 for points in plain[-100:]} == {True, False}
 
 
-@pytest.mark.parametrize("name", ["wgan", "sngan"])
-def test_a_zero_centred_penalty_converges_from_every_start(name: str) -> None:
-    for end in run(dirac(name, STARTS, ZeroCentred()), STEPS)[-1]:
+@pytest.mark.parametrize("penalty", ["r1", "r2"])
+@pytest.mark.parametrize("name", ["gan", "wgan", "sngan"])
+def test_a_zero_centred_penalty_converges_from_every_start(name: str, penalty: str) -> None:
+    for end in run(dirac(name, STARTS, zero_centred(penalty)), STEPS)[-1]:
         assert radius(end) < 1e-9
+
+
+def test_instance_noise_converges_from_every_start() -> None:
+    """But for the noise of a batch; without it the same steps go round for ever."""
+    noise = tricks.get("instance-noise")(sigma=1.0, anneal=False)
+    noisy = Dirac(variants.get("gan")(), STARTS, [noise], batch=4096)
+    plain = Dirac(variants.get("gan")(), STARTS, batch=4096)
+    for found, start, circling in zip(
+        zip(*run(noisy, STEPS)[-50:], strict=True), STARTS, run(plain, STEPS)[-1], strict=True
+    ):
+        assert max(radius(point) for point in found) < 0.03
+        assert radius(circling) > 0.15 * radius(start)
 
 
 def test_lsgan_drives_the_generator_away_from_the_data() -> None:

@@ -1,5 +1,6 @@
 """Proves packing: which examples are joined, how D grows, and what it is taught."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import softplus
 
-from harness.networks.base import build_discriminator
+from harness.networks.base import build_discriminator, build_generator
 from harness.parts import Trick, tricks
-from harness.training.game import Batch
+from harness.training.game import Batch, Game
+from harness.training.stack import Stack
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
 from tests.conformance.cells import game_of, refusal, trainer_of
@@ -73,8 +75,6 @@ class TestPacking:
             """Joins a number to z and to what D sees."""
 
             def build(self, blueprint: Any) -> Any:
-                from dataclasses import replace
-
                 return replace(
                     blueprint,
                     generator=replace(blueprint.generator, condition=1),
@@ -90,10 +90,6 @@ class TestPacking:
         assert (planned.generator.condition, planned.discriminator.condition) == (1, 2)
         with seeded(0, "init/discriminator"):
             D = build_discriminator(planned).double()
-        from harness.networks.base import build_generator
-        from harness.training.game import Game
-        from harness.training.stack import Stack
-
         plain = game_of("ring8", "gan")
         like = {"device": torch.device("cpu"), "dtype": torch.float64}
         game = Game(

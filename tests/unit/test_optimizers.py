@@ -136,6 +136,69 @@ def test_a_run_that_is_not_finite_stays_by_itself(kind: str, value: float) -> No
     assert not theta[1].isfinite().any()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("before", [0, 3])
+def test_updates_ahead_are_the_steps_that_would_be_made(kind: str, before: int) -> None:
+    theta = start()
+    optimizer = make(kind, theta)
+    for gradient in gradients(before):
+        optimizer.step(theta, gradient)
+    kept = {name: value.clone() for name, value in optimizer.slot.items()}
+    weights, slot = theta.detach().clone(), optimizer.slot
+    ahead = []
+    for count, gradient in enumerate(gradients(before + 4)[before:], start=1):
+        weights, slot = optimizer.updated(weights, gradient, slot, count)
+        ahead.append((weights, slot))
+    assert optimizer.updates == before
+    for name, value in kept.items():
+        assert torch.equal(optimizer.slot[name], value)
+    for (weights, slot), gradient in zip(ahead, gradients(before + 4)[before:], strict=True):
+        optimizer.step(theta, gradient)
+        torch.testing.assert_close(weights, theta.detach(), rtol=1e-12, atol=1e-14)
+        assert slot.keys() == optimizer.slot.keys()
+        for name, value in slot.items():
+            torch.testing.assert_close(value, optimizer.slot[name], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_update_ahead_can_be_differentiated(kind: str) -> None:
+    """By weights and gradient alike, as finite differences do; through two updates."""
+    theta = start()
+    optimizer = make(kind, theta)
+    for gradient in gradients(2):
+        optimizer.step(theta, gradient)
+    generator = torch.Generator().manual_seed(5)
+    weight = torch.randn(3, 20, generator=generator, dtype=torch.float64)
+
+    def value(x: Tensor) -> Tensor:
+        after, slot = x, optimizer.slot
+        for ahead in (1, 2):
+            after, slot = optimizer.updated(after, after.sin() * 0.3, slot, ahead)
+        return (after * weight).sum()
+
+    x = theta.detach().clone().requires_grad_()
+    (found,) = torch.autograd.grad(value(x), x)
+    for place in ((0, 3), (1, 7), (2, 19)):
+        moved = torch.zeros_like(weight)
+        moved[place] = 1e-6
+        slope = (value(x.detach() + moved) - value(x.detach() - moved)) / 2e-6
+        assert found[place].item() == pytest.approx(slope.item(), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_without_any_gradient_stay_and_have_a_finite_derivative(kind: str) -> None:
+    theta = start()
+    optimizer = make(kind, theta)
+    x = theta.detach().clone().requires_grad_()
+    scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    after, slot = optimizer.updated(x, x * scale, optimizer.slot, 1)
+    after, _ = optimizer.updated(after, after * scale, slot, 2)
+    torch.testing.assert_close(after, x, rtol=0, atol=0)
+    by_x, by_scale = torch.autograd.grad(after.sum(), (x, scale))
+    assert by_x.isfinite().all()
+    assert by_scale.isfinite()
+
+
 def settings_of(**changes: Any) -> Settings:
     return make_spec(**changes).settings
 

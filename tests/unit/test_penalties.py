@@ -62,6 +62,13 @@ def test_examples_that_depend_on_weights_carry_the_gradient_on() -> None:
     torch.testing.assert_close(slope, 24 * x)
 
 
+def test_weights_that_depend_on_the_examples_are_held_fixed() -> None:
+    x = draw(1, 4, 3).requires_grad_()
+    w = x.sum()
+    found = input_gradient(lambda value: (w * value).sum(2), x)
+    torch.testing.assert_close(found, w.expand(1, 4, 3))
+
+
 def test_the_zero_centred_penalty_by_hand() -> None:
     gradient = draw(3, 4, 5)
     found = zero_centred_penalty(gradient)

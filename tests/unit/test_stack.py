@@ -160,6 +160,42 @@ def test_batch_statistics_move_once_per_training_pass() -> None:
     assert not torch.equal(means[0], means[1])
 
 
+def test_two_passes_can_be_differentiated_twice() -> None:
+    """Batch normalisation's second derivative reads the statistics that its pass began with."""
+    plan = blueprint("dcgan16")
+    x = inputs(*plan.shape).requires_grad_()
+    stack = stack_of(modules(build_discriminator, plan), x.detach())
+    first = stack(x).logits.square().sum()
+    (slope,) = torch.autograd.grad(first, stack.theta, create_graph=True)
+    stack(inputs(*plan.shape))
+    (found,) = torch.autograd.grad(slope.square().sum(), x)
+    other = stack_of(modules(build_discriminator, plan), x.detach())
+    (again,) = torch.autograd.grad(other(x).logits.square().sum(), other.theta, create_graph=True)
+    (expected,) = torch.autograd.grad(again.square().sum(), x)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["toy2d-batch", "dcgan-spectral"])
+def test_preserved_buffers_are_as_before(name: str) -> None:
+    plan = PLANS[name]
+    x = inputs(*plan.shape)
+    stack = stack_of(modules(build_discriminator, plan), x)
+    stack(x)
+    before = {name: value.clone() for name, value in stack.buffers.items()}
+    with stack.preserved():
+        stack(2 * x)
+        stack(3 * x)
+        inside = {name: value.clone() for name, value in stack.buffers.items()}
+    assert any(not torch.equal(inside[name], before[name]) for name in before)
+    assert all(torch.equal(stack.buffers[name], before[name]) for name in before)
+    with pytest.raises(ZeroDivisionError), stack.preserved():
+        stack(2 * x)
+        raise ZeroDivisionError
+    assert all(torch.equal(stack.buffers[name], before[name]) for name in before)
+    stack(2 * x)
+    assert any(not torch.equal(stack.buffers[name], before[name]) for name in before)
+
+
 class TestDropout:
     """Masks come from the caller, for each run."""
 
