@@ -158,6 +158,39 @@ class SuiteCells:
         """Return one cell, None if the plan does not have it."""
         return self._by_label.get((dataset, variant, tricks))
 
+    def control(self, cell: CellRuns) -> CellRuns | None:
+        """Return what a cell is compared with; None for that itself, or where there is none.
+
+        That is the suite's own baseline on the same data set, or else the same variant without
+        tricks.
+        """
+        variant, tricks = self.suite.plan.baseline or (cell.variant, BASELINE)
+        found = self.cell(cell.dataset, variant, tricks)
+        return None if found is cell else found
+
+    def treatment(self, cell: CellRuns) -> str:
+        """Name what a cell has that its control has not: its tricks, or each change."""
+        changes = self.changes(cell)
+        return cell.tricks if changes is None else ", ".join(changes) or BASELINE
+
+    def changes(self, cell: CellRuns) -> list[str] | None:
+        """List how a cell differs from the suite's own baseline; None where there is none."""
+        if self.suite.plan.baseline is None:
+            return None
+        variant, tricks = self.suite.plan.baseline
+        mine, base = (label.split(" + ") for label in (cell.tricks, tricks))
+        found = [cell.variant] if cell.variant != variant else []
+        found += [f"with {trick}" for trick in mine if trick not in base and trick != BASELINE]
+        found += [f"without {trick}" for trick in base if trick not in mine and trick != BASELINE]
+        return found or (["another order"] if cell.tricks != tricks else [])
+
+    @property
+    def treatments(self) -> list[str]:
+        """What is compared with something, in order."""
+        treated = (cell for cell in self.cells if self.control(cell) is not None)
+        ordered = sorted(treated, key=lambda cell: self.tricks.index(cell.tricks))
+        return list(dict.fromkeys(self.treatment(cell) for cell in ordered))
+
     def of_dataset(self, dataset: str) -> list[CellRuns]:
         """Return a data set's cells, in order."""
         return [cell for cell in self.cells if cell.dataset == dataset]

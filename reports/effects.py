@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.store.records import MetricInfo
-from reports.cells import BASELINE, CellRuns, Result, SuiteCells
+from reports.cells import CellRuns, Result, SuiteCells
 from reports.statistics import (
     Interval,
     holm,
@@ -267,8 +267,8 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
     """
     found: list[tuple[CellRuns, str, Any, Any]] = []
     for cell in cells.cells:
-        control = cells.cell(cell.dataset, cell.variant, BASELINE)
-        if cell.tricks == BASELINE or control is None:
+        control = cells.control(cell)
+        if control is None:
             continue
         mine, base = _settings(cell), _settings(control)
         for name in mine.keys() & base.keys():
@@ -319,17 +319,17 @@ def shifts(cells: SuiteCells) -> list[Shift]:
     """Return what tricks change in every other metric that has a direction, unadjusted."""
     found = []
     for dataset in cells.datasets:
-        for tricks in cells.tricks:
+        for treatment in cells.treatments:
             pairs: list[Pair] = []
             metrics: dict[str, MetricInfo] = {}
             for cell in cells.of_dataset(dataset):
-                control = cells.cell(dataset, cell.variant, BASELINE)
-                if cell.tricks == tricks != BASELINE and control is not None:
+                control = cells.control(cell)
+                if control is not None and cells.treatment(cell) == treatment:
                     pairs += pairs_of(cell, control)
                     metrics |= {metric.name: metric for metric in cell.metrics}
             for metric in metrics.values():
                 if metric.better != "none" and not metric.primary:
-                    shift = shift_of(tricks, dataset, metric, pairs)
+                    shift = shift_of(treatment, dataset, metric, pairs)
                     found += [shift] if shift is not None else []
     return found
 
@@ -359,23 +359,23 @@ def cell_effects(cells: SuiteCells) -> list[tuple[CellRuns, Effect]]:
     """Return the effect of every trick in every cell that has a baseline, unadjusted."""
     found = []
     for cell in cells.cells:
-        control = cells.cell(cell.dataset, cell.variant, BASELINE)
-        if cell.tricks != BASELINE and control is not None:
+        control = cells.control(cell)
+        if control is not None:
             pairs = pairs_of(cell, control)
             planned = _planned(cell, control)
-            found.append((cell, effect_of(cell.tricks, cell.dataset, pairs, planned)))
+            found.append((cell, effect_of(cells.treatment(cell), cell.dataset, pairs, planned)))
     return found
 
 
 def trick_effects(cells: SuiteCells, *, by_dataset: bool) -> list[Effect]:
     """Return the adjusted effect of every trick, over all data sets or on each."""
     groups: dict[tuple[str, str | None], tuple[list[Pair], int]] = {}
-    for tricks in cells.tricks:
+    for treatment in cells.treatments:
         for cell in cells.cells:
-            control = cells.cell(cell.dataset, cell.variant, BASELINE)
-            if cell.tricks != tricks or tricks == BASELINE or control is None:
+            control = cells.control(cell)
+            if control is None or cells.treatment(cell) != treatment:
                 continue
-            key = (tricks, cell.dataset if by_dataset else None)
+            key = (treatment, cell.dataset if by_dataset else None)
             pairs, planned = groups.get(key, ([], 0))
             groups[key] = (pairs + pairs_of(cell, control), planned + _planned(cell, control))
     return adjusted([effect_of(*key, pairs, planned) for key, (pairs, planned) in groups.items()])

@@ -104,6 +104,8 @@ class SuitePlan:
         profile: The profile that was asked for.
         seeds: The number of seeds that was asked for in place of the suite's own.
         plugins: Modules that were imported first.
+        baseline: Labels of the variant and the tricks of the cell that all others of its data set
+            are compared with; None where tricks are compared with their variant without tricks.
     """
 
     suite: str
@@ -115,6 +117,7 @@ class SuitePlan:
     profile: str | None = None
     seeds: int | None = None
     plugins: tuple[str, ...] = ()
+    baseline: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from harness.spec import Frozen, Settings
 from harness.suite.layers import (
     NONE,
     SETTINGS,
+    Baseline,
     Choice,
     Combination,
     Inclusion,
@@ -36,6 +37,7 @@ LAYER_KEYS = (
     "overrides",
     "exclude",
     "include",
+    "baseline",
 )
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "dataset": datasets,
@@ -95,6 +97,7 @@ class LayerReader:
                 self._inclusion(*item)
                 for item in (self.reader.items(*at("include")) if "include" in entries else ())
             ),
+            baseline=self._baseline(*at("baseline")) if "baseline" in entries else None,
         )
 
     def check_names(self, layers: Iterable[Layer]) -> None:
@@ -292,6 +295,16 @@ class LayerReader:
         if value == {}:
             self.reader.problem(place, "must name a dataset, variant or trick")
         return entries
+
+    def _baseline(self, value: Any, place: Place) -> Baseline | None:
+        """Read one variant and one combination of tricks, as entries."""
+        keys = ("variant", "trick")
+        entries = self.reader.fields(value, place, keys, required=keys)
+        if len(entries) < len(keys):
+            return None
+        variant = self._choice("variant", entries["variant"], (*place, "variant"))
+        tricks = self._combination(entries["trick"], (*place, "trick"))
+        return Baseline(variant, tricks, place) if variant and tricks else None
 
     def _inclusion(self, value: Any, place: Place) -> Inclusion:
         """Read a small product: entries as in the suite's lists, one or a list of each kind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -191,6 +191,28 @@ class Inclusion:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """The cell that all others of its data set are compared with."""
+
+    variant: Choice[Variant]
+    tricks: Combination
+    place: Place
+
+    def find(self, cells: Iterable[Cell]) -> tuple[str, str] | None:
+        """Return the labels of the suite's cell that is meant, None if it has no such cell."""
+        for cell in cells:
+            same_variant = self.variant.key == cell.variant.key or (
+                self.variant.bare and self.variant.id == cell.variant.id
+            )
+            same_tricks = self.tricks.key == cell.tricks.key or (
+                self.tricks.bare and self.tricks.ids == cell.tricks.ids
+            )
+            if same_variant and same_tricks:
+                return cell.variant.label, cell.tricks.label
+        return None
+
+
+@dataclass(frozen=True)
 class Layer:
     """A suite without its profiles, or one of its profiles; None and empty say nothing.
 
@@ -205,6 +227,7 @@ class Layer:
     rules: tuple[Rule, ...] = ()
     exclude: tuple[Pattern, ...] = ()
     include: tuple[Inclusion, ...] = ()
+    baseline: Baseline | None = None
 
     def overlaid(self, top: Layer) -> Layer:
         """Lay another layer over this one: lists replace, rules and patterns are added."""
@@ -217,6 +240,7 @@ class Layer:
             rules=self.rules + top.rules,
             exclude=self.exclude + top.exclude,
             include=self.include + top.include,
+            baseline=self.baseline if top.baseline is None else top.baseline,
         )
 
 

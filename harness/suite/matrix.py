@@ -67,6 +67,11 @@ def expand(
         layer = replace(layer, seeds=range(seeds))
     reader = Reader(suite.source, suite.document)
     settled, skipped = examine(layer, reader)
+    baseline = None
+    if layer.baseline is not None:
+        baseline = layer.baseline.find(entry.cell for entry in settled)
+        if baseline is None:
+            reader.problem(layer.baseline.place, "is no cell that the suite runs")
     reader.raise_problems()
     cells = [*(entry.cell for entry in settled), *(skip.cell for skip in skipped)]
     selection = Selection.of(only or {}, cells)
@@ -96,6 +101,7 @@ def expand(
         profile=profile,
         seeds=seeds,
         plugins=tuple(plugins),
+        baseline=baseline,
     )
     return Matrix(plan, tuple(specs), frozenset(selected), passed_over)
 

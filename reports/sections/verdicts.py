@@ -32,8 +32,8 @@ from reports.tables import (
 )
 
 METRIC_WORDS = {"frechet": "FD"}
-LEAD = (
-    "Every trick is compared with the same data set, variant and seed without it. "
+BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
+MEANING = (
     "The ratio is that of geometric means of the primary metric at the last checkpoint, with the "
     "trick over without it: below 1 is better. Failed runs (collapsed, diverged, out of memory) "
     "have no ratio; they rank worst in the test and in P(better), and their rate is compared "
@@ -197,6 +197,36 @@ def differences_table(found: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
     )
 
 
+def lead(cells: SuiteCells, overall: Sequence[Effect]) -> tuple[str, ...]:
+    """Say what is compared with what, and for a suite with a baseline what is least to change."""
+    if cells.suite.plan.baseline is None:
+        return (BY_TRICK + MEANING[0], *MEANING[1:])
+    variant, tricks = cells.suite.plan.baseline
+    compared = (
+        f"Every cell is compared with the suite's baseline, {variant} × {tricks}, on the same data "
+        "set and seed, and named by what it changes. "
+    )
+    return (least_change(cells, overall), compared + MEANING[0], *MEANING[1:])
+
+
+def least_change(cells: SuiteCells, overall: Sequence[Effect]) -> str:
+    """Name the cells that do better than the baseline with the fewest changes."""
+    counts = {cells.treatment(c): len(cells.changes(c) or ()) for c in cells.cells}
+    better = [e for e in overall if e.verdict in ("helps", "fewer failures")]
+    if not better:
+        return "No change is shown to do better than the baseline."
+    fewest = min(counts[effect.tricks] for effect in better)
+    least = [effect for effect in better if counts[effect.tricks] == fewest]
+    least.sort(key=lambda effect: (effect.failures[0], -(effect.better or 0)))
+    named = "; ".join(
+        f"{effect.tricks} ({effect.failures[0]} of {effect.pairs} fail, {effect.failures[1]} "
+        "without the change)"
+        for effect in least
+    )
+    number = "one change" if fewest == 1 else f"{fewest} changes at once"
+    return f"The least that does better than the baseline is {number}: {named}."
+
+
 def build(cells: SuiteCells) -> Section:
     """Make the chapter."""
     overall = trick_effects(cells, by_dataset=False)
@@ -246,14 +276,14 @@ def build(cells: SuiteCells) -> Section:
     unlike = differences(cells)
     if unlike:
         blocks.append(differences_table(unlike))
-    return Section("verdicts", "Verdicts", LEAD, claims, tuple(blocks))
+    return Section("verdicts", "Verdicts", lead(cells, overall), claims, tuple(blocks))
 
 
 def _per_cell(cells: SuiteCells, word: str) -> list[Block]:
     found = cell_effects(cells)
     rows = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
-    columns = [t for t in cells.tricks if t != BASELINE]
-    by_place = {(f"{c.dataset} · {c.variant}", c.tricks): effect for c, effect in found}
+    by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in found}
+    columns = cells.treatments
     return [
         Figure(
             "effects-by-cell",
