@@ -291,6 +291,7 @@ class Evaluator:
         examples = self._dataset.load(conditions.reference, root)
         real = self._observe_real(examples)
         statistics = [metric.reference(real) for metric in self._metrics]
+        del real  # of a thousand classes, its logits alone take a gigabyte
         split: Split = "validation" if conditions.reference == "test" else "test"
         held_out = self._dataset.load(split, root)
         alike = self._look(held_out.values)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness.datasets.base import datasets
+from harness.datasets.base import dataset_of
 from harness.errors import GanbenchError
 from harness.sampling.codes import categories_of, parse_classes, parse_code, sweep
 from harness.sampling.generator import TrainedGenerator, load_generator
@@ -191,7 +191,7 @@ class Sheet:
         }
         if self.G.shape not in ((1,), (2,)):
             raise GanbenchError(f"points of {self.G.shape[0]} dimensions cannot be drawn")
-        dataset = datasets.get(self.G.spec.dataset.id)
+        dataset = dataset_of(self.G.spec)
         modes = getattr(dataset, "modes", None) if self.G.shape == (2,) else None
         drawn = sum(map(len, made))
         variant = self.G.spec.variant.id

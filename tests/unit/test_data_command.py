@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from harness import cli
 from harness import data as data_module
 from harness.cli import app
 from harness.datasets import published
 from harness.datasets.base import datasets
 from harness.datasets.published import Download
 from harness.datasets.torchvision import CIFAR10, KMNIST
-from harness.errors import DataError, GanbenchError, StoreError
+from harness.errors import DataError, DataWarning, GanbenchError, StoreError
 from harness.store.folders import hold
 from tests.unit.published_files import cifar_archive, cifar_files, idx_files, md5, pin, write
 
@@ -209,6 +211,18 @@ class TestFetching:
         staging.mkdir(parents=True)
         with hold(staging), pytest.raises(StoreError, match="is in use by process"):
             KMNIST().fetch(root)
+
+
+def test_what_is_odd_about_files_is_one_line_and_other_warnings_stay(monkeypatch, capsys):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+
+    def warn() -> None:
+        for category in (DataWarning, RuntimeWarning):
+            print(warnings.formatwarning("3 skipped", category, "file.py", 7), end="")
+
+    monkeypatch.setattr(cli, "app", warn)
+    cli.main()
+    assert capsys.readouterr().out == ("warning: 3 skipped\nfile.py:7: RuntimeWarning: 3 skipped\n")
 
 
 class TestCommand:

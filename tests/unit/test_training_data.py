@@ -102,18 +102,22 @@ def test_a_failure_to_gather_is_raised_where_the_batch_is_wanted():
         HostData(Torn(), CPU).batch(DataOrder(8, 4, "d"), (1,), 0)
 
 
-@pytest.mark.parametrize("case", ["points", "images", "stacks", "mapped"])
+@pytest.mark.parametrize("case", ["points", "images", "labels", "stacks", "mapped"])
 def test_a_run_is_the_same_bit_for_bit(case, monkeypatch, tmp_path):
-    dataset, variant = ("ring8", "gan") if case == "points" else ("digits", "lsgan")
-    specs = [make_spec(dataset, variant, ["feature-matching"], seed=s) for s in (1, 2)]
+    chosen = {"points": ("ring8", "gan", ["feature-matching"]), "labels": ("digits", "cgan")}
+    specs = [
+        make_spec(*chosen.get(case, ("digits", "lsgan", ["feature-matching"])), seed=s)
+        for s in (1, 2)
+    ]
     generator = torch.Generator().manual_seed(0)
     if case == "points":
         values = torch.randn(50, 2, generator=generator)
     elif case == "stacks":
-        specs = [make_spec("stacked-digits", variant, ["feature-matching"], seed=s) for s in (1, 2)]
+        specs = [make_spec("stacked-digits", "lsgan", ["feature-matching"], seed=s) for s in (1, 2)]
         values = StackedDigits().load("validation").values
     else:
         values = torch.randint(256, (50, 1, 16, 16), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(len(values)) % 10 if case == "labels" else None
     host_values = values
     if case == "mapped":
         np.save(tmp_path / "images.npy", values.numpy())
@@ -121,7 +125,7 @@ def test_a_run_is_the_same_bit_for_bit(case, monkeypatch, tmp_path):
     trainers = []
     for kind, held in ((Data, values), (HostData, host_values)):
         monkeypatch.setattr(data_module, "RESIDENT_BYTES", 2**40 if kind is Data else 0)
-        trainer = Trainer(specs, Examples(held, None), CPU)
+        trainer = Trainer(specs, Examples(held, labels), CPU)
         assert type(trainer.game.data) is kind
         for step in range(20):
             trainer.train_step()
