@@ -129,15 +129,22 @@ def answers_by_shape(name: str) -> None:
 
 
 def every_weight_learns(name: str) -> None:
-    """The loss's gradient reaches every parameter of both players."""
+    """The loss's gradient reaches every parameter of both players.
+
+    Once they have moved a little: behind a weight that starts at 0 nothing learns in the first
+    step.
+    """
     for blueprint in blueprints(name):
         for player in players(name):
             made = stack(blueprint, player, 1)
             x, y = inputs(blueprint, player, 1)
-            found = made(x, y, noise=lambda layer, shape: half(layer, shape, 1))
+            start = made.theta.detach()
+            theta = start + torch.arange(start.shape[1]).to(start).cos() / 100
+            theta.requires_grad_()
+            found = made(x, y, theta=theta, noise=lambda layer, shape: half(layer, shape, 1))
             value = found if player == "generator" else found.logits
             weighing = torch.arange(value.numel(), dtype=value.dtype).cos() + 0.1
-            (slope,) = torch.autograd.grad((value.flatten() * weighing).sum(), made.theta)
+            (slope,) = torch.autograd.grad((value.flatten() * weighing).sum(), theta)
             parts = torch.split(slope, made.sizes, dim=1)
             still = [word for word, part in zip(made.names, parts, strict=True) if not part.any()]
             require(not still, f"no gradient reaches {', '.join(still)} of the {player}")

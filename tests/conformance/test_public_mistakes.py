@@ -138,7 +138,7 @@ def test_mistake_9_a_mixture_has_all_its_modes(name: str) -> None:
     gaps = np.linalg.norm(modes[:, None] - modes[None], axis=2) + np.eye(len(modes)) * 1e9
     assert len(modes) == mixture.classes
     assert gaps.min() > 6 * mixture.sigma
-    points = training_data(name).double().numpy()
+    points = training_data(name).values.double().numpy()
     nearest = np.linalg.norm(points[:, None] - modes[None], axis=2).argmin(axis=1)
     share = np.bincount(nearest, minlength=len(modes)) / len(points)
     assert share == pytest.approx([1 / len(modes)] * len(modes), rel=0.1)
