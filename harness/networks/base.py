@@ -105,8 +105,6 @@ def unhonoured(blueprint: Blueprint) -> str | None:
             return "generators that take turns have no reference batch each"
     if D.spectral_norm and not networks.get(D.network).spectral:
         return f"some weights of {D.network} start at 0 and have no spectral norm to divide by"
-    if D.pack > 1 and (D.code or G.copies > 1):
-        return "examples that D sees together have no one code, and come from no one generator"
     for count in (D.pack, G.copies):
         if blueprint.batch % count:
             return f"a batch of {blueprint.batch} is no multiple of {count}"

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.networks.base import Judgement, build_discriminator, build_generator, unhonoured
-from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
+from harness.networks.base import Judgement, build_discriminator, build_generator
 from harness.networks.multiple import Generators
 from harness.parts import Recipe, Schedule, variants
 from harness.training.game import Batch
@@ -209,15 +208,5 @@ def test_a_batch_must_hold_as_much_of_each_generator() -> None:
 
 
 def test_packing_is_refused() -> None:
-    blueprint = Blueprint(
-        GeneratorPlan("toy2d", 8, copies=2), DiscriminatorPlan("toy2d", 8, pack=2), 4, (2,)
-    )
-    assert unhonoured(blueprint) == (
-        "examples that D sees together have no one code, and come from no one generator"
-    )
-    coded = Blueprint(
-        GeneratorPlan("toy2d", 8), DiscriminatorPlan("toy2d", 8, pack=2, code=3), 4, (2,)
-    )
-    assert unhonoured(coded) == unhonoured(blueprint)
-    plain = Blueprint(GeneratorPlan("toy2d", 8), DiscriminatorPlan("toy2d", 8, pack=2), 4, (2,))
-    assert unhonoured(plain) is None
+    reason = refusal(make_spec("ring8", "mad-gan", ["packing"]))
+    assert reason == "a pack would mix the generators that mad-gan tells apart"
