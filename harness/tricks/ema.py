@@ -24,6 +24,8 @@ class EMA(Trick):
     forgets them.
     """
 
+    needs_adversary = False
+
     decay: Annotated[float | None, PerRun()] = Field(
         default=None, gt=0, lt=1, description="β of one update of G; 0.999 if nothing is given"
     )
