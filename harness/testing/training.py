@@ -5,7 +5,7 @@ Each takes a cell and raises :class:`AssertionError` with what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -209,12 +209,16 @@ def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
 
 
 def recording(order: DataOrder, seen: list[Tensor]) -> Callable[..., Tensor]:
-    """Keep what an order gives."""
+    """Keep what an order gives, once for each update: its labels ask again."""
     inner = order.indices
+    updates: set[int] = set()
 
-    def indices(*arguments: Any) -> Tensor:
-        seen.append(inner(*arguments))
-        return seen[-1]
+    def indices(seeds: Sequence[int], counter: int, device: torch.device) -> Tensor:
+        found = inner(seeds, counter, device)
+        if counter not in updates:
+            updates.add(counter)
+            seen.append(found)
+        return found
 
     return indices
 

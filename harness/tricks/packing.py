@@ -22,12 +22,7 @@ class Packing(Trick):
     m: int = Field(default=2, ge=2, le=16, description="examples in a pack")
 
     def inapplicable(self, context: Context) -> str | None:
-        """Refuse networks that answer for single examples, and tricks that need to see them."""
-        planned = context.planned(without=self)
-        if planned.discriminator.code:
-            return f"{context.variant.id} asks its second head about single examples, not packs"
-        if planned.generator.copies > 1:
-            return f"a pack would mix the generators that {context.variant.id} tells apart"
+        """Refuse tricks after it that need to see single examples."""
         after = context.tricks[context.tricks.index(self) + 1 :]
         late = [trick.id for trick in after if type(trick).show is not Trick.show]
         if late:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Batch, Game, Scalar, Trick, tricks
+from harness.parts import Batch, Context, Game, Scalar, Trick, tricks
 from harness.penalties import input_gradient, zero_centred_penalty
+from harness.variants.r3gan import R3GAN
 
 
 class ZeroCentred(Trick):
@@ -25,6 +26,12 @@ class ZeroCentred(Trick):
         le=1000,
         description="penalise every so many updates of D, so many times as much",
     )
+
+    def inapplicable(self, context: Context) -> str | None:
+        """Refuse to repeat a penalty that the variant has."""
+        if isinstance(context.variant, R3GAN):
+            return f"{context.variant.id} has this penalty already; change its gamma"
+        return None
 
     def penalised(self, batch: Batch) -> Tensor:
         """Return where the gradient is taken, ``(runs, batch, …)``."""

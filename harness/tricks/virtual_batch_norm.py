@@ -18,6 +18,8 @@ class VirtualBatchNorm(Trick):
     longer depends on the others of its batch; each pass runs the reference batch along.
     """
 
+    needs_adversary = False
+
     reference: int = Field(default=64, ge=2, le=4096, description="latents of the reference batch")
 
     def inapplicable(self, context: Context) -> str | None:

@@ -27,6 +27,8 @@ class DRAGAN(GAN):
 
     networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "dcgan"}
 
+    penalises_gradient = True
+
     penalty_weight: Annotated[float, PerRun()] = Field(
         default=10.0, ge=0, description="λ; the authors use 10"
     )

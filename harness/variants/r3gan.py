@@ -32,6 +32,7 @@ class R3GAN(RSGAN):
 
     recipe: ClassVar[Recipe] = Recipe(lr_g=2e-4, lr_d=2e-4, beta1=0.0, beta2=0.9)
     networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "r3gan"}
+    penalises_gradient = True
 
     gamma: Annotated[float, PerRun()] = Field(
         default=0.05, ge=0, description="γ, the weight of both penalties, at the start"

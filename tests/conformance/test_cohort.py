@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.parts import tricks, variants
+from harness.testing.training import recording
 from harness.training.trainer import Trainer
 from tests.conformance.cells import (
     CELLS,
@@ -171,12 +172,7 @@ def record(cell: Cell, steps: int) -> tuple[State, dict[str, list[Tensor]]]:
     game.G = recorder
     seen: dict[str, list[Tensor]] = {"discriminator data": [], "generator data": []}
     for phase, order in game.orders.items():
-
-        def indices(*arguments: Any, inner: Any = order.indices, phase: str = phase) -> Tensor:
-            seen[f"{phase} data"].append(inner(*arguments))
-            return seen[f"{phase} data"][-1]
-
-        order.indices = indices
+        order.indices = recording(order, seen[f"{phase} data"])
     for player, update in (
         ("discriminator", trainer._update_discriminator),
         ("generator", trainer._update_generator),

@@ -11,9 +11,10 @@ from torch import Tensor
 from harness.job import Job
 from harness.parts import tricks
 from harness.plan import make_cohorts
+from harness.sampling.generator import load_generator
 from harness.store.folders import Store
 from harness.store.records import read_run
-from harness.training.checkpoint import find_checkpoints
+from harness.training.checkpoint import last_state
 from harness.training.trainer import Trainer
 from tests.conformance.cells import CPU, make_trainer, refusal, trainer_of
 from tests.specs import make_spec
@@ -147,16 +148,36 @@ class TestEMA:
         store = Store(tmp_path / "results")
         assert Job(store, CPU).train([spec]) == 0
         record = read_run(store.folder(spec))
-        newest = find_checkpoints(record.path / "checkpoints", spec.id)[0]
+        newest = last_state(record.path, spec.id)
+        assert newest is not None
         tensors = newest.tensors()
         trainer = make_trainer([spec])
         for _ in range(newest.step):
             trainer.train_step()
         assert torch.equal(tensors["memory/ema/theta"], averaged(trainer)[0])
         resumed = make_trainer([spec])
-        resumed.load(0, tensors, newest.counters)
+        resumed.load_networks(0, tensors)
         assert torch.equal(resumed.game.sample(8, "e"), trainer.game.sample(8, "e"))
 
+    def test_a_saved_generator_is_the_average(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So that ``ganbench sample`` and ``export`` show what was measured."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        spec = make_spec("ring8", "gan", [("ema", {"decay": 0.9})], steps=10, lr_g=0.01)
+        store = Store(tmp_path / "results")
+        assert Job(store, CPU).train([spec]) == 0
+        G = load_generator(store.folder(spec))
+        trainer = make_trainer([spec])
+        for _ in range(10):
+            trainer.train_step()
+        flat = torch.cat([value.flatten() for value in G.module.parameters()])
+        torch.testing.assert_close(flat, averaged(trainer)[0])
+        assert not torch.allclose(flat, trainer.game.G.theta[0])
+        z, _ = G.inputs(spec.seed, 8)
+        made = G(z, None, seed=spec.seed)
+        torch.testing.assert_close(made, trainer.game.sample(8, "evaluation")[0])
+
     def test_it_applies_everywhere(self) -> None:
-        for variant in ("gan", "wgan", "wgan-gp", "lsgan", "sngan"):
+        for variant in ("gan", "wgan", "wgan-gp", "lsgan", "sngan", "vae"):
             assert refusal(make_spec("ring8", variant, ["ema"])) is None

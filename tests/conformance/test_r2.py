@@ -102,8 +102,15 @@ class TestR2:
         torch.testing.assert_close((losses[1] - losses[0])[0], expected)
 
     def test_it_applies_to_every_objective(self) -> None:
-        for name in set(variants.names()) & {"gan", "dcgan", "lsgan", "wgan", "wgan-gp", "sngan"}:
-            assert refusal(make_spec("digits", name, ["r2"])) is None
+        reasons = {
+            name: refusal(make_spec("digits", name, ["r2"]))
+            for name in variants.names()
+            if variants.get(name).adversarial
+            if refusal(make_spec("digits", name)) is None
+        }
+        assert reasons.pop("r3gan") == "r3gan has this penalty already; change its gamma"
+        assert len(reasons) > 8
+        assert set(reasons.values()) == {None}
 
     @pytest.mark.parametrize("options", [{"gamma": 0}, {"gamma": -1}, {"lazy": 0}, {"lazy": 1.5}])
     def test_what_is_no_penalty_is_refused(self, options: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from harness.networks.virtual import VirtualBatchNorm
 from harness.parts import tricks
 from harness.store.folders import Store
 from harness.store.records import read_run
-from harness.training.checkpoint import find_checkpoints
+from harness.training.checkpoint import last_state
 from harness.training.game import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
@@ -144,7 +144,8 @@ class TestMistake7Reference:
         store = Store(tmp_path / "results")
         assert Job(store, CPU).train([spec]) == 0
         record = read_run(store.folder(spec))
-        newest = find_checkpoints(record.path / "checkpoints", spec.id)[0]
+        newest = last_state(record.path, spec.id)
+        assert newest is not None
         assert torch.equal(newest.tensors()["generator/reference_z"], first[0])
 
     def test_it_is_no_weight_that_could_be_trained(self) -> None:
