@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.errors import GanbenchError, StoreError, UnknownNameError
 from harness.registry import Registry, nearest
-from harness.spec import ID_LENGTH, encode_numbers
+from harness.spec import ID_LENGTH, RunSpec, encode_numbers
 from harness.store.records import RunRecord, read_run
 
 KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors", "suites")
@@ -217,6 +217,7 @@ def describe_run(name: str) -> dict[str, Any]:
             "folder": str(record.path),
             "spec": record.spec.model_dump(mode="json"),
             "parameters": run_parameters(record),
+            "remarks": run_remarks(record),
             "outcome": record.outcome,
             "metrics": last_metrics(record),
             "protocol": [vars(metric) for metric in record.metrics],
@@ -237,6 +238,24 @@ def run_parameters(record: RunRecord) -> dict[str, int] | None:
     except UnknownNameError:
         return None
     return {"generator": G, "discriminator": D}
+
+
+def run_remarks(record: RunRecord) -> list[str]:
+    """List what a run's parts have to say; nothing where a plugin that it needs is not loaded."""
+    try:
+        return remarks(record.spec)
+    except UnknownNameError:
+        return []
+
+
+def remarks(spec: RunSpec) -> list[str]:
+    """List what a run's variant and tricks say that follows from their options and its data."""
+    from harness.datasets.base import datasets
+    from harness.parts import all_parts
+
+    shape = datasets.get(spec.dataset.id).model_validate(spec.dataset.options).shape
+    said = [part.remark(shape) for part in all_parts(spec)]
+    return [remark for remark in said if remark is not None]
 
 
 def last_metrics(record: RunRecord) -> dict[str, Any]:
@@ -262,6 +281,8 @@ def print_run(found: dict[str, Any]) -> None:
     if found["parameters"] is not None:
         counted = (f"{role} {count:,}" for role, count in found["parameters"].items())
         console.print(Text(f"parameters: {', '.join(counted)}"))
+    for remark in found["remarks"]:
+        console.print(Text(remark))
     console.print(Text(f"outcome {outcome.get('outcome', 'in progress')}{reason}"))
     table = Table(box=None, pad_edge=False)
     for heading in ("setting", "value"):

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.bench import Backlog, backlog, check_data, check_device, train_pending
+from harness.catalog import remarks
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
 from harness.environment import choose_device
@@ -176,6 +177,18 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
     for names, count in cells.items():
         table.add_row(*map(Text, names), str(count))
     console.print(table)
+    said = {
+        (run.dataset, run.variant, run.tricks, remark)
+        for run, spec in ((labels[spec.id], spec) for spec in selected)
+        for remark in remarks(spec)
+    }
+    if said:
+        notes = Table(title="remarks", title_justify="left", box=None)
+        for heading in ("dataset", "variant", "tricks", "remark"):
+            notes.add_column(heading)
+        for line in sorted(said):
+            notes.add_row(*map(Text, line))
+        console.print(notes)
     if matrix.skipped:
         skipped = Table(title="skipped", title_justify="left", box=None)
         for heading in ("dataset", "variant", "tricks", "reason"):

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from harness.spec import Settings
 from harness.store.events import Event
@@ -17,6 +16,10 @@ PATIENCE = 3
 EARLY_ROWS = 5
 VANISHED = 1e-3
 CONFIDENT = 0.95
+LASTING = 0.25
+SWING = 0.2
+RAW_SWING = 0.4
+TURNS = 4
 BLOWN_UP = 1.25
 
 
@@ -78,9 +81,80 @@ def right_share(values: Mapping[str, float]) -> float:
     return (real + fake) / 2
 
 
+def sign(step: int, size: float) -> dict[str, float]:
+    """Describe a sign by the step at which it began and by how strong it is."""
+    return {"step": step, "size": size}
+
+
+def vanishing_gradient(losses: Sequence[Event]) -> dict[str, float] | None:
+    """Look for a gradient of G under 1e-3 of its early median while D is more than 95 % right.
+
+    Its size is the gradient norm over that median, the median of the first five rows.
+    """
+    norms = [row["values"].get("g_grad_norm", math.nan) for row in losses]
+    early = median([n for n in norms[:EARLY_ROWS] if math.isfinite(n)] or [math.nan])
+    for row, norm in zip(losses, norms, strict=True):
+        if right_share(row["values"]) > CONFIDENT and norm < VANISHED * early:
+            return sign(row["step"], norm / early)
+    return None
+
+
+def overpowered(losses: Sequence[Event]) -> dict[str, float] | None:
+    """Look for D being more than 95 % right in a quarter of all rows, one after the other.
+
+    Its size is the share of all rows, in a row or not, in which D was.
+    """
+    right = [right_share(row["values"]) > CONFIDENT for row in losses]
+    start = 0
+    for end, confident in enumerate(right, start=1):
+        if not confident:
+            start = end
+        elif end - start >= LASTING * len(right):
+            return sign(losses[start]["step"], sum(right) / len(right))
+    return None
+
+
+def oscillation(losses: Sequence[Event]) -> dict[str, float] | None:
+    """Look for D's mean answer to generated data swinging up and down, two times over.
+
+    G is caught, fools D, is caught again. A swing is a change by 0.2 of a probability where D's
+    answer is one, by 0.4 of a raw answer where not, in one direction as far as it goes. Four turns
+    are a sign: it begins with the first, and its size is how many there are. Swings shorter than
+    an interval of logging are averaged away, and a critic's answers have no scale.
+    """
+    direction, turns = 0, []
+    peak, trough = -math.inf, math.inf
+    for row in losses:
+        values = row["values"]
+        answer = values.get("d_fake", math.nan)
+        if not math.isfinite(answer) or math.isnan(right_share(values)):
+            continue
+        swing = SWING if "saturation" in values else RAW_SWING
+        peak, trough = max(peak, answer), min(trough, answer)
+        if direction >= 0 and peak - answer >= swing:
+            turns += [row["step"]] if direction else []
+            direction, trough = -1, answer
+        elif direction <= 0 and answer - trough >= swing:
+            turns += [row["step"]] if direction else []
+            direction, peak = 1, answer
+    return sign(turns[0], len(turns)) if len(turns) >= TURNS else None
+
+
+def blow_up(evaluations: Sequence[Event], primary: str) -> dict[str, float] | None:
+    """Look for a metric, lower is better, that ended over 1.25 times its best value.
+
+    It begins after the best evaluation; its size is last over best.
+    """
+    curve = [(e["values"].get(primary, math.nan), e["step"]) for e in evaluations if e["step"] > 0]
+    best, step = min((point for point in curve if math.isfinite(point[0])), default=(0.0, 0))
+    if best > 0 and curve[-1][0] > BLOWN_UP * best:
+        return sign(step, curve[-1][0] / best)
+    return None
+
+
 def warning_signs(
     losses: Sequence[Event], evaluations: Sequence[Event], primary: str
-) -> dict[str, Any]:
+) -> dict[str, dict[str, float]]:
     """Look for signs of instability that are no outcome by themselves.
 
     Args:
@@ -89,24 +163,15 @@ def warning_signs(
         primary: Name of the metric, lower is better, whose rise counts as a blow-up.
 
     Returns:
-        ``vanishing_gradient``: first step at which G's gradient norm was under 1e-3 of its early
-        median while D was more than 95 % right; ``blow_up``: last over best value, where above
-        1.25; ``overpowered``: share of rows in which D was more than 95 % right. Keys are
-        present only where there is something to say; the first and the last never for a critic,
-        which is neither right nor wrong.
+        ``vanishing_gradient``, ``overpowered``, ``oscillation`` and ``blow_up``, each with the
+        ``step`` at which it began and its ``size``, as the function of the name says. Keys are
+        present only where there is something to say; the first three never for a critic, which
+        is neither right nor wrong.
     """
-    signs: dict[str, Any] = {}
-    norms = [row["values"]["g_grad_norm"] for row in losses[:EARLY_ROWS]]
-    early = median([n for n in norms if math.isfinite(n)] or [math.nan])
-    right = [right_share(row["values"]) > CONFIDENT for row in losses]
-    for row, confident in zip(losses, right, strict=True):
-        if confident and row["values"]["g_grad_norm"] < VANISHED * early:
-            signs["vanishing_gradient"] = row["step"]
-            break
-    if any(right):
-        signs["overpowered"] = sum(right) / len(right)
-    curve = [e["values"].get(primary, math.nan) for e in evaluations if e["step"] > 0]
-    best = min((value for value in curve if math.isfinite(value)), default=0.0)
-    if best > 0 and curve[-1] > BLOWN_UP * best:
-        signs["blow_up"] = curve[-1] / best
-    return signs
+    signs = {
+        "vanishing_gradient": vanishing_gradient(losses),
+        "overpowered": overpowered(losses),
+        "oscillation": oscillation(losses),
+        "blow_up": blow_up(evaluations, primary),
+    }
+    return {name: found for name, found in signs.items() if found is not None}

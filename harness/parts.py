@@ -417,6 +417,10 @@ class Part(BaseModel):
         """
         return ()
 
+    def remark(self, shape: tuple[int, ...]) -> str | None:
+        """Say in a phrase what follows from the options on examples of a shape, or None."""
+        return None
+
     def evaluated(self, game: Game, theta: Tensor) -> Tensor:
         """Change the weights of G, ``(runs, parameters)``, that samples are measured by."""
         return theta

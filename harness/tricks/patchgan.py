@@ -60,6 +60,11 @@ class PatchGAN(Trick):
         )
         return replace(blueprint, discriminator=plan)
 
+    def remark(self, shape: tuple[int, ...]) -> str:
+        """Say what one logit sees."""
+        size, side = shape[-1], self.receptive_field(shape[-1])
+        return f"one logit of D sees {side}×{side} pixels of {size}×{size}"
+
     def receptive_field(self, size: int) -> int:
         """Return the side, in pixels, of the patch that one logit sees in images of a size."""
         return receptive_field(self.depth(size), self.flat)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
+from typing import Any
 
 from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
@@ -15,7 +17,12 @@ SIGNS = {
         "vanishing gradient",
         "G's gradient norm under a thousandth of its early median while D is > 95 % right",
     ),
-    "overpowered": ("D overpowers", "D more than 95 % right over a logging interval"),
+    "overpowered": ("D overpowers", "D more than 95 % right through a quarter of the run"),
+    "oscillation": (
+        "oscillation",
+        "D's mean answer to generated data swings up and down two times over, by 0.2 of a "
+        "probability or 0.4 of a raw answer",
+    ),
     "blow_up": ("blow-up", "last value of the primary metric more than 1.25 times the best"),
 }
 """Signs in an outcome record: column title and meaning."""
@@ -88,6 +95,15 @@ def failures_table(cells: SuiteCells) -> Table:
     )
 
 
+def first_step(signs: Mapping[str, Any]) -> int | None:
+    """Return the step at which a run's first sign began; None without any.
+
+    Records of earlier versions hold a number in place of each sign, and no step.
+    """
+    timed = [int(sign["step"]) for sign in signs.values() if isinstance(sign, Mapping)]
+    return min(timed, default=None)
+
+
 def signs_table(cells: SuiteCells) -> Table:
     """Count the runs of each cell that showed a sign of instability, whatever their outcome."""
     rows = []
@@ -95,6 +111,7 @@ def signs_table(cells: SuiteCells) -> Table:
         ended = [result for result in cell.finals if "signs" in result.outcome]
         signs = [result.outcome["signs"] for result in ended]
         counts = [sum(name in sign for sign in signs) for name in SIGNS]
+        begun = [first for sign in signs if (first := first_step(sign)) is not None]
         if any(counts):
             ids = tuple(result.planned.id for result in ended)
             rows.append(
@@ -103,6 +120,7 @@ def signs_table(cells: SuiteCells) -> Table:
                     Cell(cell.variant),
                     Cell(cell.tricks),
                     *(Cell(count, None, None, ids) for count in counts),
+                    Cell(float(median(begun)) if begun else None, None, len(begun)),
                     Cell(len(ended)),
                 )
             )
@@ -114,11 +132,12 @@ def signs_table(cells: SuiteCells) -> Table:
             Column("Variant"),
             Column("Tricks"),
             *(Column(title, "count", meaning) for title, meaning in SIGNS.values()),
+            Column("Median step", "number", "at which a run's first sign began"),
             Column("of runs", "count"),
         ),
         tuple(rows),
         "Runs that showed a sign at some time; none of them is an outcome. A critic without a "
-        "boundary is neither right nor wrong, so it shows neither of the first two.",
+        "boundary is neither right nor wrong, so it shows none but the last.",
         folded=True,
         empty="No run showed one.",
     )

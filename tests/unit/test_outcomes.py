@@ -135,7 +135,7 @@ class TestWarningSigns:
 
     def test_a_gradient_that_vanishes_while_d_is_right(self) -> None:
         rows = [(1.0, 0.6)] * 5 + [(0.0009, 0.9), (0.0009, 0.96), (1e-9, 1.0)]
-        assert self.signs(rows)["vanishing_gradient"] == 35
+        assert self.signs(rows)["vanishing_gradient"] == {"step": 35, "size": 0.0009}
 
     @pytest.mark.parametrize("last", [(0.0011, 1.0), (1e-9, 0.95), (NAN, 1.0)])
     def test_a_gradient_that_does_not(self, last: tuple[float, float]) -> None:
@@ -143,12 +143,52 @@ class TestWarningSigns:
 
     def test_the_early_median_ignores_what_is_not_finite(self) -> None:
         rows = [(NAN, 0.5), (math.inf, 0.5), (2.0, 0.5), (2.0, 0.5), (50.0, 0.5), (0.0015, 0.99)]
-        assert self.signs(rows)["vanishing_gradient"] == 30
-        assert self.signs([(NAN, 0.99)] * 6) == {"overpowered": 1.0}
+        assert self.signs(rows)["vanishing_gradient"] == {"step": 30, "size": 0.00075}
+        assert self.signs([(NAN, 0.99)] * 6) == {"overpowered": {"step": 5, "size": 1.0}}
 
-    def test_an_overpowered_generator(self) -> None:
-        rows = [(1.0, 0.96), (1.0, 0.94), (1.0, 1.0), (1.0, 0.5)]
-        assert self.signs(rows) == {"overpowered": 0.5}
+    @pytest.mark.parametrize(
+        ("rights", "expected"),
+        [
+            ([0.96, 0.94, 1.0, 0.5], {"step": 5, "size": 0.5}),
+            ([0.5] * 4 + [0.96, 1.0] + [0.9] * 2, {"step": 25, "size": 0.25}),
+            ([0.96, 0.9, 0.96, 0.5, 0.96, 0.5, 0.5, 0.96], None),
+            ([0.95] * 8, None),
+            ([NAN] * 8, None),
+        ],
+    )
+    def test_an_overpowered_generator(
+        self, rights: list[float], expected: dict[str, float] | None
+    ) -> None:
+        found = self.signs([(1.0, right) for right in rights])
+        assert found == ({} if expected is None else {"overpowered": expected})
+
+    @pytest.mark.parametrize(
+        ("answers", "expected"),
+        [
+            ([0.5, 0.75, 0.5, 0.75, 0.5, 0.75], {"step": 15, "size": 4}),
+            ([0.5, 0.45, 0.3, 0.4, 0.51, 0.4, 0.3, 0.5, 0.3], {"step": 25, "size": 4}),
+            ([0.5, 0.75, 0.5, 0.75, 0.5], None),
+            ([0.5, 0.69, 0.5] * 10, None),
+            ([0.1, 0.3, 0.5, 0.7, 0.9], None),
+            ([0.5, 0.75, NAN, 0.5, 0.75, 0.5, NAN, 0.75], {"step": 20, "size": 4}),
+            ([], None),
+        ],
+    )
+    def test_an_oscillation(self, answers: list[float], expected: dict[str, float] | None) -> None:
+        rows = losses(*[(1.0, 0.6)] * len(answers))
+        for row, answer in zip(rows, answers, strict=True):
+            row["values"] |= {"d_fake": answer, "saturation": 0.0}
+        found = {} if expected is None else {"oscillation": expected}
+        assert warning_signs(rows, [], "fd") == found
+        for row in rows:  # a raw answer has to swing twice as far
+            del row["values"]["saturation"]
+        assert warning_signs(rows, [], "fd") == {}
+        for row in rows:
+            row["values"]["d_fake"] *= 2
+        assert warning_signs(rows, [], "fd") == found
+        for row in rows:  # a critic's answer has no scale
+            row["values"] |= {"d_accuracy_real": NAN, "d_accuracy_fake": NAN}
+        assert warning_signs(rows, [], "fd") == {}
 
     def test_accuracy_is_the_mean_of_both_kinds(self) -> None:
         rows = losses((1.0, 1.0))
@@ -173,7 +213,13 @@ class TestWarningSigns:
     def test_a_blow_up(self, curve: tuple[float, ...], ratio: float | None) -> None:
         # The first value is that of the untrained generator, which does not count.
         found = self.signs([], *curve)
-        assert found == ({} if ratio is None else {"blow_up": pytest.approx(ratio)})
+        assert found.get("blow_up", {}).get("size") == (
+            None if ratio is None else pytest.approx(ratio)
+        )
+        assert list(found) == ([] if ratio is None else ["blow_up"])
+
+    def test_a_blow_up_begins_after_the_best(self) -> None:
+        assert self.signs([], 9.0, 5.0, 2.0, 3.0, 4.0)["blow_up"] == {"step": 20, "size": 2.0}
 
     def test_a_metric_that_was_not_measured_says_nothing(self) -> None:
         assert warning_signs([], [evaluation(10), evaluation(20)], "other") == {}
