@@ -78,6 +78,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         measurements,
         outcomes,
         provenance,
+        representation,
         samples,
         theory,
         training,
@@ -86,7 +87,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
-    optional = (losses.build(cells), theory.build(cells))
+    optional = (losses.build(cells), representation.build(cells), theory.build(cells))
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),
