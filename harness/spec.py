@@ -7,7 +7,13 @@ import json
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from harness.version import RESULTS_VERSION
 
@@ -88,6 +94,14 @@ class Settings(Frozen):
     probes: tuple[str, ...] = Field(
         default=(), description="measurements of D before and after training"
     )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_probes(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no probes as nothing, so that runs without any keep the ids they always had."""
+        written: dict[str, Any] = write(self)
+        if not self.probes:
+            written.pop("probes", None)
+        return written
 
 
 class RunSpec(Frozen):
