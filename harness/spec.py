@@ -104,6 +104,17 @@ class Settings(Frozen):
     collapse_coverage: float = Field(
         ge=0, le=1, description="collapsed below this share of modes or classes"
     )
+    probes: tuple[str, ...] = Field(
+        default=(), description="measurements of D before and after training"
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_probes(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no probes as nothing, so that runs without any keep the ids they always had."""
+        written: dict[str, Any] = write(self)
+        if not self.probes:
+            written.pop("probes", None)
+        return written
 
 
 class RunSpec(Frozen):
