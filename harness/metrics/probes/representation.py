@@ -240,7 +240,7 @@ class Representation(Probe):
         }
         kept = cache.read(key)
         if kept is None:
-            kept = self._measure_baselines(train.values, others)
+            kept = self._measure_baselines(train.values[:], others)
             cache.write(key, kept)
         self._baselines = {
             name: Accuracy(float(share), float(penalty), int(dimensions))
@@ -289,7 +289,7 @@ class Representation(Probe):
         )
         kept = {}
         for name, describe in zip(names, described, strict=True):
-            found = self._accuracy(describe(self._train.values), describe(self._test.values))
+            found = self._accuracy(describe(self._train.values[:]), describe(self._test.values[:]))
             assert found is not None  # noqa: S101 - features of bytes are finite
             kept[name] = torch.tensor(
                 [found.share, found.penalty, found.dimensions], dtype=torch.float64
@@ -309,7 +309,7 @@ class Representation(Probe):
             layers[:] = parts[0]
             return torch.cat([pooled(part) for part in parts])
 
-        found = self._accuracy(describe(self._train.values), describe(self._test.values))
+        found = self._accuracy(describe(self._train.values[:]), describe(self._test.values[:]))
         details: dict[str, Any] = {"layers": layers}
         if found is None:
             return Finding({self._column: math.nan}, details)
