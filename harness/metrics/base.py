@@ -31,6 +31,7 @@ class Conditions:
             for the data set's.
         modes: Centres of a mixture's modes, ``(modes, dimensions)``; None for other data.
         sigma: Standard deviation of each mode; None for other data.
+        has_logits: Whether there is a classifier, of whatever classes.
     """
 
     kind: Kind
@@ -40,6 +41,7 @@ class Conditions:
     classes: int | None = None
     modes: NDArray[np.float64] | None = None
     sigma: float | None = None
+    has_logits: bool = True
 
     @property
     def count(self) -> str:

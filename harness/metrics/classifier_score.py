@@ -35,8 +35,9 @@ class ClassifierScore(Metric):
 
     @classmethod
     def applies(cls, conditions: Conditions) -> bool:
-        """Whether there is a classifier: always for images, for points if their modes are known."""
-        return conditions.kind == "images" or conditions.modes is not None
+        """Whether there is a classifier; for points there is one if their modes are known."""
+        known = conditions.kind == "images" or conditions.modes is not None
+        return known and conditions.has_logits
 
     def columns(self) -> list[MetricInfo]:
         """Describe the score; only on Inception is it called IS."""

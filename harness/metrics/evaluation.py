@@ -113,6 +113,7 @@ def conditions_of(dataset: Dataset, extractor: str, samples: int, reference: Spl
         classes=dataset.classes if known else None,
         modes=mixture.modes if mixture is not None else None,
         sigma=mixture.sigma if mixture is not None else None,
+        has_logits=chosen is None or chosen.has_classes,
     )
 
 
@@ -271,7 +272,8 @@ class Evaluator:
 
     def _look(self, values: Values) -> Observation:
         if self._extractor is not None:
-            return Observation(*self._extractor.features(values))
+            features, logits = self._extractor.features(values)
+            return Observation(features, logits if self._extractor.has_classes else None)
         points = values[:].double().cpu()
         modes, sigma = self._conditions.modes, self._conditions.sigma
         if modes is None or sigma is None:

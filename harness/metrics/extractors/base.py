@@ -31,6 +31,8 @@ class Extractor:
     source: ClassVar[str]
     classifies: ClassVar[tuple[str, ...]] = ()
     """Data sets whose classes the logits stand for; it is their default extractor."""
+    has_classes: ClassVar[bool] = True
+    """Whether it gives logits of classes, whatever classes they are."""
     channels: ClassVar[tuple[int, ...]] = (1, 3)
     """Numbers of channels that images may have."""
     batch: ClassVar[int] = 250

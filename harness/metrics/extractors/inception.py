@@ -69,7 +69,8 @@ class InceptionV3(Extractor):
                 return path
         raise DataError(
             f"extractor {cls.id!r} needs the weights {FILE} (sha256 {cls.sha256_expected}), a file "
-            f"of torch-fidelity's release v0.2.0; put it at {' or '.join(map(str, places))}"
+            f"of torch-fidelity's release v0.2.0; put it at {' or '.join(map(str, places))}, or "
+            "set `extractor: thumbnail`, which needs no weights and sees little"
         )
 
     @classmethod
