@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from harness.networks.spectral import SpectralNorm
+from harness.training.game import Batch
 from tests.conformance.cells import make_trainer
 from tests.specs import make_spec
 
@@ -81,3 +82,16 @@ class TestSpectralNorm:
         trainer = make_trainer([make_spec("digits", "sngan")])
         assert not any("running_mean" in name for name in trainer.game.D.buffers)
         assert any("running_mean" in name for name in trainer.game.G.buffers)
+
+
+def test_the_generators_batch_is_a_multiple_of_the_batch() -> None:
+    trainer = make_trainer([make_spec("ring8", ("sngan", {"g_batch": 2, "d_steps": 3}))])
+    game = trainer.game
+    assert game.schedule.updates(0) == (3, 1)
+    assert Batch(game, "generator", 0).fake.shape == (1, 16, 2)
+    assert Batch(game, "discriminator", 0).fake.shape == (1, 8, 2)
+    batch = Batch(game, "generator", 0)
+    expected = -batch.judged_fake.logits.sum(1) / 16
+    torch.testing.assert_close(game.generator_loss(Batch(game, "generator", 0)), expected)
+    trainer.train_step()
+    assert (trainer.optimizer_d.updates, trainer.optimizer_g.updates) == (3, 1)

@@ -295,6 +295,7 @@ class TestSpectral:
         for layer_name, value in plain.named_parameters():
             assert torch.equal(originals[layer_name], value)
         with torch.no_grad():  # Power iterations, of which small matrices can need many.
+            noisy(module)
             for _ in range(100):
                 module(torch.zeros(2, *shape))
         module.eval()
