@@ -19,7 +19,7 @@ from harness.training.game import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
 from harness.variants.vae import divergence, posterior
-from tests.conformance.cells import CPU, game_of, make_trainer, refusal
+from tests.conformance.cells import CPU, TRICK_OPTIONS, game_of, make_trainer, refusal
 from tests.conformance.stubs import FixedBatch, FixedGame
 from tests.specs import make_spec
 
@@ -170,7 +170,8 @@ def test_the_posterior_narrows_while_it_trains() -> None:
 
 @pytest.mark.parametrize("name", tricks.names())
 def test_tricks_that_need_an_adversary_are_refused(name: str) -> None:
-    reason = refusal(make_spec("digits", "vae", [name], network="dcgan"))
+    trick = (name, TRICK_OPTIONS.get(name, {}))
+    reason = refusal(make_spec("digits", "vae", [trick], network="dcgan"))
     if tricks.get(name).needs_adversary:
         assert reason == f"{name} acts on the game of two players; vae has no adversary"
     else:
