@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -35,11 +36,13 @@ class Fate:
             folder.
         value: The primary metric's last value.
         reason: Text of the outcome record.
+        signs: Signs of instability in it; None where it says nothing of them.
     """
 
     outcome: str | None = "ok"
     value: float = 1.0
     reason: str = ""
+    signs: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                     "step": end,
                     "onset": end // 2 if fate.outcome == "collapsed" else None,
                     "reason": fate.reason,
+                    **({} if fate.signs is None else {"signs": fate.signs}),
                     "seconds": 12.5,
                     "evaluation_seconds": 1.5,
                     "kimg": end * spec.settings.batch / 1000,

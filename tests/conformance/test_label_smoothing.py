@@ -153,3 +153,17 @@ class TestLabelSmoothing:
         for name in variants.names():
             reason = refusal(make_spec("digits", name, ["label-smoothing"]))
             assert (reason is None) == variants.get(name).has_targets, name
+
+    @pytest.mark.parametrize("name", variants.names())
+    def test_a_variant_has_targets_if_and_only_if_its_loss_uses_them(self, name: str) -> None:
+        dataset = next(d for d in ("ring8", "digits") if refusal(make_spec(d, name)) is None)
+        game = game_of(dataset, name)
+        if not game.variant.adversarial:
+            assert not game.variant.has_targets
+            return
+        plain = game.discriminator_loss(Batch(game, "discriminator", 0)).item()
+        game = game_of(dataset, name)
+        smooth = Targets(*torch.tensor([[[0.7]], [[0.2]]], dtype=torch.float64))
+        game.targets = lambda batch: smooth  # type: ignore[method-assign]
+        found = game.discriminator_loss(Batch(game, "discriminator", 0)).item()
+        assert (found != plain) == game.variant.has_targets

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from harness.catalog import remarks
 from harness.networks.base import build_discriminator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.parts import tricks
@@ -75,6 +76,15 @@ class TestPatchGAN:
 
     def test_pix2pix(self) -> None:
         assert tricks.get("patchgan")(strided=3, flat=1).receptive_field(256) == 70
+
+    def test_a_person_is_told_the_receptive_field(self) -> None:
+        assert remarks(make_spec("digits", "dcgan", ["patchgan", "dropout-g"])) == [
+            "one logit of D sees 10×10 pixels of 16×16"
+        ]
+        assert remarks(make_spec("digits", "dcgan", [("patchgan", {"strided": 2})])) == [
+            "one logit of D sees 22×22 pixels of 16×16"
+        ]
+        assert remarks(make_spec("digits", "dcgan")) == []
 
     @pytest.mark.parametrize("variant", ["gan", "lsgan", "wgan", "sngan", "dcgan"])
     def test_the_loss_averages_over_the_map(self, variant: str) -> None:

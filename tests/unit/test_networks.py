@@ -1,6 +1,7 @@
 """Network families: shapes, layers, parameter counts, and what does not fit."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -12,9 +13,18 @@ from harness.networks.base import (
     build_generator,
     networks,
     resolve,
+    structure,
     unhonoured,
 )
-from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.blueprint import (
+    Activation,
+    Blueprint,
+    DiscriminatorPlan,
+    Downsampling,
+    GeneratorPlan,
+    Normalization,
+    Upsampling,
+)
 from harness.networks.dropout import StreamDropout, dropout
 from harness.networks.layers import normalization
 from harness.networks.patchgan import receptive_field
@@ -345,3 +355,33 @@ class TestPatch:
         module = build_discriminator(plan)
         convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
         assert [m.out_channels for m in convolutions] == [2, 4, 8, 16, 16, 1]
+
+
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "generator": {
+        "activation": get_args(Activation),
+        "upsampling": get_args(Upsampling),
+    },
+    "discriminator": {
+        "activation": get_args(Activation),
+        "downsampling": get_args(Downsampling),
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "shape"), FITTING)
+def test_what_a_plan_changes_can_be_read(name: str, shape: tuple[int, ...]) -> None:
+    family = networks.get(name)
+    player = name if family.has_generator else "mlp-small"
+    plain = Blueprint(GeneratorPlan(player, 8), DiscriminatorPlan(name, 8), 5, shape)
+    for role, own in (("generator", networks.get(player)), ("discriminator", family)):
+        normalizations = tuple(kind for kind in own.normalizations if kind != "virtual")
+        choices = {"normalization": normalizations, **CHOICES[role]}
+        for field, values in choices.items():
+            if field != "normalization" and field not in own.honours:
+                continue
+            changed = {
+                structure(replace(plain, **{role: replace(getattr(plain, role), **{field: value})}))
+                for value in values
+            }
+            assert len(changed) == len(values), f"{role} {field}"

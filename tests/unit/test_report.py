@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -311,6 +312,33 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
     assert not set(markdown) & {"\x00", "\x1b", "\u202e", "\u2028", "\r"}
     for file in (root / "report" / "figures").glob("*.svg"):
         assert "<script" not in file.read_text()
+
+
+def test_warning_signs_are_counted_and_timed(tmp_path: Path) -> None:
+    of_earlier_versions = {"overpowered": 0.5}
+    signs: list[Any] = [
+        {"oscillation": {"step": 30, "size": 4}, "blow_up": {"step": 20, "size": 2.0}},
+        {"oscillation": {"step": 70, "size": 9}},
+        of_earlier_versions,
+        {},
+        None,
+    ]
+    root = build_store(
+        tmp_path / "s", datasets=("ring8",), variants=("gan",), tricks=("none",),
+        fate_of=lambda where: Fate(signs=signs[where.seed]),
+    )  # fmt: skip
+    write_report(root)
+    text = (root / "report" / "report.md").read_text()
+    table = text.partition("### Warning signs")[2]
+    heading, _, row = table.strip().splitlines()[:3]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    found = dict(zip([c.strip() for c in heading.strip("|").split("|")], cells, strict=True))
+    assert found["vanishing gradient"] == "0"
+    assert found["D overpowers"] == "1"
+    assert found["oscillation"] == "2"
+    assert found["blow-up"] == "1"
+    assert found["Median step"] == "45.0 (n=2)"
+    assert found["of runs"] == "4"
 
 
 def test_worst_seed_is_shown(tmp_path: Path) -> None:
