@@ -16,7 +16,7 @@ from harness.registry import Registry, nearest
 from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.records import RunRecord, read_run
 
-KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors", "suites")
+KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "probes", "extractors", "suites")
 
 
 def catalog(kind: str) -> list[dict[str, Any]]:
@@ -137,6 +137,7 @@ def _registry(kind: str) -> Registry[Any]:
     from harness.datasets.base import datasets
     from harness.metrics.base import metrics
     from harness.metrics.extractors.base import extractors
+    from harness.metrics.probes.base import probes
     from harness.networks.base import networks
 
     registries: dict[str, Registry[Any]] = {
@@ -145,6 +146,7 @@ def _registry(kind: str) -> Registry[Any]:
         "datasets": datasets,
         "networks": networks,
         "metrics": metrics,
+        "probes": probes,
         "extractors": extractors,
     }
     return registries[kind]

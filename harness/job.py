@@ -24,7 +24,9 @@ from torch import Tensor
 from harness.datasets.base import Dataset, dataset_of
 from harness.environment import environment
 from harness.errors import DataError, GanbenchError, StoreError
+from harness.metrics.cache import ReferenceCache, default_folder
 from harness.metrics.evaluation import Evaluation, Evaluator
+from harness.metrics.probes.base import Probe, probes
 from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
 from harness.samples import save_profile, save_samples
@@ -148,12 +150,17 @@ class Job:
             root=self.data_root,
             device=self.device,
         )
+        cache = ReferenceCache(default_folder())
+        chosen = [
+            probes.get(name)(dataset, settings.reference, self.data_root, cache)
+            for name in settings.probes
+        ]
         training = dataset.load("train", self.data_root)
         trainer = Trainer([run.spec for run in runs], training, self.device)
         self._resume(runs, trainer)
-        self._announce(runs, trainer, evaluator)
+        self._announce(runs, trainer, evaluator, chosen)
         line = Line.of(dataset, training)
-        course = Course(self, runs, trainer, evaluator, dataset, line)
+        course = Course(self, runs, trainer, evaluator, dataset, line, chosen)
         return course.follow()
 
     def _resume(self, runs: list[Run], trainer: Trainer) -> None:
@@ -168,7 +175,13 @@ class Job:
             run.seconds = checkpoint.seconds
             run.evaluation_seconds = checkpoint.evaluation_seconds
 
-    def _announce(self, runs: list[Run], trainer: Trainer, evaluator: Evaluator) -> None:
+    def _announce(
+        self,
+        runs: list[Run],
+        trainer: Trainer,
+        evaluator: Evaluator,
+        chosen: Sequence[Probe],
+    ) -> None:
         for run in runs:
             number = len(read_run(run.path).attempts) + 1
             write_json(run.path / f"environment-{number:03d}.json", environment(self.device))
@@ -188,6 +201,7 @@ class Job:
                     "type": "protocol",
                     "metrics": [asdict(metric) for metric in evaluator.metrics],
                     "data": evaluator.data,
+                    "probes": {probe.id: probe.describe() for probe in chosen},
                 }
             )
 
@@ -202,6 +216,7 @@ class Course:
     evaluator: Evaluator
     dataset: Dataset
     line: Line | None
+    probes: Sequence[Probe]
 
     def __post_init__(self) -> None:
         self.saved_at = time.monotonic()
@@ -211,16 +226,17 @@ class Course:
     def follow(self) -> int:
         """Train to the end, or until asked to stop; return the exit status.
 
-        What is due after a step comes in one order: losses, evaluation, checkpoint, and only then
-        the outcomes of runs that failed in it. So a checkpoint never lies ahead of an evaluation
-        that its step owes, and whoever resumes it finds a cohort without the failed runs.
+        What is due after a step comes in one order: losses, evaluation, probes, checkpoint, and
+        only then the outcomes of runs that failed in it. So a checkpoint never lies ahead of an
+        evaluation that its step owes, and whoever resumes it finds a cohort without the failed
+        runs.
         """
         settings = self.runs[0].spec.settings
         trainer = self.trainer
         crashed = False
         self.mark = time.perf_counter()
         if trainer.step == 0:
-            failed = self._evaluate()
+            failed = self._evaluate() + self._probe()
             crashed = self._end(failed)
         while trainer.step < settings.steps and self.runs:
             trainer.train_step()
@@ -232,6 +248,8 @@ class Course:
             due = last or trainer.step % settings.evaluate_every == 0
             if due and self.runs:
                 failed += self._evaluate()
+            if last and self.runs:
+                failed += self._probe()
             stopping = self.job.terminated and not last
             overdue = time.monotonic() - self.saved_at >= self.job.checkpoint_seconds
             if self.runs and (last or failed or stopping or (overdue and (logging or due))):
@@ -347,6 +365,38 @@ class Course:
             durable=True,
         )
 
+    def _probe(self) -> list[Failed]:
+        """Let the probes look at every run's D; drop those that cannot be measured."""
+        if not self.probes:
+            return []
+        self._account()
+        verdicts: list[Verdict | None] = []
+        for position, run in enumerate(self.runs):
+            start = time.perf_counter()
+            try:
+                hidden = self.trainer.game.hidden(position)
+                for probe in self.probes:
+                    found = probe(hidden)
+                    run.log.append(
+                        {
+                            "type": "probe",
+                            "probe": probe.id,
+                            "step": self.trainer.step,
+                            "values": found.values,
+                            "details": found.details,
+                            "seconds": time.perf_counter() - start,
+                        },
+                        durable=True,
+                    )
+            except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
+                traceback.print_exc()
+                verdicts.append(Verdict("crashed", None, f"a probe failed: {explain(error)}"))
+            else:
+                verdicts.append(None)
+            run.evaluation_seconds += time.perf_counter() - start
+        self.mark = time.perf_counter()
+        return self._drop(verdicts)
+
     def _save(self) -> None:
         trainer = self.trainer
         for position, run in enumerate(self.runs):
@@ -404,8 +454,12 @@ def has_evaluations(record: RunRecord, step: int) -> bool:
     A checkpoint beyond a log that was cut short is of no use: the run would end unmeasured.
     """
     settings = record.spec.settings
-    due = {*range(0, step + 1, settings.evaluate_every)} | ({step} & {settings.steps})
-    return due <= {event["step"] for event in record.of_type("evaluation")}
+    last = {step} & {settings.steps}
+    due = {*range(0, step + 1, settings.evaluate_every)} | last
+    if not due <= {event["step"] for event in record.of_type("evaluation")}:
+        return False
+    owed = {(name, place) for name in settings.probes for place in {0} | last}
+    return owed <= {(event["probe"], event["step"]) for event in record.of_type("probe")}
 
 
 def explain(error: BaseException) -> str:

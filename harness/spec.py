@@ -104,6 +104,9 @@ class Settings(Frozen):
     collapse_coverage: float = Field(
         ge=0, le=1, description="collapsed below this share of modes or classes"
     )
+    probes: tuple[str, ...] = Field(
+        default=(), description="measurements of D before and after training"
+    )
 
 
 class RunSpec(Frozen):

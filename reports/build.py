@@ -79,6 +79,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         outcomes,
         provenance,
         rates,
+        representation,
         samples,
         theory,
         training,
@@ -87,7 +88,12 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     )
 
     cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
-    optional = (rates.build(cells), losses.build(cells), theory.build(cells))
+    optional = (
+        rates.build(cells),
+        losses.build(cells),
+        representation.build(cells),
+        theory.build(cells),
+    )
     searched = tuning.build(folder)
     sections = (
         verdicts.build(cells),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from harness.metrics.base import Conditions, Metric, Observation, Statistics, me
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.extractors.base import Extractor, extractors
 from harness.metrics.modes import distances
+from harness.metrics.probes.base import probes
 from harness.spec import Split, content_id
 from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
@@ -120,11 +122,18 @@ def metrics_for(conditions: Conditions) -> list[Metric]:
     return sorted(applicable, key=lambda metric: not any(c.primary for c in metric.columns()))
 
 
-def protocol(dataset: Dataset, *, extractor: str, samples: int, reference: Split) -> str:
+def protocol(
+    dataset: Dataset,
+    *,
+    extractor: str,
+    samples: int,
+    reference: Split,
+    asked: Sequence[str] = (),
+) -> str:
     """Fingerprint everything that decides how a number is measured; reads no data.
 
     That is the columns' names, the metrics' versions, the preprocessing, the data set's id and
-    the hash of the extractor's weights.
+    the hash of the extractor's weights; of the probes that are asked for, versions and columns.
     """
     conditions = conditions_of(dataset, extractor, samples, reference)
     chosen = find_extractor(dataset, extractor)
@@ -139,6 +148,10 @@ def protocol(dataset: Dataset, *, extractor: str, samples: int, reference: Split
             "samples": samples,
             "reference": reference,
             "preprocessing": PREPROCESSING,
+            "probes": [
+                [name, probe.version, [c.name for c in probe.columns(dataset, reference)]]
+                for name, probe in ((name, probes.get(name)) for name in asked)
+            ],
         }
     )
 

@@ -4,11 +4,14 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 
 * ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
   ``device`` (``cpu`` or ``cuda``), ``time``
-* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries
+* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``probes``: by id,
+  ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
 * ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
   step 0 is the untrained generator, each metric's ceiling. Labelled data also gives
   ``histogram``: generated examples per class or mode
+* ``probe``, of the untrained and of the trained discriminator: ``probe`` (its id), ``step``,
+  ``values`` {column: number}, ``details``, ``seconds``
 * ``samples``: ``step``, ``file`` (relative to the run's folder)
 * ``line``, of one-dimensional data: ``step``, ``file``, an ``.npz`` with ``x``, the densities
   ``data`` and ``generated``, and, unless D judges several examples at once, D's ``answer``; with

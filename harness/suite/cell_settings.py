@@ -20,7 +20,7 @@ from harness.spec import Settings, Split
 from harness.suite.defaults import UNUSED, complete
 from harness.suite.layers import Cell, Choice, Rule
 from harness.suite.reader import Reader
-from harness.suite.strict_yaml import Place, place_text
+from harness.suite.strict_yaml import Place, place_text, shorten
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,43 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
         return None
     values = {name: entry.value for name, entry in given.items()}
     settings = complete(values, dataset, variant, family)
+    if not know_probes(settings, cell, given, reader):
+        return None
     refuse_inapplicable(cell, settings)
     try_parts(cell, settings)
     sound = check(settings, cell, given, reader)
     try:
         metrics = protocol(
-            dataset, settings.extractor, settings.evaluation_samples, settings.reference
+            dataset,
+            settings.extractor,
+            settings.evaluation_samples,
+            settings.reference,
+            settings.probes,
         )
     except GanbenchError as error:
         reader.problem(origin("extractor", given, cell.dataset), str(error))
         return None
     return Settled(cell, settings, metrics) if sound else None
+
+
+def know_probes(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader) -> bool:
+    """Check that the probes which are asked for exist, each once; report what does not."""
+    if not settings.probes:
+        return True
+    from harness.metrics.probes.base import probes
+
+    known, place = probes.names(), origin("probes", given, cell.dataset)
+    unknown = [name for name in settings.probes if name not in known]
+    for name in unknown:
+        reader.problem(
+            place,
+            f"unknown probe {shorten(name)}{nearest(name[:64], known)}; "
+            "`ganbench list probes` shows what there is",
+        )
+    twice = len(set(settings.probes)) < len(settings.probes)
+    if twice:
+        reader.problem(place, "a probe is there twice")
+    return not unknown and not twice
 
 
 def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
@@ -129,6 +155,13 @@ def try_parts(cell: Cell, settings: Settings) -> None:
     reason = unhonoured(blueprint)
     if reason is not None:
         raise Skip(reason)
+    if settings.probes:
+        from harness.metrics.probes.base import probes
+
+        for name in settings.probes:
+            misfit = probes.get(name).misfit(dataset, blueprint)
+            if misfit is not None:
+                raise Skip(misfit)
 
 
 def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Place:
@@ -229,7 +262,9 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
 
 
 @lru_cache(maxsize=256)
-def protocol(dataset: Dataset, extractor: str, samples: int, reference: Split) -> str:
+def protocol(
+    dataset: Dataset, extractor: str, samples: int, reference: Split, probes: tuple[str, ...]
+) -> str:
     """Fingerprint the metric protocols of a cell.
 
     Raises:
@@ -238,4 +273,6 @@ def protocol(dataset: Dataset, extractor: str, samples: int, reference: Split) -
     # Metrics take a while to import, and a file with problems never needs them.
     from harness.metrics import evaluation
 
-    return evaluation.protocol(dataset, extractor=extractor, samples=samples, reference=reference)
+    return evaluation.protocol(
+        dataset, extractor=extractor, samples=samples, reference=reference, asked=probes
+    )

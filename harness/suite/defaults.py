@@ -110,6 +110,7 @@ DEFAULTS: Mapping[str, Default] = {
     "reference": fixed("train"),
     "collapse_diversity": fixed(0.1),
     "collapse_coverage": fixed(0.5),
+    "probes": Default("none", lambda basis: ()),
 }
 """Default by setting, in the order of :class:`harness.spec.Settings`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -166,6 +166,26 @@ class Game:
                 piece = self.G(z, y, theta=theta, training=False, noise=draws.noise)
                 made[:, start : start + chunk] = piece[:, : count - start]
         return made
+
+    def hidden(self, run: int) -> Callable[[Tensor], dict[str, Tensor]]:
+        """Return what shows images to one run's D, as it is now and as if it were alone.
+
+        Args:
+            run: By position.
+
+        Returns:
+            Maps uint8 images ``(n, channels, height, width)`` to hidden activations by layer,
+            ``(n, …)`` each, in evaluation mode and without gradient.
+        """
+        D = self.D.alone(run)
+
+        def show(images: Tensor) -> dict[str, Tensor]:
+            with torch.no_grad():
+                x = to_unit_range(images.to(self.data.device), self.streams.dtype)
+                judgement: Judgement = D(x[None], training=False)
+            return {name: layer[0] for name, layer in judgement.features.items()}
+
+        return show
 
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position; the parts are replaced by the caller."""

@@ -146,6 +146,12 @@ class Stack:
             for name, buffer in self.buffers.items():
                 buffer[run].copy_(state[name])
 
+    def alone(self, run: int) -> Stack:
+        """Return a stack of one run, by position, with copies of its parameters and buffers."""
+        other = copy.copy(self)
+        other.keep([run])
+        return other
+
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position."""
         self.theta = self.theta.detach()[runs].clone().requires_grad_()

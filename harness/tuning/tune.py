@@ -327,7 +327,9 @@ def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
             f"{cell.dataset} × {cell.variant} × {cell.tricks} is reported against the "
             f"{TUNING_SPLIT} split, which tuning looks at; set `reference: test` or `train`"
         )
-    settings = Settings(**{**spec.settings.model_dump(), "reference": TUNING_SPLIT})
+    # Trials are compared by their primary metric; what D learned is for the runs that are reported.
+    changed = {"reference": TUNING_SPLIT, "probes": ()}
+    settings = Settings(**{**spec.settings.model_dump(), **changed})
     metrics = protocol(
         dataset_of(spec),
         extractor=settings.extractor,

@@ -1,0 +1,74 @@
+"""A figure of what probes found: trained and untrained discriminators beside their baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.lines import Line2D
+
+from reports.figures.style import GOOD, INK, MUTED, PALETTE, facets, short, styled, to_svg
+from reports.statistics import Interval
+from reports.tables import percent
+
+BASELINES: tuple[tuple[str, Any], ...] = ((PALETTE[1], "--"), (PALETTE[2], ":"))
+"""Colour and dash of each baseline, in order."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """One cell.
+
+    Attributes:
+        trained: Accuracy of each seed's trained D.
+        mean: Their mean.
+        interval: Of the mean.
+        untrained: Mean accuracy of the same discriminators before training; None without any.
+    """
+
+    trained: tuple[float, ...]
+    mean: float
+    interval: Interval | None
+    untrained: float | None
+
+
+def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, float]) -> str:
+    """Draw accuracies, a line per cell, over upright lines for what needs no discriminator.
+
+    Args:
+        rows: Label and numbers of each cell.
+        baselines: Accuracy by label.
+    """
+    with styled():
+        height = 1.25 + 0.36 * len(rows)
+        canvas, (plot,) = facets(1, columns=1, width=8.2, height=height)
+        handles = []
+        for (label, accuracy), (colour, dash) in zip(baselines.items(), BASELINES, strict=False):
+            plot.axvline(accuracy, color=colour, linewidth=1.6, linestyle=dash)
+            handles.append(
+                Line2D([], [], color=colour, linewidth=1.6, linestyle=dash, label=short(label))
+            )
+        for row, (_, found) in enumerate(rows):
+            plot.plot(found.trained, [row] * len(found.trained), "o", color=GOOD, markersize=3.5,
+                      alpha=0.35, markeredgewidth=0)  # fmt: skip
+            if found.interval is not None:
+                plot.plot(found.interval, [row, row], color=GOOD, linewidth=2)
+            plot.plot([found.mean], [row], "o", color=GOOD, markersize=6.5)
+            if found.untrained is not None:
+                plot.plot([found.untrained], [row], "o", color=MUTED, markersize=6.5,
+                          markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
+        plot.set_yticks(range(len(rows)), [short(label) for label, _ in rows])
+        plot.set_ylim(len(rows) - 0.5, -0.5)
+        plot.tick_params(axis="y", length=0)
+        plot.grid(visible=False, axis="y")
+        plot.xaxis.set_major_formatter(lambda value, _: percent(value))
+        plot.set_xlabel("accuracy of a linear classifier", color=INK)
+        handles += [
+            Line2D([], [], color=GOOD, marker="o", markersize=6.5, linewidth=2,
+                   label="trained D: mean over seeds, 95 %"),
+            Line2D([], [], color=MUTED, marker="o", markersize=6.5, markerfacecolor="none",
+                   linestyle="", label="the same D untrained"),
+        ]  # fmt: skip
+        canvas.legend(handles=handles, loc="outside upper left", ncols=4)
+        return to_svg(canvas)
