@@ -108,6 +108,14 @@ class Settings(Frozen):
         default=(), description="measurements of D before and after training"
     )
 
+    @model_serializer(mode="wrap")
+    def _leave_out_no_probes(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no probes as nothing, so that runs without any keep the ids they always had."""
+        written: dict[str, Any] = write(self)
+        if not self.probes:
+            written.pop("probes", None)
+        return written
+
 
 class RunSpec(Frozen):
     """A cell and a seed: the unit of result. Its id is a hash of its canonical JSON."""

@@ -137,23 +137,23 @@ def protocol(
     """
     conditions = conditions_of(dataset, extractor, samples, reference)
     chosen = find_extractor(dataset, extractor)
-    return content_id(
-        {
-            "metrics": [
-                [metric.id, metric.version, [column.name for column in metric.columns()]]
-                for metric in metrics_for(conditions)
-            ],
-            "dataset": dataset.id,
-            "extractor": [extractor, chosen.weights_sha256() if chosen is not None else ""],
-            "samples": samples,
-            "reference": reference,
-            "preprocessing": PREPROCESSING,
-            "probes": [
-                [name, probe.version, [c.name for c in probe.columns(dataset, reference)]]
-                for name, probe in ((name, probes.get(name)) for name in asked)
-            ],
-        }
-    )
+    described: dict[str, Any] = {
+        "metrics": [
+            [metric.id, metric.version, [column.name for column in metric.columns()]]
+            for metric in metrics_for(conditions)
+        ],
+        "dataset": dataset.id,
+        "extractor": [extractor, chosen.weights_sha256() if chosen is not None else ""],
+        "samples": samples,
+        "reference": reference,
+        "preprocessing": PREPROCESSING,
+    }
+    if asked:
+        described["probes"] = [
+            [name, probe.version, [column.name for column in probe.columns(dataset, reference)]]
+            for name, probe in ((name, probes.get(name)) for name in asked)
+        ]
+    return content_id(described)
 
 
 class Evaluator:

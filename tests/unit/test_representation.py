@@ -32,6 +32,7 @@ from harness.metrics.probes.representation import (
     pooled,
 )
 from harness.networks.blueprint import Blueprint
+from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.records import MetricInfo, PlannedRun, RunRecord, read_run
 from harness.suite.load import read_suite
@@ -262,6 +263,16 @@ class TestSuite:
         assert asked.settings.probes == ("representation",)
         assert asked.metrics != plain.metrics
         assert asked.id != plain.id
+
+    def test_who_does_not_ask_keeps_protocol_and_id(self) -> None:
+        (spec,) = plan(SUITE.replace(", probes: [representation]", "")).specs
+        (empty,) = plan(SUITE.replace("[representation]", "[]")).specs
+        assert "probes" not in spec.model_dump(mode="json")["settings"]
+        assert (spec.id, spec.metrics) == (empty.id, empty.metrics)
+        asked = make_spec("digits", probes=("representation",))
+        assert asked.model_dump(mode="json")["settings"]["probes"] == ["representation"]
+        for one in (spec, asked):
+            assert RunSpec.model_validate_json(one.model_dump_json()) == one
 
     def test_a_new_version_is_another_protocol(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fingerprint() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +20,11 @@ from harness.datasets.base import Dataset, Examples
 from harness.errors import DataError
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.probes.base import Finding, Hidden, Probe, probes
-from harness.networks.blueprint import Blueprint
 from harness.spec import Split
 from harness.store.records import MetricInfo
+
+if TYPE_CHECKING:
+    from harness.networks.blueprint import Blueprint
 
 LABELLED = 1000
 """Training images whose labels the classifier sees, equally many of each class."""
