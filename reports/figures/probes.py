@@ -50,7 +50,7 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
                 Line2D([], [], color=colour, linewidth=1.6, linestyle=dash, label=short(label))
             )
         for row, (_, found) in enumerate(rows):
-            plot.plot(found.trained, [row] * len(found.trained), "o", color=GOOD, markersize=3.5,
+            plot.plot(found.trained, [row + 0.22] * len(found.trained), "o", color=GOOD, markersize=3.5,
                       alpha=0.35, markeredgewidth=0)  # fmt: skip
             if found.interval is not None:
                 plot.plot(found.interval, [row, row], color=GOOD, linewidth=2)
