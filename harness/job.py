@@ -24,7 +24,7 @@ from torch import Tensor
 from harness.datasets.base import Dataset, dataset_of
 from harness.environment import environment
 from harness.errors import DataError, GanbenchError, StoreError
-from harness.metrics.cache import ReferenceCache, default_folder
+from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.metrics.probes.base import Probe, probes
 from harness.outcomes import Verdict, judge, warning_signs
@@ -32,7 +32,7 @@ from harness.registry import load_plugin
 from harness.samples import save_profile, save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
-from harness.store.folders import Store, hold, write_json
+from harness.store.folders import Store, cache_folder, hold, write_json
 from harness.store.records import FINAL, RunRecord, read_run
 from harness.training.checkpoint import (
     Checkpoint,
@@ -150,7 +150,7 @@ class Job:
             root=self.data_root,
             device=self.device,
         )
-        cache = ReferenceCache(default_folder())
+        cache = ReferenceCache(cache_folder())
         chosen = [
             probes.get(name)(dataset, settings.reference, self.data_root, cache)
             for name in settings.probes
