@@ -50,9 +50,9 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
                 Line2D([], [], color=colour, linewidth=1.6, linestyle=dash, label=short(label))
             )
         for row, (_, found) in enumerate(rows):
-            heights = [row + 0.22] * len(found.trained)
-            style: Any = {"color": GOOD, "markersize": 3.5, "alpha": 0.35, "markeredgewidth": 0}
-            plot.plot(found.trained, heights, "o", **style)
+            below = [row + 0.22] * len(found.trained)
+            plot.plot(found.trained, below, "o", color=GOOD, markersize=3.5, alpha=0.35,
+                      markeredgewidth=0)  # fmt: skip
             if found.interval is not None:
                 plot.plot(found.interval, [row, row], color=GOOD, linewidth=2)
             plot.plot([found.mean], [row], "o", color=GOOD, markersize=6.5)

@@ -13,7 +13,8 @@ PACKAGES = ("harness", "reports", "suites")
 
 LAYERS = [
     ["harness.cli"],
-    ["harness.commands", "harness.catalog", "harness.data"],
+    ["harness.commands"],
+    ["harness.catalog", "harness.data"],
     ["harness.tuning"],
     ["harness.suite"],
     ["harness.bench"],
@@ -22,8 +23,9 @@ LAYERS = [
     ["harness.job", "harness.sampling", "harness.testing"],
     ["harness.plan", "harness.outcomes", "harness.samples", "harness.environment"],
     ["harness.training"],
-    ["harness.variants", "harness.tricks"],
-    ["harness.penalties", "harness.parts"],
+    ["harness.tricks"],
+    ["harness.variants"],
+    ["harness.augmentations", "harness.penalties", "harness.parts"],
     ["harness.metrics", "harness.networks", "harness.conditions"],
     ["harness.datasets"],
     ["harness.store"],

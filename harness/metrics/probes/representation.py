@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, unfold
 
-from harness.datasets.base import Dataset, Examples
+from harness.datasets.base import Dataset, Examples, Values
 from harness.errors import DataError
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.probes.base import Finding, Hidden, Probe, probes
@@ -167,16 +167,21 @@ class KMeansFeatures:
         patches: Patches to learn from.
     """
 
-    def __init__(self, images: Tensor, centroids: int = CENTROIDS, patches: int = PATCHES) -> None:
+    def __init__(self, images: Values, centroids: int = CENTROIDS, patches: int = PATCHES) -> None:
         from sklearn.cluster import KMeans
 
         random = np.random.RandomState(0)
         height, width = images.shape[2] - PATCH + 1, images.shape[3] - PATCH + 1
         places = [random.randint(limit, size=patches) for limit in (len(images), height, width)]
-        number, top, left = (torch.from_numpy(place)[:, None, None] for place in places)
+        number, top, left = (torch.from_numpy(place) for place in places)
         steps = torch.arange(PATCH)
-        cut = images[number, :, top + steps[:, None], left + steps]
-        sample = normalized(cut.permute(0, 3, 1, 2).flatten(1).double())
+        cut = []
+        for part in torch.split(torch.arange(patches), CHUNK):
+            rows = (top[part, None] + steps)[:, :, None]
+            columns = (left[part, None] + steps)[:, None]
+            one_each = torch.arange(len(part))[:, None, None]
+            cut.append(images[number[part]][one_each, :, rows, columns])
+        sample = normalized(torch.cat(cut).permute(0, 3, 1, 2).flatten(1).double())
         self.mean = sample.mean(0)
         centred = sample - self.mean
         values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
@@ -188,7 +193,7 @@ class KMeansFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Describe images, float32 ``(n, 4 · centroids)``."""
-        return torch.cat([self._describe(part) for part in torch.split(images, CHUNK)])
+        return described(images, self._describe)
 
     def _describe(self, images: Tensor) -> Tensor:
         rows, columns = images.shape[2] - PATCH + 1, images.shape[3] - PATCH + 1
@@ -204,6 +209,12 @@ class KMeansFeatures:
             for horizontal in (slice(left), slice(left, None))
         ]
         return torch.cat(quadrants, dim=1).float()
+
+
+def described(images: Values, describe: Callable[[Tensor], Tensor]) -> Tensor:
+    """Describe images a hundred at a time, ``(n, dimensions)``."""
+    starts = range(0, len(images), CHUNK)
+    return torch.cat([describe(images[start : start + CHUNK]) for start in starts])
 
 
 def normalized(patches: Tensor) -> Tensor:
@@ -240,7 +251,7 @@ class Representation(Probe):
         }
         kept = cache.read(key)
         if kept is None:
-            kept = self._measure_baselines(train.values[:], others)
+            kept = self._measure_baselines(train.values, others)
             cache.write(key, kept)
         self._baselines = {
             name: Accuracy(float(share), float(penalty), int(dimensions))
@@ -282,39 +293,41 @@ class Representation(Probe):
             )
         ]
 
-    def _measure_baselines(self, images: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        described: tuple[Callable[[Tensor], Tensor], ...] = (
+    def _measure_baselines(self, images: Values, names: Sequence[str]) -> dict[str, Tensor]:
+        ways: tuple[Callable[[Tensor], Tensor], ...] = (
             KMeansFeatures(images),
             lambda images: images.flatten(1).float(),
         )
         kept = {}
-        for name, describe in zip(names, described, strict=True):
-            found = self._accuracy(describe(self._train.values[:]), describe(self._test.values[:]))
+        for name, describe in zip(names, ways, strict=True):
+            found = self._accuracy(describe)
             assert found is not None  # noqa: S101 - features of bytes are finite
             kept[name] = torch.tensor(
                 [found.share, found.penalty, found.dimensions], dtype=torch.float64
             )
         return kept
 
-    def _accuracy(self, train: Tensor, test: Tensor) -> Accuracy | None:
-        assert self._train.labels is not None and self._test.labels is not None  # noqa: S101
-        return linear_accuracy(train, self._train.labels, test, self._test.labels)
+    def _accuracy(self, describe: Callable[[Tensor], Tensor]) -> Accuracy | None:
+        train, test = self._train, self._test
+        assert train.labels is not None and test.labels is not None  # noqa: S101
+        features = [described(part.values, describe) for part in (train, test)]
+        return linear_accuracy(features[0], train.labels, features[1], test.labels)
 
     def __call__(self, hidden: Hidden) -> Finding:
         """Measure D's features."""
         layers: list[str] = []
 
         def describe(images: Tensor) -> Tensor:
-            parts = [hidden(part) for part in torch.split(images, CHUNK)]
-            layers[:] = parts[0]
-            return torch.cat([pooled(part) for part in parts])
+            found = hidden(images)
+            layers[:] = found
+            return pooled(found)
 
-        found = self._accuracy(describe(self._train.values[:]), describe(self._test.values[:]))
+        accuracy = self._accuracy(describe)
         details: dict[str, Any] = {"layers": layers}
-        if found is None:
+        if accuracy is None:
             return Finding({self._column: math.nan}, details)
-        details |= {"C": found.penalty, "dimensions": found.dimensions}
-        return Finding({self._column: found.share}, details)
+        details |= {"C": accuracy.penalty, "dimensions": accuracy.dimensions}
+        return Finding({self._column: accuracy.share}, details)
 
     def describe(self) -> dict[str, Any]:
         """Return the baselines with C and dimensions, and how many images were scored."""
