@@ -16,6 +16,7 @@ from harness.networks.base import networks, unhonoured
 from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.spec import RunSpec
 from harness.testing.specs import Named, make_spec
+from harness.training.game import Game
 from harness.training.trainer import Trainer, blueprint_of
 
 CPU = torch.device("cpu")
@@ -96,7 +97,7 @@ class Cell:
         rates = {"lr_g": recipe.lr_g * RATES[position], "lr_d": recipe.lr_d * RATES[-1 - position]}
         decays = {"beta1": recipe.beta1 * FACTORS[position][-1], "beta2": recipe.beta2}
         if position:
-            decays["beta2"] = max(0.0, recipe.beta2 - 0.01 * position)
+            decays["beta2"] = abs(recipe.beta2 - 0.01 * position)
         if self.network:
             settings = {"network": self.network, **settings}
         return make_spec(
@@ -155,6 +156,22 @@ def train(specs: Sequence[RunSpec], steps: int, device: torch.device = CPU) -> T
     for _ in range(steps):
         trainer.train_step()
     return trainer
+
+
+def trainer_of(
+    dataset: str, variant: Named, *laid_over: Named, runs: int = 1, **settings: Any
+) -> Trainer:
+    """Make a trainer in float64 for the seeds 0 and up, with options as they are given."""
+    specs = [
+        make_spec(dataset, variant, laid_over, seed=seed, precision="float64", **settings)
+        for seed in range(runs)
+    ]
+    return make_trainer(specs)
+
+
+def game_of(dataset: str, variant: Named, *laid_over: Named, runs: int = 1) -> Game:
+    """Make such a trainer's game."""
+    return trainer_of(dataset, variant, *laid_over, runs=runs).game
 
 
 State = dict[str, Tensor]

@@ -24,6 +24,7 @@ class FixedBatch:
         real: Real data, where a part needs them.
         fake: Generated data, where a part needs them.
         labels: Classes of the real data.
+        opponent: Weights of D that judge it.
         latents: z, where a part needs it.
         condition: What is joined to z.
         counter: Which update it is.
@@ -38,6 +39,7 @@ class FixedBatch:
     real: Tensor = field(default_factory=lambda: torch.empty(0))
     fake: Tensor = field(default_factory=lambda: torch.empty(0))
     labels: Tensor | None = None
+    opponent: Tensor | None = None
     latents: Tensor = field(default_factory=lambda: torch.empty(0))
     condition: Tensor | None = None
     counter: int = 0

@@ -22,9 +22,9 @@ from torch import Tensor
 from harness.conditions import Condition
 from harness.datasets.base import datasets, to_bytes
 from harness.metrics.extractors.base import extractors
+from harness.testing.specs import make_spec
 from harness.training.game import Stream
 from harness.training.trainer import Trainer
-from tests.specs import make_spec
 
 CLASSES = 10
 SETTINGS: dict[str, dict[str, Any]] = {

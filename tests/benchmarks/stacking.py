@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 
 from harness.datasets.base import datasets
+from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
-from tests.specs import make_spec
 
 RUNS = 8
 STEPS = 40

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from harness.networks.layers import activation
-from tests.conformance.cells import game_of, refusal
-from tests.specs import make_spec
+from harness.testing.cells import game_of, refusal
+from harness.testing.specs import make_spec
 
 FORMULAS = {
     "relu": lambda t: max(t, 0.0),

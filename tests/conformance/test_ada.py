@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from harness.parts import tricks
+from harness.testing.cells import game_of, refusal, trainer_of
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, refusal, trainer_of
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
 
 
 def augmented(x: Tensor, p: float, batch: Batch, label: str, run: int) -> Tensor:

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.parts import tricks
+from harness.testing.cells import game_of, refusal
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, refusal
-from tests.specs import make_spec
 
 
 def changed(x: Tensor, batch: Batch, label: str) -> Tensor:

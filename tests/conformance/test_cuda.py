@@ -12,11 +12,12 @@ from torch import Tensor
 from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train
+from harness.testing.specs import make_spec
 from harness.training import data
 from harness.training.data import Data, HostData
 from harness.training.streams import Streams
-from tests.conformance.cells import CELLS, CPU, Cell, assert_near, make_trainer, train
-from tests.specs import make_spec
+from tests.conformance.matrix import CELLS
 
 CUDA = torch.device("cuda")
 pytestmark = [

@@ -5,9 +5,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from harness.parts import Targets
+from harness.testing.cells import Cell, game_of, make_trainer, refusal
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import Cell, game_of, make_trainer, refusal
-from tests.specs import make_spec
 
 
 def soft_cross_entropy(classes: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

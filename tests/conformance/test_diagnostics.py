@@ -8,8 +8,8 @@ import pytest
 from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import RunRecord, read_run
-from tests.conformance.cells import CPU
-from tests.specs import Named, make_spec
+from harness.testing.cells import CPU
+from harness.testing.specs import Named, make_spec
 
 
 def run(folder: Path, dataset: str, variant: Named, *tricks: Named, **settings: Any) -> RunRecord:

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from harness.parts import variants
+from harness.testing.cells import game_of
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from tests.conformance.cells import game_of
-from tests.conformance.stubs import FixedBatch, FixedGame
 
 
 def draws(*shape: int) -> dict[str, torch.Tensor]:

@@ -14,10 +14,10 @@ from harness.plan import make_cohorts
 from harness.sampling.generator import load_generator
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.cells import CPU, make_trainer, refusal, trainer_of
+from harness.testing.specs import make_spec
 from harness.training.checkpoint import last_state
 from harness.training.trainer import Trainer
-from tests.conformance.cells import CPU, make_trainer, refusal, trainer_of
-from tests.specs import make_spec
 
 
 def average_by_hand(trainer: Trainer, updates: int, shares: list[float]) -> list[list[float]]:

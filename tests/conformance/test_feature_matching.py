@@ -6,9 +6,9 @@ from torch import Tensor
 
 from harness.networks.base import Judgement
 from harness.parts import tricks
+from harness.testing.cells import game_of, trainer_of
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, trainer_of
-from tests.conformance.stubs import FixedBatch, FixedGame
 
 
 def features_batch(real: Tensor, fake: Tensor) -> FixedBatch:

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from harness.parts import tricks
-from tests.conformance.cells import make_trainer, refusal, trainer_of
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
+from harness.testing.cells import make_trainer, refusal, trainer_of
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 
 SGD = {"optimizer": "sgd", "beta1": 0.0, "lr_g": 0.5, "lr_d": 0.25}
 

@@ -5,9 +5,9 @@ import torch
 from pydantic import ValidationError
 
 from harness.parts import Trick, tricks
+from harness.testing.cells import refusal, trainer_of
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import refusal, trainer_of
-from tests.specs import make_spec
 
 
 class TestHistoricalAveraging:

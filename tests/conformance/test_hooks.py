@@ -8,10 +8,10 @@ from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Schedule, Targets, Trick
+from harness.testing.cells import make_trainer
+from harness.testing.specs import make_spec
 from harness.training.game import Batch, Game
 from harness.training.trainer import Trainer, blueprint_of
-from tests.conformance.cells import make_trainer
-from tests.specs import make_spec
 
 
 class Probe(Trick):

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from harness.networks.base import Judgement
 from harness.parts import Targets, tricks, variants
+from harness.testing.cells import game_of, make_trainer, refusal
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, make_trainer, refusal
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
 
 
 def sp(t: float) -> float:

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from scipy import stats
 
 from harness.parts import tricks
+from harness.testing.cells import game_of, refusal, trainer_of
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, refusal, trainer_of
-from tests.specs import make_spec
 
 
 class TestLatent:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from harness.parts import Trick, tricks
+from harness.testing.cells import game_of, make_trainer, trainer_of
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, make_trainer, trainer_of
-from tests.conformance.stubs import FixedGame, logits_batch
-from tests.specs import make_spec
 
 WEIGHTS, DECAYS = (0.3, 2.0), (0.9, 0.5)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from harness.parts import Trick
+from harness.testing.cells import game_of, trainer_of
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, trainer_of
 
 SGD = {"optimizer": "sgd", "beta1": 0.0}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harness.parts import Rates, tricks
-from tests.conformance.cells import make_trainer, train
-from tests.specs import make_spec
+from harness.testing.cells import make_trainer, train
+from harness.testing.specs import make_spec
 
 
 class TestLRDecay:

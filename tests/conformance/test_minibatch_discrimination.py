@@ -11,9 +11,9 @@ from harness.networks.blueprint import DiscriminatorPlan
 from harness.networks.layers import Head
 from harness.networks.layers import MinibatchDiscrimination as Layer
 from harness.parts import tricks
+from harness.testing.cells import game_of, refusal, trainer_of
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, refusal, trainer_of
-from tests.specs import make_spec
 
 SMALL = ("minibatch-discrimination", {"kernels": 4, "dimensions": 3})
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conformance.cells import game_of, refusal
-from tests.specs import make_spec
+from harness.testing.cells import game_of, refusal
+from harness.testing.specs import make_spec
 
 
 def gaps(weights: dict[str, Tensor]) -> list[float]:

@@ -11,9 +11,9 @@ from harness.catalog import remarks
 from harness.networks.base import build_discriminator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.parts import tricks
+from harness.testing.cells import game_of, make_trainer, refusal
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, make_trainer, refusal
-from tests.specs import make_spec
 
 
 def patch_discriminator(size: int, strided: int, flat: int, channels: int = 1) -> nn.Module:

@@ -16,15 +16,16 @@ from harness.datasets.mixtures import Mixture
 from harness.job import Job
 from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
-from harness.parts import tricks, variants
+from harness.parts import variants
 from harness.penalties import centred_penalty, input_gradient, interpolate
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.cells import CPU, make_trainer, training_data
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.trainer import Trainer, blueprint_of
-from tests.conformance.cells import CELLS, CPU, make_trainer, training_data
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
+from tests.conformance.matrix import CELLS
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -304,7 +305,3 @@ class TestMistake15BatchNorm:
 
 ON_PURPOSE = {"mlp-s1": {(1e-5, 0.8)}, "mlp-s1-eps": {(0.8, 0.1)}}
 """Families that set a batch normalisation's (eps, momentum), so that a suite can compare them."""
-
-
-def test_every_trick_is_in_the_matrix() -> None:
-    assert {trick for cell in CELLS for trick in cell.tricks} == set(tricks.names())

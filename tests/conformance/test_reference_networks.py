@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from harness.datasets.base import Examples
+from harness.testing.cells import CPU, assert_near
+from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
-from tests.conformance.cells import CPU, assert_near
-from tests.specs import make_spec
 
 REFERENCES: list[tuple[str, dict[str, Any], str]] = [
     ("sngan", {"d_steps": 2, "g_batch": 2}, "resnet32"),

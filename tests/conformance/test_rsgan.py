@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from harness.parts import variants
+from harness.testing.cells import game_of, refusal, train
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.game import Batch
-from tests.conformance.cells import game_of, refusal, train
-from tests.conformance.stubs import FixedGame, logits_batch
-from tests.specs import make_spec
 
 
 def losses(real: list[float], fake: list[float]) -> tuple[float, float]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from harness.networks.dcgan import doubling, halving
 from harness.parts import tricks
-from tests.conformance.cells import game_of, refusal
-from tests.specs import make_spec
+from harness.testing.cells import game_of, refusal
+from harness.testing.specs import make_spec
 
 Image = list[list[float]]
 

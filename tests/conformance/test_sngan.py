@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from harness.networks.spectral import SpectralNorm
+from harness.testing.cells import make_trainer
+from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from tests.conformance.cells import make_trainer
-from tests.specs import make_spec
 
 
 class TestSpectralNorm:

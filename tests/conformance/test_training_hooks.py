@@ -11,12 +11,12 @@ from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.networks.dropout import StreamDropout
 from harness.parts import Rates, Trick, variants
+from harness.testing.cells import CPU, make_trainer
+from harness.testing.specs import make_spec
 from harness.training.game import Batch, Game
 from harness.training.stack import Stack
 from harness.training.streams import Streams
 from harness.training.trainer import Trainer
-from tests.conformance.cells import CPU, make_trainer
-from tests.specs import make_spec
 
 
 def trainer_with(parts: Sequence[Trick], *, runs: int = 2, **settings: Any) -> Trainer:

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.parts import Trick, tricks, variants
+from harness.testing.cells import refusal, trainer_of
+from harness.testing.specs import Named, make_spec
 from harness.training.game import Batch
 from harness.training.trainer import Trainer
-from tests.conformance.cells import refusal, trainer_of
 from tests.conformance.test_dirac_gan import RATE, Dirac
-from tests.specs import Named, make_spec
 
 
 def sigmoid(t: float) -> float:

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from harness.parts import Schedule, tricks
+from harness.testing.cells import refusal, trainer_of
+from harness.testing.specs import Named, make_spec
 from harness.training.trainer import Trainer
-from tests.conformance.cells import refusal, trainer_of
-from tests.specs import Named, make_spec
 
 
 def count_updates(trainer: Trainer, steps: int) -> list[str]:

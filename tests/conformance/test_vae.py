@@ -15,13 +15,14 @@ from harness.parts import Recipe, Schedule, tricks, variants
 from harness.plan import work_of
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.cells import CPU, game_of, make_trainer, refusal
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
 from harness.variants.vae import divergence, posterior
-from tests.conformance.cells import CPU, TRICK_OPTIONS, game_of, make_trainer, refusal
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
+from tests.conformance.matrix import OPTIONS
 
 
 def test_reference_settings() -> None:
@@ -170,7 +171,7 @@ def test_the_posterior_narrows_while_it_trains() -> None:
 
 @pytest.mark.parametrize("name", tricks.names())
 def test_tricks_that_need_an_adversary_are_refused(name: str) -> None:
-    trick = (name, TRICK_OPTIONS.get(name, {}))
+    trick = (name, OPTIONS.get(name, {}))
     reason = refusal(make_spec("digits", "vae", [trick], network="dcgan"))
     if tricks.get(name).needs_adversary:
         assert reason == f"{name} acts on the game of two players; vae has no adversary"

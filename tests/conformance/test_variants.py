@@ -16,11 +16,12 @@ from harness.networks.base import Judgement
 from harness.parts import Recipe as Reference
 from harness.parts import Schedule, variants
 from harness.plan import updates
+from harness.testing.cells import Cell, make_trainer
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.game import Batch
-from tests.conformance.cells import CELLS, Cell, make_trainer
+from tests.conformance.matrix import PLAIN
 from tests.conformance.plain_loop import PlainLoop, Recipe, Update, slopes_by_example
-from tests.conformance.stubs import FixedGame, logits_batch
-from tests.specs import make_spec
 
 Formula = Callable[[float], float]
 
@@ -178,7 +179,7 @@ REFERENCE = {
 }
 every_variant = pytest.mark.parametrize("name", REFERENCE)
 """Every variant whose losses are functions of logits; the others have a file of their own."""
-PLAIN_CELLS = [cell for cell in CELLS if not cell.tricks and cell.variant in RECIPES]
+PLAIN_CELLS = [cell for cell in PLAIN if cell.variant in RECIPES]
 
 
 def fixed_logits(*shape: int) -> tuple[Tensor, Tensor]:

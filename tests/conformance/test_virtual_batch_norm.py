@@ -14,12 +14,12 @@ from harness.networks.virtual import VirtualBatchNorm
 from harness.parts import tricks
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.cells import CPU, game_of, make_trainer, refusal, trainer_of
+from harness.testing.specs import make_spec
 from harness.training.checkpoint import last_state
 from harness.training.game import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import blueprint_of
-from tests.conformance.cells import CPU, game_of, make_trainer, refusal, trainer_of
-from tests.specs import make_spec
 
 FIVE = ("virtual-batch-norm", {"reference": 5})
 

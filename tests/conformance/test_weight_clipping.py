@@ -5,8 +5,8 @@ import torch
 from pydantic import ValidationError
 
 from harness.parts import tricks
-from tests.conformance.cells import make_trainer, refusal, trainer_of
-from tests.specs import make_spec
+from harness.testing.cells import make_trainer, refusal, trainer_of
+from harness.testing.specs import make_spec
 
 
 class TestWeightClipping:

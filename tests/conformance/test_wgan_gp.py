@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from harness.parts import variants
+from harness.testing.cells import make_trainer
+from harness.testing.specs import make_spec
+from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from tests.conformance.cells import make_trainer
-from tests.conformance.stubs import FixedBatch, FixedGame
-from tests.specs import make_spec
 
 
 class TestGradientPenalty:

@@ -14,9 +14,9 @@ from harness import job as job_module
 from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import RunRecord, read_run
+from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
 from tests.faults.jobs import assert_equivalent
-from tests.specs import make_spec
 
 STEP = 12  # with a row of diagnostics every 5 steps: seen in step 13, recorded at step 15
 VICTIM = 1

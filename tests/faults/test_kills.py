@@ -11,9 +11,9 @@ import pytest
 
 from harness.store.events import EventLog, read_events
 from harness.store.records import read_run
+from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, last_state
 from tests.faults.jobs import assert_equivalent, read_all, run_job, start_job
-from tests.specs import make_spec
 
 SPECS = [make_spec("ring8", "gan", seed=seed, steps=40, evaluate_every=10) for seed in (0, 1)]
 MOMENTS = ["checkpoint-begin", "replace", "checkpoint-tensors", "checkpoint-sidecar"]

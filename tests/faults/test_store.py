@@ -19,9 +19,9 @@ from harness.spec import PartSpec
 from harness.store.events import read_events
 from harness.store.folders import Store, hold
 from harness.store.records import read_plan, read_run, read_suite
+from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, save_checkpoint
 from tests.faults.jobs import assert_equivalent
-from tests.specs import make_spec
 from tests.stores import build_store
 
 COUNTERS = {"step": 0, "d_updates": 0, "g_updates": 0, "d_rows": 0, "g_rows": 0}

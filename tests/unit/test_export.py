@@ -26,8 +26,8 @@ from harness.parts import Draws, Trick
 from harness.sampling.export import LOADERS, OwnDropout, export, exported, self_contained, usage
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.store.folders import Store
+from harness.testing.specs import make_spec
 from harness.training.trainer import blueprint_of
-from tests.specs import make_spec
 
 CPU = torch.device("cpu")
 CONDITION = Condition(classes=3, categories=(2,), continuous=2)

@@ -21,8 +21,8 @@ from harness.parts import variants
 from harness.spec import Split
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.specs import make_spec
 from harness.training.line import CELLS, Line
-from tests.specs import make_spec
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,7 @@ from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint
 from harness.networks.summary import SHAPES, summarize
 from harness.plan import parameters
-from tests.specs import make_spec
+from harness.testing.specs import make_spec
 
 SMALL = ("toy2d", "mlp-small", "dcgan16", "dcgan64", "r3gan16", "mlp-s1", "maxout")
 

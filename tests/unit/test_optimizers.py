@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, optim
 
 from harness.spec import Settings
+from harness.testing.specs import make_spec
 from harness.training.optimizers import KINDS, SGD, Adam, Optimizer, RMSprop, make_optimizer
-from tests.specs import make_spec
 
 RATES = [0.1, 0.01, 0.003]
 BETA1 = [0.5, 0.0, 0.9]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.outcomes import PATIENCE, Verdict, has_collapsed, judge, warning_signs
 from harness.spec import Settings
 from harness.store.events import Event
-from tests.specs import make_spec
+from harness.testing.specs import make_spec
 
 NAN = math.nan
 

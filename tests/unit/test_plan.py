@@ -22,7 +22,7 @@ from harness.plan import (
     work_of,
 )
 from harness.spec import RunSpec
-from tests.specs import make_spec
+from harness.testing.specs import make_spec
 
 SAME = {"seed": 1}
 

@@ -37,11 +37,11 @@ from harness.store.folders import Store
 from harness.store.records import MetricInfo, PlannedRun, RunRecord, read_run
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand
+from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
 from reports.cells import CellRuns, Result
 from reports.sections import representation as chapter
 from reports.statistics import wilson
-from tests.specs import make_spec
 
 CPU = torch.device("cpu")
 DIGITS = datasets.get("digits")()

@@ -33,10 +33,10 @@ from harness.sampling.pictures import CELL, GAP, Cell, draw_points, draw_sheet
 from harness.sampling.sheets import Request, Sheet, sample
 from harness.store.folders import Store
 from harness.store.records import read_run
+from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, last_state, save_checkpoint
 from harness.training.trainer import Trainer
 from harness.variants.gan import GAN
-from tests.specs import make_spec
 
 CPU = torch.device("cpu")
 SPECS = {

@@ -6,11 +6,11 @@ import torch
 
 from harness.datasets.base import Examples
 from harness.datasets.stacked import StackedDigits
+from harness.testing.specs import make_spec
 from harness.training import data as data_module
 from harness.training.data import Data, HostData, hold
 from harness.training.streams import DataOrder
 from harness.training.trainer import Trainer
-from tests.specs import make_spec
 
 CPU = torch.device("cpu")
 

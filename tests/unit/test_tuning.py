@@ -15,10 +15,10 @@ from harness.errors import GanbenchError, StoreError
 from harness.job import Job, read_cohort
 from harness.store.folders import Store
 from harness.store.records import SuitePlan, read_run
+from harness.testing.specs import make_spec
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
 from harness.tuning.tune import TUNING_SEED, Cell, Tuner, trial_spec
-from tests.specs import make_spec
 
 DEFAULT = Rates(2e-4, 4e-4)
 
