@@ -93,6 +93,9 @@ class Cell:
         """Describe the run at a position of the cell's cohort."""
         recipe = variants.get(self.variant).recipe
         rates = {"lr_g": recipe.lr_g * RATES[position], "lr_d": recipe.lr_d * RATES[-1 - position]}
+        if "loss-sum" in self.tricks and recipe.optimizer == "sgd":
+            # For gradient descent a sum is a rate times the batch, with which it diverges.
+            rates = {name: rate / 8 for name, rate in rates.items()}
         decays = {"beta1": recipe.beta1 * FACTORS[position][-1], "beta2": recipe.beta2}
         if position:
             decays["beta2"] = abs(recipe.beta2 - 0.01 * position)
