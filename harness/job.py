@@ -348,7 +348,7 @@ class Course:
             arrays = {"x": profile.x, "data": profile.data, "generated": profile.generated}
             if profile.answer is not None:
                 arrays["answer"] = profile.answer
-            share = estimates_share(self.trainer.game.variant)
+            share = estimates_share(self.trainer.game)
             file = save_profile(run.path, step, arrays)
             run.log.append({"type": "line", "step": step, "file": file, "share": share})
         run.log.append(

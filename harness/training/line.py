@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples
-from harness.parts import Variant
 from harness.training.game import Game
 
 CELLS = 80
@@ -57,14 +56,17 @@ def judges_alone(game: Game) -> bool:
     return single and not game.variant.joint
 
 
-def estimates_share(variant: Variant) -> bool:
+def estimates_share(game: Game) -> bool:
     """Say whether the best answer of D is p / (p + q), the data's share of the density at x.
 
     So for the logistic objective (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1), and
     for squares with targets 0 and 1, whose boundary is ½ (Mao et al. 2017, arXiv:1611.04076,
-    eq. 5).
+    eq. 5). A softmax over several generators counts each of them in full, so that its best answer
+    is another.
     """
-    return variant.logistic or variant.boundary == 0.5
+    variant = game.variant
+    single = game.blueprint.discriminator.classes <= 2
+    return single and (variant.logistic or variant.boundary == 0.5)
 
 
 class Line:

@@ -171,8 +171,9 @@ def optimum_blocks(dataset: str, cells: list[CellRuns], name: str) -> list[Block
         f"Seed {shown}. For a generated density q, D* = p / (p + q) is the best that a "
         "discriminator of the plain logistic or least-squares objective can answer; where G makes "
         "the data's distribution it is ½ everywhere. q is counted in cells from a finite sample, "
-        "so D* is as ragged as q. A critic has no such optimum: its values are stretched to the "
-        "plot. Densities share one scale, on which a peak much higher than the data's is cut.",
+        "so D* is as ragged as q. Elsewhere, as for a critic, another optimum holds or none: "
+        "values are stretched to the plot. Densities share one scale, on which a peak much higher "
+        "than the data's is cut.",
     )
     table = Table(
         f"optimum-{name}",
@@ -187,8 +188,9 @@ def optimum_blocks(dataset: str, cells: list[CellRuns], name: str) -> list[Block
         tuple(row for cell in cells if (row := optimum_row(cell)) is not None),
         "At the last evaluation of every finished run, failed ones with what they were when they "
         "ended; means and 95 % t-intervals over seeds. Sampling alone keeps the total variation of "
-        "counted cells above 0. D near ½ with p and q far apart is a D that has learned nothing, "
-        "not an equilibrium.",
+        "counted cells above 0. Tricks that change D's targets move its optimum too, and D* is "
+        "that without them. D near ½ with p and q far apart is a D that has learned nothing, not "
+        "an equilibrium.",
         empty="No run has finished yet.",
     )
     return [figure, table]

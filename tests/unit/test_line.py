@@ -22,7 +22,7 @@ from harness.spec import Split
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.specs import make_spec
-from harness.training.line import CELLS, Line
+from harness.training.line import CELLS, Line, estimates_share
 
 CPU = torch.device("cpu")
 
@@ -116,6 +116,22 @@ def test_the_answer_is_a_probability_where_the_objective_is_logistic() -> None:
             logits = run * grid.x
             expected = 1 / (1 + np.exp(-logits)) if variant == "gan" else logits
             np.testing.assert_allclose(found.answer, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("variant", "classes", "share"),
+    [
+        ("gan", 1, True),
+        ("dcgan-softmax", 2, True),
+        ("lsgan", 1, True),
+        ("sngan", 1, False),
+        ("wgan-gp", 1, False),
+        ("rsgan", 1, False),
+        ("mad-gan", 5, False),
+    ],
+)
+def test_whose_best_answer_is_the_datas_share(variant: str, classes: int, share: bool) -> None:
+    assert estimates_share(game(variant, classes=classes)) is share  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("plan", [{"pack": 2}, {"condition": 3}, {"minibatch": (4, 2)}])
