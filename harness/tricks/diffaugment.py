@@ -25,12 +25,9 @@ Policy = Literal["color", "translation", "cutout"]
 
 
 def augments(trick: Trick, context: Context) -> str | None:
-    """Say why a trick that augments what D is shown cannot do so in a cell, or None."""
+    """Say why a trick cannot augment images in a cell, or None."""
     if context.dataset.kind != "images":
         return f"{trick.id} augments images, the data set holds points"
-    ids = [other.id for other in context.tricks]
-    if "packing" in ids and ids.index("packing") < ids.index(trick.id):
-        return f"images are augmented before they are packed: list {trick.id} before packing"
     return None
 
 
@@ -60,7 +57,7 @@ class DiffAugment(Trick):
         return policy
 
     def inapplicable(self, context: Context) -> str | None:
-        """Refuse points, and images that were packed."""
+        """Refuse points."""
         return augments(self, context)
 
     def show(self, game: Game, x: Tensor, batch: Batch, label: str) -> Tensor:

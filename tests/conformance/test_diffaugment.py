@@ -116,3 +116,10 @@ class TestDiffAugment:
         assert reason == "diffaugment augments images, the data set holds points"
         for variant in ("gan", "lsgan", "wgan-gp", "sngan"):
             assert refusal(make_spec("digits", variant, ["diffaugment"])) is None
+
+    @pytest.mark.parametrize("name", ["diffaugment", "ada", "consistency"])
+    def test_images_are_augmented_before_they_are_packed(self, name: str) -> None:
+        # Consistency changes images before any trick shows them, so there the order is free.
+        reason = refusal(make_spec("digits", "dcgan", ["packing", name]))
+        assert (reason is None) == (name == "consistency")
+        assert refusal(make_spec("digits", "dcgan", [name, "packing"])) is None

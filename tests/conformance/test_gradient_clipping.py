@@ -79,3 +79,17 @@ class TestGradientClipping:
     def test_it_applies_everywhere(self) -> None:
         for variant in ("gan", "lsgan", "wgan-gp", "sngan"):
             assert refusal(make_spec("ring8", variant, ["gradient-clipping"])) is None
+
+    def test_updates_that_are_foreseen_are_not_clipped(self) -> None:
+        for player, refused in (("both", True), ("D", True), ("G", False)):
+            clipping: Any = ("gradient-clipping", {"player": player})
+            reason = refusal(make_spec("ring8", "gan", ["unrolled", clipping]))
+            assert (reason is not None) == refused
+            assert not refused or "unrolled" in str(reason)
+
+    def test_players_that_update_as_one_are_clipped_alike(self) -> None:
+        for player in ("G", "D", "both"):
+            reason = refusal(
+                make_spec("digits", "vae", [("gradient-clipping", {"player": player})])
+            )
+            assert (reason is None) == (player == "both")
