@@ -80,7 +80,7 @@ def test_a_wait_would_be_seen() -> None:
         (Cell("digits", "sngan", ("spectral-norm",)), "already"),
         (Cell("digits", "vae", ("r1",)), "no adversary"),
         (Cell("ring8", "gan", ("diffaugment",)), "images"),
-        (Cell("ring8", "gan", ("sampling",)), "cannot be built with another"),
+        (Cell("ring8", "gan", (("sampling", {"down": "max"}),)), "cannot be built with another"),
     ],
     ids=str,
 )
