@@ -105,6 +105,10 @@ def unhonoured(blueprint: Blueprint) -> str | None:
             return "generators that take turns have no reference batch each"
     if D.spectral_norm and not networks.get(D.network).spectral:
         return f"some weights of {D.network} start at 0 and have no spectral norm to divide by"
+    if D.pack > 1 and G.copies > 1:
+        return "a pack would mix the generators that D has to tell apart"
+    if D.pack > 1 and D.code:
+        return "the examples of a pack have no code in common that D could read"
     for count in (D.pack, G.copies):
         if blueprint.batch % count:
             return f"a batch of {blueprint.batch} is no multiple of {count}"

@@ -29,12 +29,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 COMBINATIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ring8", "lsgan", ("feature-matching", "dropout-g", "update-ratio")),
-    ("ring8", "gan", ("packing", "instance-noise", "r1", "lr-decay")),
+    ("ring8", "gan", ("instance-noise", "packing", "r1", "lr-decay")),
     ("ring8", "gan", ("unrolled", "label-smoothing", "historical-averaging")),
     ("digits", "dcgan", ("label-smoothing", "spectral-norm", "ema")),
     ("digits", "dcgan", ("loss-sum", "gradient-penalty", "update-ratio", "normalization")),
     ("digits", "sngan", ("diffaugment", "lecam", "ttur", "orthogonal-init")),
-    ("digits", "cgan", ("packing", "consistency", "latent")),
+    ("digits", "cgan", ("consistency", "packing", "latent")),
 )
 
 

@@ -209,4 +209,4 @@ def test_a_batch_must_hold_as_much_of_each_generator() -> None:
 
 def test_packing_is_refused() -> None:
     reason = refusal(make_spec("ring8", "mad-gan", ["packing"]))
-    assert reason == "a pack would mix the generators that mad-gan tells apart"
+    assert reason == "a pack would mix the generators that D has to tell apart"
