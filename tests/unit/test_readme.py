@@ -1,0 +1,37 @@
+"""What the README shows works as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.suite.load import built_in_suites, read_suite
+from harness.suite.matrix import expand
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_suite_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    assert len(expand(read_suite(text.encode(), "mine.yaml")).specs) == 20
+
+
+def test_the_trick_passes_the_kit(tmp_path: Path) -> None:
+    trick, proof = (block for block in blocks("python") if "drift" in block)
+    (tmp_path / "drift.py").write_text(trick)
+    (tmp_path / "test_drift.py").write_text(proof)
+    words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) > 10
+
+
+@pytest.mark.parametrize("suite", [entry["id"] for entry in built_in_suites()])
+def test_every_suite_is_named(suite: str) -> None:
+    assert f"`{suite}`" in README
