@@ -100,7 +100,10 @@ def discriminator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
         if variant.logistic:
             both = torch.cat([real, fake], dim=1)
             row.append((both.abs() > SATURATED).to(loss.dtype).mean(1))
-            row.append((both.sigmoid() - 0.5).abs().mean(1))
+            # In float64 and rounded once: float32 sums of a run alone and of the same run in a
+            # cohort go in different orders, and their last bits differ.
+            off_half = (both.double().sigmoid() - 0.5).abs().mean(1)
+            row.append(off_half.to(loss.dtype))
         for part in batch.game.parts:
             row += part.watch(batch.game, batch)
         return torch.stack(row, dim=1).detach()

@@ -120,6 +120,25 @@ def test_answers_are_probabilities_only_where_the_objective_is_logistic() -> Non
         assert not {"saturation", "d_off_half"} & set(row)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("size", [8, 16, 64, 100])
+def test_how_far_off_a_half_does_not_know_its_cohort(size: int, transposed: bool) -> None:
+    """To the last bit of float32, in any layout, as going on in a smaller cohort needs."""
+
+    def laid_out(logits: Tensor) -> Tensor:
+        return logits.t().contiguous().t() if transposed else logits.contiguous()
+
+    place = DISCRIMINATOR.index("d_off_half")
+    for seed in range(40):
+        real, fake = torch.randn(2, 3, size, generator=torch.Generator().manual_seed(seed))
+        together = judged(laid_out(real), laid_out(fake), "gan")
+        rows = discriminator_row(torch.zeros(3), torch.zeros(3, 2), together)
+        for k in range(3):
+            alone = judged(laid_out(real[k : k + 1]), laid_out(fake[k : k + 1]), "gan")
+            (row,) = discriminator_row(torch.zeros(1), torch.zeros(1, 2), alone)
+            assert torch.equal(row[place], rows[k, place])
+
+
 def test_a_discriminator_that_cannot_tell_is_not_off_a_half() -> None:
     nothing, sure = torch.zeros(1, 4), torch.full((1, 4), 50.0)
     assert row_by_name(nothing, nothing, "gan")["d_off_half"] == 0
