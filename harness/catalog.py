@@ -252,11 +252,9 @@ def run_remarks(record: RunRecord) -> list[str]:
 
 def remarks(spec: RunSpec) -> list[str]:
     """List what a run's variant and tricks say that follows from their options and its data."""
-    from harness.datasets.base import datasets
     from harness.parts import all_parts
 
-    shape = datasets.get(spec.dataset.id).model_validate(spec.dataset.options).shape
-    said = [part.remark(shape) for part in all_parts(spec)]
+    said = [part.remark(spec.dataset.shape) for part in all_parts(spec)]
     return [remark for remark in said if remark is not None]
 
 

@@ -58,11 +58,16 @@ class DatasetSpec(PartSpec):
     """A data set, with what its content must hash to.
 
     Attributes:
+        fingerprint: Of its content.
+        shape: Shape of one example; with the classes, all that networks need to know of it.
+        classes: Labelled classes; None without labels.
         where: Options that say where its files lie; no part of the run's id, since the same
             content may lie anywhere.
     """
 
     fingerprint: str
+    shape: tuple[int, ...] = Field(min_length=1)
+    classes: int | None = None
     where: dict[str, str] = {}
 
     @model_serializer(mode="wrap")

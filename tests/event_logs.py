@@ -24,7 +24,7 @@ KIMG = 0.064
 def make_spec(seed: int = 0, *, tricks: Sequence[str] = (), dataset: str = "ring8") -> RunSpec:
     """Describe a run by hand."""
     return RunSpec(
-        dataset=DatasetSpec(id=dataset, fingerprint="0123abcd4567"),
+        dataset=DatasetSpec(id=dataset, fingerprint="0123abcd4567", shape=(2,)),
         variant=PartSpec(id="wgan-gp", options={"penalty_weight": 0.1}),
         tricks=tuple(PartSpec(id=trick) for trick in tricks),
         settings=Settings(

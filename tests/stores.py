@@ -210,7 +210,9 @@ def build_store(
                 parts = () if trick == "none" else tuple(PartSpec(id=t) for t in trick.split(" + "))
                 for seed in range(seeds):
                     spec = RunSpec(
-                        dataset=DatasetSpec(id=dataset, fingerprint=f"{dataset:0<12.12}"),
+                        dataset=DatasetSpec(
+                            id=dataset, fingerprint=f"{dataset:0<12.12}", shape=(2,)
+                        ),
                         variant=PartSpec(id=variant),
                         tricks=parts,
                         settings=settings,

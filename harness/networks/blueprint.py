@@ -75,6 +75,7 @@ class DiscriminatorPlan(Plan):
 
     Attributes:
         downsampling: How feature maps shrink; None for what the family's source uses.
+        first_norm: Whether the first layer is normalised too; None for what the source does.
         spectral_norm: Whether every weight is divided by its largest singular value.
         strided: Strided convolutions of a patch discriminator.
         flat: Stride-1 hidden convolutions of a patch discriminator.
@@ -86,6 +87,7 @@ class DiscriminatorPlan(Plan):
     """
 
     downsampling: Downsampling | None = None
+    first_norm: bool | None = None
     spectral_norm: bool = False
     strided: int = 2
     flat: int = 0

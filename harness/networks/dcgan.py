@@ -183,7 +183,7 @@ class DCGAN(Family):
         "virtual",
         "none",
     )
-    honours = HONOURED | {"upsampling", "downsampling"}
+    honours = HONOURED | {"upsampling", "downsampling", "first_norm"}
     default_width = 64
     default_latent = 100
 
@@ -213,7 +213,7 @@ class DCGAN(Family):
             plan,
             shape[0],
             self.doublings,
-            first_norm=self.first_norm,
+            first_norm=self.first_norm if plan.first_norm is None else plan.first_norm,
             bias=True if self.linear else None,
         )
 

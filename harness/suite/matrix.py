@@ -116,6 +116,8 @@ def specs_of(entry: Settled, seeds: Iterable[int]) -> Iterator[RunSpec]:
                 id=dataset.id,
                 options=dataset.part.identity,
                 fingerprint=dataset.part.fingerprint(),
+                shape=dataset.part.shape,
+                classes=dataset.part.classes,
                 where=dataset.part.where,
             ),
             variant=cell.variant.spec,

@@ -30,6 +30,7 @@ CHANGES: dict[str, tuple[Any, ...]] = {
     "activation": ("relu", "leaky-relu", "elu"),
     "upsampling": ("transposed", "pixel-shuffle", "nearest"),
     "downsampling": ("stride", "average", "max"),
+    "first_norm": (True, False),
     "condition": (3,),
     "condition_layers": (True,),
     "dropout": (0.5,),

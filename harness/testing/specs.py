@@ -55,7 +55,9 @@ def make_spec(
         "collapse_coverage": 0.0,
     }
     return RunSpec(
-        dataset=DatasetSpec(id=dataset, fingerprint=data.fingerprint()),
+        dataset=DatasetSpec(
+            id=dataset, fingerprint=data.fingerprint(), shape=data.shape, classes=data.classes
+        ),
         variant=described,
         tricks=tuple(part(all_tricks, trick) for trick in tricks),
         settings=Settings(**{**values, **settings}),

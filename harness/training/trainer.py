@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Examples, dataset_of
+from harness.datasets.base import Examples
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
@@ -32,8 +32,7 @@ PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 def blueprint_of(spec: RunSpec) -> Blueprint:
     """Plan both networks: the settings, then the variant, then each trick in its order."""
-    settings = spec.settings
-    dataset = dataset_of(spec)
+    settings, dataset = spec.settings, spec.dataset
     blueprint = Blueprint.plain(
         settings.network,
         settings.width,

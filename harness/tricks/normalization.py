@@ -21,8 +21,9 @@ class Normalize(Trick):
 
     ``batch`` normalises each channel over the batch, ``layer`` all channels of one example
     together, ``instance`` each channel of one example, ``none`` nothing. It is put wherever the
-    network family normalises. ``batch`` in the critic of wgan-gp is a well-known mistake, allowed
-    because it is asked for. Spectral normalisation is of weights, and stays.
+    network family normalises, and with ``first`` before D's first activation too. ``batch`` in
+    the critic of wgan-gp is a well-known mistake, allowed because it is asked for. Spectral
+    normalisation is of weights, and stays.
     """
 
     needs_adversary = False
@@ -31,6 +32,9 @@ class Normalize(Trick):
         default="layer", description="over what activations are normalised"
     )
     where: Literal["G", "D", "both"] = Field(default="both", description="in which network")
+    first: bool | None = Field(
+        default=None, description="in D's first layer too, or not; absent as the network has it"
+    )
 
     def inapplicable(self, context: Context) -> str | None:
         """Refuse to repeat what is there anyway."""
@@ -47,4 +51,6 @@ class Normalize(Trick):
             G = replace(G, normalization=self.kind)
         if self.where != "G":
             D = replace(D, normalization=self.kind)
+        if self.first is not None:
+            D = replace(D, first_norm=self.first)
         return replace(blueprint, generator=G, discriminator=D)

@@ -34,7 +34,7 @@ class Record(SimpleNamespace):
 def run(variant: str, rate: float, seed: int, value: float | None, other: float = 1.0) -> Result:
     """Make a run; without a value it collapsed."""
     spec = RunSpec(
-        dataset=DatasetSpec(id="ring8", fingerprint="0f"),
+        dataset=DatasetSpec(id="ring8", fingerprint="0f", shape=(2,)),
         variant=PartSpec(id=variant),
         settings=SETTINGS.model_copy(update={"lr_g": rate, "lr_d": rate * other}),
         metrics="test",
