@@ -171,7 +171,7 @@ class SuiteCells:
     def treatment(self, cell: CellRuns) -> str:
         """Name what a cell has that its control has not: its tricks, or each change."""
         changes = self.changes(cell)
-        return cell.tricks if changes is None else ", ".join(changes) or BASELINE
+        return cell.tricks if changes is None else ", ".join(changes) or "baseline"
 
     def changes(self, cell: CellRuns) -> list[str] | None:
         """List how a cell differs from the suite's own baseline; None where there is none."""
@@ -180,8 +180,15 @@ class SuiteCells:
         variant, tricks = self.suite.plan.baseline
         mine, base = (label.split(" + ") for label in (cell.tricks, tricks))
         found = [cell.variant] if cell.variant != variant else []
-        found += [f"with {trick}" for trick in mine if trick not in base and trick != BASELINE]
-        found += [f"without {trick}" for trick in base if trick not in mine and trick != BASELINE]
+        added = [trick for trick in mine if trick not in base and trick != BASELINE]
+        left = [trick for trick in base if trick not in mine and trick != BASELINE]
+        for trick in added:
+            # The same trick with other options is one change, not two.
+            same = next((old for old in left if stem(old) == stem(trick)), None)
+            if same is not None:
+                left.remove(same)
+            found.append(trick if same is not None else f"with {trick}")
+        found += [f"without {trick}" for trick in left]
         return found or (["another order"] if cell.tricks != tricks else [])
 
     @property
@@ -204,6 +211,11 @@ class SuiteCells:
                     facts: dict[str, Any] = protocols[-1]["data"]
                     return facts
         return {}
+
+
+def stem(label: str) -> str:
+    """Return a part's id from its label."""
+    return label.partition("(")[0]
 
 
 def status_of(planned: PlannedRun, suite: SuiteRecord) -> str:

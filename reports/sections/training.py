@@ -43,7 +43,9 @@ def diagnostic_points(result: Result, name: str) -> list[tuple[float, float]]:
     ]
 
 
-def distance_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
+def distance_figure(
+    dataset: str, cells: list[CellRuns], name: str, labels: SuiteCells
+) -> Figure | None:
     """Draw the primary metric over training on one data set; None before any evaluation."""
     primary = next((cell.primary for cell in cells if cell.primary), None)
     if primary is None:
@@ -53,7 +55,9 @@ def distance_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
         if cell.primary is None or cell.primary.name != primary.name:
             continue
         curves = [curve_of(result, primary.name) for result in cell.results]
-        panels.setdefault(cell.variant, {})[cell.tricks] = [c for c in curves if c.points]
+        panels.setdefault(cell.variant, {})[labels.treatment(cell)] = [
+            c for c in curves if c.points
+        ]
     if not any(curves for panel in panels.values() for curves in panel.values()):
         return None
     return Figure(
@@ -66,7 +70,9 @@ def distance_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
     )
 
 
-def diagnostics_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
+def diagnostics_figure(
+    dataset: str, cells: list[CellRuns], name: str, labels: SuiteCells
+) -> Figure | None:
     """Draw medians of training diagnostics on one data set; None if there are none."""
     rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
     variants = list(dict.fromkeys(cell.variant for cell in cells))
@@ -76,7 +82,7 @@ def diagnostics_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure
             curves = [diagnostic_points(result, diagnostic) for result in cell.results]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
-                row.setdefault(cell.variant, {})[cell.tricks] = median_curve(present)
+                row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)
         if row:
             rows[diagnostic] = row
     if not rows:
@@ -100,11 +106,14 @@ def build(cells: SuiteCells) -> Section:
     names = unique_names(cells.datasets)
     ordered = {label: i for i, label in enumerate(cells.tricks)}
     for dataset, name in zip(cells.datasets, names, strict=True):
-        group = sorted(cells.of_dataset(dataset), key=lambda cell: ordered[cell.tricks])
+        group = sorted(
+            cells.of_dataset(dataset),
+            key=lambda cell: (cells.control(cell) is not None, ordered[cell.tricks]),
+        )
         group = sorted(group, key=lambda cell: cells.variants.index(cell.variant))
         for figure in (
-            distance_figure(dataset, group, f"curves-{name}"),
-            diagnostics_figure(dataset, group, f"diagnostics-{name}"),
+            distance_figure(dataset, group, f"curves-{name}", cells),
+            diagnostics_figure(dataset, group, f"diagnostics-{name}", cells),
         ):
             if figure:
                 blocks.append(figure)

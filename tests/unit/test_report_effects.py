@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from harness.store.records import read_suite
-from reports.cells import group
+from reports.cells import SuiteCells, group
 from reports.effects import Effect, differences, shifts, trick_effects
+from reports.sections.verdicts import least_change
 from tests.stores import Fate, FateOf, Where, build_store
 
 
@@ -230,3 +233,67 @@ def test_pairs_need_the_same_cell_and_seed(tmp_path: Path) -> None:
 
     (effect,) = effects_of(tmp_path, fate)
     assert effect.pairs == 12
+
+
+class TestBaseline:
+    """A suite that names one cell which all others are compared with."""
+
+    IDS: ClassVar[dict[str, str]] = {
+        "smoothing + half": "smoothing + dropout-g(p=0.5)",
+        "smoothing + tenth": "smoothing + dropout-g(p=0.1)",
+        "half": "dropout-g(p=0.5)",
+        "none": "none",
+    }
+    TRICKS = tuple(IDS.values())
+
+    def cells(self, folder: Path, fate_of: FateOf) -> SuiteCells:
+        root = build_store(
+            folder / "r",
+            fate_of=fate_of,
+            seeds=10,
+            datasets=("ring8",),
+            variants=("gan", "wgan"),
+            tricks=tuple(self.IDS),
+            labels=self.IDS,
+        )
+        plan = json.loads((root / "suite.json").read_bytes())
+        plan["baseline"] = ["gan", self.TRICKS[0]]
+        (root / "suite.json").write_text(json.dumps(plan))
+        return group(read_suite(root))
+
+    @staticmethod
+    def fate(where: Where) -> Fate:
+        """Let everything fail but what leaves the smoothing out."""
+        if "smoothing" in where.tricks:
+            return Fate("collapsed", 9.0)
+        return Fate("ok", noise(where))
+
+    def test_a_cell_is_named_by_what_it_changes(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, self.fate)
+        named = {(c.variant, c.tricks): cells.treatment(c) for c in cells.cells}
+        assert [named["gan", tricks] for tricks in self.TRICKS] == [
+            "baseline",
+            "dropout-g(p=0.1)",
+            "without smoothing",
+            "without smoothing, without dropout-g(p=0.5)",
+        ]
+        assert named["wgan", self.TRICKS[0]] == "wgan"
+        assert named["wgan", self.TRICKS[2]] == "wgan, without smoothing"
+        changes = {cells.treatment(c): len(cells.changes(c) or ()) for c in cells.cells}
+        assert changes["dropout-g(p=0.1)"] == changes["without smoothing"] == 1
+        assert [cells.control(c) is None for c in cells.cells].count(True) == 1
+
+    def test_the_least_change_that_repairs_it_is_named(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, self.fate)
+        effects = trick_effects(cells, by_dataset=False)
+        assert len(effects) == 7
+        verdicts = {effect.tricks: effect.verdict for effect in effects}
+        assert verdicts["without smoothing"] == "fewer failures"
+        assert verdicts["dropout-g(p=0.1)"] == verdicts["wgan"] == "no evidence"
+        said = least_change(cells, effects)
+        assert "is one change: without smoothing (0 of 10 fail, 10 without the change)." in said
+
+    def test_where_nothing_repairs_it_that_is_said(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, lambda where: Fate("collapsed", 9.0))
+        effects = trick_effects(cells, by_dataset=False)
+        assert least_change(cells, effects).startswith("No change is shown to do better")
