@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from harness.parts import Draws
+    from harness.protocols import Draws
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ All tensors carry a leading *runs* axis: a batch is ``(runs, batch, …)``, a lo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -17,6 +16,7 @@ from torch import Tensor
 from harness.conditions import Condition
 from harness.networks.base import Judgement, structure, unhonoured
 from harness.networks.blueprint import Blueprint
+from harness.protocols import Batch, Draws, Game, Targets
 from harness.registry import Registry
 
 if TYPE_CHECKING:
@@ -30,13 +30,6 @@ class PerRun:
 
 Scalar = Annotated[float, PerRun()]
 """A number that does not change the graph: declared as a float, a ``(runs,)`` tensor in a step."""
-
-
-class Targets(NamedTuple):
-    """What the discriminator is taught to answer; broadcastable to ``(runs, batch)``."""
-
-    real: Tensor
-    fake: Tensor
 
 
 @dataclass(frozen=True)
@@ -81,202 +74,6 @@ class Rates(NamedTuple):
     lr_d: Tensor
     beta1: Tensor
     beta2: Tensor
-
-
-class Network(Protocol):
-    """One network of every run of the cohort."""
-
-    @property
-    def theta(self) -> Tensor:
-        """All parameters, ``(runs, parameters)``."""
-        ...
-
-    @property
-    def buffers(self) -> dict[str, Tensor]:
-        """Buffers by name, ``(runs, …)`` each; a forward pass in training changes them."""
-        ...
-
-    def preserved(self) -> AbstractContextManager[None]:
-        """Put the buffers back to what they are now when the context is left."""
-        ...
-
-
-Slots = dict[str, Tensor]
-"""What an optimiser keeps for each parameter, ``(runs, parameters)`` by name."""
-
-
-class Optimizer(Protocol):
-    """One player's optimiser."""
-
-    def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, /
-    ) -> tuple[Tensor, Slots]:
-        """Return what the ahead-th update from now would make of weights and slots.
-
-        Differentiable; changes nothing.
-        """
-        ...
-
-    @property
-    def slot(self) -> Slots:
-        """Its own tensors, ``(runs, parameters)`` each, by name."""
-        ...
-
-
-class Game(Protocol):
-    """What a part may use of the training in progress."""
-
-    @property
-    def G(self) -> Network:
-        """The generators."""
-        ...
-
-    @property
-    def D(self) -> Network:
-        """The discriminators."""
-        ...
-
-    @property
-    def variant(self) -> Variant:
-        """The variant, its scalars ``(runs,)``."""
-        ...
-
-    @property
-    def runs(self) -> int:
-        """How many runs train together."""
-        ...
-
-    @property
-    def classes(self) -> int | None:
-        """Labelled classes of the data set."""
-        ...
-
-    @property
-    def progress(self) -> float:
-        """The share of training that is done, from 0 to 1."""
-        ...
-
-    @property
-    def memory(self) -> dict[str, dict[str, Tensor]]:
-        """What each part remembers, by its id and by name; change it in place."""
-        ...
-
-    @property
-    def optimizer_d(self) -> Optimizer:
-        """The discriminators' optimiser."""
-        ...
-
-    def targets(self, batch: Batch, /) -> Targets:
-        """Return the targets after every part has had its say."""
-        ...
-
-    def discriminator_loss(self, batch: Batch, /) -> Tensor:
-        """Return D's loss on a batch as the parts change it, ``(runs,)``."""
-        ...
-
-    def gradient(self, batch: Batch, gradient: Tensor, /) -> Tensor:
-        """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
-        ...
-
-
-class Draws(Protocol):
-    """Random numbers of the runs' own streams."""
-
-    def uniform(self, stream: str, /, *shape: int) -> Tensor:
-        """Draw U[0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
-        ...
-
-    def normal(self, stream: str, /, *shape: int) -> Tensor:
-        """Draw N(0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
-        ...
-
-
-class Batch(Draws, Protocol):
-    """What one update sees. Each thing is made when first asked for, and once."""
-
-    @property
-    def phase(self) -> Literal["discriminator", "generator"]:
-        """Whose update it is."""
-        ...
-
-    @property
-    def counter(self) -> int:
-        """Which update of that player it is, counted from 0 since the start of training."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Examples of each run."""
-        ...
-
-    @property
-    def real(self) -> Tensor:
-        """Real data, ``(runs, batch, …)``, images in [−1, 1]; fresh for every update."""
-        ...
-
-    @property
-    def labels(self) -> Tensor | None:
-        """Classes of the real data, int64 ``(runs, batch)``; None without labels."""
-        ...
-
-    @property
-    def latents(self) -> Tensor:
-        """z, ``(runs, batch, latent)``, as the parts draw it."""
-        ...
-
-    @property
-    def condition(self) -> Tensor | None:
-        """What is joined to z, and to what D sees where its plan says so."""
-        ...
-
-    @property
-    def fake(self) -> Tensor:
-        """Generated data; carries gradient to G in a generator update only."""
-        ...
-
-    @property
-    def shown_real(self) -> Tensor:
-        """The real data as D sees them, after every part's ``show``."""
-        ...
-
-    @property
-    def shown_fake(self) -> Tensor:
-        """The generated data as D sees them."""
-        ...
-
-    @property
-    def judged_real(self) -> Judgement:
-        """D's answer to the real data; without gradient to D's weights in a generator update."""
-        ...
-
-    @property
-    def judged_fake(self) -> Judgement:
-        """D's answer to the generated data."""
-        ...
-
-    @property
-    def opponent(self) -> Tensor | None:
-        """D's weights that judge this batch, ``(runs, parameters)``; None for those D has."""
-        ...
-
-    def generate(self, z: Tensor, label: str, /) -> Tensor:
-        """Generate from other latents, with the batch's condition.
-
-        Carries gradient to G in a generator update only; the label names the draws of dropout.
-        """
-        ...
-
-    def show(self, x: Tensor, label: str, /) -> Tensor:
-        """Apply every part's ``show``; the label names their draws."""
-        ...
-
-    def judge(self, x: Tensor, label: str, /) -> Judgement:
-        """Ask D about a batch as it is; the label names the draws of its dropout."""
-        ...
-
-    def against(self, theta: Tensor, /) -> Batch:
-        """Return the same batch, judged by a D of other weights ``(runs, parameters)``."""
-        ...
 
 
 @dataclass(frozen=True)

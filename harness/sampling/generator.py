@@ -16,7 +16,8 @@ from harness.datasets.base import Examples
 from harness.errors import StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
-from harness.parts import Draws, Part, all_parts, parts_of, schedule_of
+from harness.parts import Part, all_parts, parts_of, schedule_of
+from harness.protocols import Draws
 from harness.spec import RunSpec
 from harness.store.records import read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state

@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from harness import parts
+from harness import protocols
 from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
-from harness.parts import Part, Targets, Trick, Variant, schedule_of
+from harness.parts import Part, Trick, Variant, schedule_of
+from harness.protocols import Targets
 from harness.training.data import Data
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
@@ -40,7 +41,7 @@ class Game:
         memory: What each part remembers, by its id and by name, ``(runs, …)`` each.
     """
 
-    optimizer_d: parts.Optimizer
+    optimizer_d: protocols.Optimizer
 
     def __init__(
         self,
@@ -87,7 +88,7 @@ class Game:
         """Labelled classes of the data set."""
         return self.blueprint.classes
 
-    def targets(self, batch: parts.Batch) -> Targets:
+    def targets(self, batch: protocols.Batch) -> Targets:
         """Return 1 for real and 0 for generated data, as the parts change them."""
         dtype = self.streams.dtype
         targets = Targets(
@@ -98,34 +99,34 @@ class Game:
             targets = part.targets(self, batch, targets)
         return targets
 
-    def discriminator_loss(self, batch: parts.Batch) -> Tensor:
+    def discriminator_loss(self, batch: protocols.Batch) -> Tensor:
         """Return D's loss as the parts change it, ``(runs,)``."""
         loss = self.variant.discriminator_loss(self, batch)
         for part in self.parts:
             loss = part.discriminator_objective(self, batch, loss)
         return loss
 
-    def generator_loss(self, batch: parts.Batch) -> Tensor:
+    def generator_loss(self, batch: protocols.Batch) -> Tensor:
         """Return G's loss as the parts change it, ``(runs,)``."""
         loss = self.variant.generator_loss(self, batch)
         for part in self.parts:
             loss = part.generator_objective(self, batch, loss)
         return loss
 
-    def gradient(self, batch: parts.Batch, gradient: Tensor) -> Tensor:
+    def gradient(self, batch: protocols.Batch, gradient: Tensor) -> Tensor:
         """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
         for part in self.parts:
             gradient = part.gradient(self, batch, gradient)
         return gradient
 
-    def latents(self, draws: parts.Draws, count: int) -> Tensor:
+    def latents(self, draws: protocols.Draws, count: int) -> Tensor:
         """Draw latents ``(runs, count, latent)`` by the law that the parts ask for."""
         z = draws.normal("latent", count, self.blueprint.latent)
         for part in self.parts:
             z = part.latents(z)
         return z
 
-    def condition(self, draws: parts.Draws, labels: Tensor | None, count: int) -> Tensor | None:
+    def condition(self, draws: protocols.Draws, labels: Tensor | None, count: int) -> Tensor | None:
         """Draw what is joined to the latents, ``(runs, count, condition)``; None for nothing."""
         for part in self.parts:
             drawn: Tensor | None = part.condition(self, draws, labels, count)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from harness.parts import Rates, Slots
+from harness.parts import Rates
+from harness.protocols import Slots
 from harness.spec import Settings
 
 EPSILON = 1e-8

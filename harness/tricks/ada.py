@@ -17,7 +17,8 @@ from harness.augmentations import (
     turned,
     whole,
 )
-from harness.parts import Batch, Context, Game, PerRun, Trick, run_mean, tricks
+from harness.parts import Context, PerRun, Trick, run_mean, tricks
+from harness.protocols import Batch, Game
 from harness.tricks.diffaugment import augments, eighth
 
 

@@ -16,7 +16,8 @@ from harness.augmentations import (
     translated,
     whole,
 )
-from harness.parts import Batch, Context, Game, Trick, tricks
+from harness.parts import Context, Trick, tricks
+from harness.protocols import Batch, Game
 
 Draw = Callable[[str], Tensor]
 """Draws U[0, 1) of ``(runs, batch)`` by name."""

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Self, cast
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.parts import Batch, Game, PerRun, Trick, column, tricks
+from harness.parts import PerRun, Trick, column, tricks
+from harness.protocols import Batch, Game
 
 DECAY = 0.999
 """Where neither a decay nor a half-life is given."""

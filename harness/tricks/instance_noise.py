@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Batch, Game, Scalar, Trick, column, tricks
+from harness.parts import Scalar, Trick, column, tricks
+from harness.protocols import Batch, Game
 
 
 @tricks.register(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.parts import Batch, Game, Trick, tricks
+from harness.parts import Trick, tricks
+from harness.protocols import Batch, Game
 
 
 @tricks.register(

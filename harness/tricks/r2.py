@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.parts import Batch, tricks
+from harness.parts import tricks
+from harness.protocols import Batch
 from harness.tricks.r1 import ZeroCentred
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from harness.conditions import Condition
 from harness.networks.blueprint import Blueprint
-from harness.parts import Batch, Game, PerRun, Recipe, run_mean, variants
+from harness.parts import PerRun, Recipe, run_mean, variants
+from harness.protocols import Batch, Game
 from harness.variants.gan import GAN
 
 

@@ -7,7 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from harness.parts import Batch, Game, Variant, run_mean, variants
+from harness.parts import Variant, run_mean, variants
+from harness.protocols import Batch, Game
 
 
 class Relativistic(Variant):

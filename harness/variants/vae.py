@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Batch, Game, Recipe, Schedule, Variant, run_mean, variants
+from harness.parts import Recipe, Schedule, Variant, run_mean, variants
+from harness.protocols import Batch, Game
 
 DEVIATIONS = {"points": 0.1, "images": 0.3}
 """The decoder's standard deviation by kind of data, where none is given."""

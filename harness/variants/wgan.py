@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Batch, Game, PerRun, Recipe, Schedule, Variant, column, variants
+from harness.parts import PerRun, Recipe, Schedule, Variant, column, variants
+from harness.protocols import Batch, Game
 
 
 class Wasserstein(Variant):

@@ -8,7 +8,8 @@ import torch
 from pydantic import ValidationError
 
 from harness.networks.base import Judgement
-from harness.parts import Targets, tricks, variants
+from harness.parts import tricks, variants
+from harness.protocols import Targets
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame

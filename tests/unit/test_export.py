@@ -22,7 +22,8 @@ from harness.job import Job
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.networks.spectral import normalize_spectrally
-from harness.parts import Draws, Trick
+from harness.parts import Trick
+from harness.protocols import Draws
 from harness.sampling.export import LOADERS, OwnDropout, export, exported, self_contained, usage
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.store.folders import Store

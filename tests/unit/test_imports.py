@@ -25,7 +25,7 @@ LAYERS = [
     ["harness.training"],
     ["harness.tricks"],
     ["harness.variants"],
-    ["harness.augmentations", "harness.penalties", "harness.parts"],
+    ["harness.augmentations", "harness.penalties", "harness.parts harness.protocols"],
     ["harness.metrics", "harness.networks", "harness.conditions"],
     ["harness.datasets"],
     ["harness.store"],

@@ -25,7 +25,8 @@ from harness.job import Job
 from harness.networks.base import build_generator
 from harness.networks.blueprint import Blueprint
 from harness.networks.multiple import Generators
-from harness.parts import Draws, variants
+from harness.parts import variants
+from harness.protocols import Draws
 from harness.sampling.codes import code_names, parse_classes, parse_code, sweep
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
