@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks
+from harness.networks.base import Family, Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization, Plan
 from harness.networks.dropout import dropout
 from harness.networks.layers import activation, normalization
@@ -167,7 +167,7 @@ class AutoEncoder2D(AutoEncoders):
         return AutoEncoder(hidden, nn.Linear(plan.width, size), decoder)
 
 
-class ImageAutoEncoder(AutoEncoders):
+class ImageAutoEncoder(AutoEncoders, SquareFamily):
     """A convolutional auto-encoder of images, and its decoder as generator.
 
     The encoder halves the image until 8×8, two 3×3 convolutions at each size, its channels
@@ -176,22 +176,14 @@ class ImageAutoEncoder(AutoEncoders):
     connections are left out.
     """
 
-    size: ClassVar[int]
-    convolutional = True
+    smallest = SMALLEST
     default_width = 64
     default_latent = EMBEDDING
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take square images of the family's size only."""
-        if len(shape) == 3 and shape[1:] == (self.size, self.size):
-            return None
-        what = f"{shape[1]}×{shape[2]} images" if len(shape) == 3 else "points"
-        return f"{self.id} makes {self.size}×{self.size} images, the data set holds {what}"
 
     @property
     def scales(self) -> int:
         """How many sizes the feature maps have."""
-        return int(math.log2(self.size // SMALLEST)) + 1
+        return self.doublings + 1
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers: the first maps, then one for each size."""

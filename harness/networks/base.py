@@ -7,6 +7,7 @@ joined to their input as a second argument ``y (batch, condition)``, where the p
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -69,6 +70,28 @@ class Family:
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
         """Build a discriminator with weights drawn from torch's global generator."""
         raise NotImplementedError
+
+
+class SquareFamily(Family):
+    """A family for square images of one size, whose feature maps double from a smallest side."""
+
+    size: ClassVar[int]
+    """Side of the images."""
+    smallest: ClassVar[int] = 4
+    """Side of the smallest feature maps."""
+    convolutional = True
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Take square images of the family's size only."""
+        if len(shape) == 3 and shape[1:] == (self.size, self.size):
+            return None
+        what = f"{shape[1]}×{shape[2]} images" if len(shape) == 3 else "points"
+        return f"{self.id} makes {self.size}×{self.size} images, the data set holds {what}"
+
+    @property
+    def doublings(self) -> int:
+        """How often the smallest side is doubled to reach the size."""
+        return int(math.log2(self.size // self.smallest))
 
 
 networks: Registry[Family] = Registry("network", "harness.networks")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks
+from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import (
     DiscriminatorPlan,
     Downsampling,
@@ -167,15 +166,13 @@ class Discriminator(nn.Module):
         return Judgement(logits, features, outputs)
 
 
-class DCGAN(Family):
+class DCGAN(SquareFamily):
     """Transposed convolutions in G, strided ones in D, batch normalisation in both."""
 
-    size: ClassVar[int]
     linear: ClassVar[bool] = False
     """Whether G's first layer is fully connected, and D's logit has a bias."""
     first_norm: ClassVar[bool] = False
     """Whether D's first layer is normalised too."""
-    convolutional = True
     normalizations: ClassVar[tuple[Normalization, ...]] = (
         "batch",
         "layer",
@@ -186,18 +183,6 @@ class DCGAN(Family):
     honours = HONOURED | {"upsampling", "downsampling", "first_norm"}
     default_width = 64
     default_latent = 100
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take square images of the family's size only."""
-        if len(shape) == 3 and shape[1:] == (self.size, self.size):
-            return None
-        what = f"{shape[1]}×{shape[2]} images" if len(shape) == 3 else "points"
-        return f"{self.id} makes {self.size}×{self.size} images, the data set holds {what}"
-
-    @property
-    def doublings(self) -> int:
-        """How often 4×4 is doubled to reach the size."""
-        return int(math.log2(self.size)) - 2
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""

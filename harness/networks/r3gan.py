@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
-from harness.networks.base import Family, Judgement, networks
+from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import dropout
 from harness.networks.layers import HONOURED, Head, activation, join
@@ -170,7 +169,7 @@ class Discriminator(nn.Module):
         return Judgement(logits, features, outputs)
 
 
-class R3GANNetworks(Family):
+class R3GANNetworks(SquareFamily):
     """R3GAN's networks: two residual blocks at each size, 3×3 convolutions in groups of four.
 
     As for CIFAR-10 in the paper: 192 channels at every size, twice as many inside a block, 64
@@ -180,25 +179,16 @@ class R3GANNetworks(Family):
     D's features on it). Augmentation and averaged weights are tricks, and not part of it.
     """
 
-    size: ClassVar[int]
-    convolutional = True
     spectral = False
     default_width = 192
     default_latent = 64
     # A gain is made for LeakyReLU; conditions go to the first layers alone.
     honours = HONOURED - {"activation", "condition_layers"}
 
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take square images of the family's size only."""
-        if len(shape) == 3 and shape[1:] == (self.size, self.size):
-            return None
-        what = f"{shape[1]}×{shape[2]} images" if len(shape) == 3 else "points"
-        return f"{self.id} makes {self.size}×{self.size} images, the data set holds {what}"
-
     @property
     def sizes(self) -> int:
         """How many sides feature maps have, from 4 to the image's."""
-        return int(math.log2(self.size)) - 1
+        return self.doublings + 1
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from harness.networks.base import Family, Judgement, networks
+from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import dropout
 from harness.networks.layers import HONOURED, Head, activation, join, normalization
@@ -171,7 +171,7 @@ class Discriminator(nn.Module):
 
 
 @networks.register("resnet32", source="Miyato et al. 2018, arXiv:1802.05957, table 4")
-class ResNet32(Family):
+class ResNet32(SquareFamily):
     """SNGAN's residual networks for 32×32 images: 256 channels in G, 128 in D.
 
     G has batch normalisation, D none: its weights are normalised by ``sngan``, the fully
@@ -179,7 +179,7 @@ class ResNet32(Family):
     The width is D's; G has twice as many channels. z has 128 dimensions.
     """
 
-    convolutional = True
+    size = 32
     default_width = 128
     default_latent = 128
     normalizations: ClassVar[tuple[Normalization, ...]] = (
@@ -191,20 +191,13 @@ class ResNet32(Family):
     )
     honours = HONOURED
 
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take 32×32 images only."""
-        if len(shape) == 3 and shape[1:] == (32, 32):
-            return None
-        what = f"{shape[1]}×{shape[2]} images" if len(shape) == 3 else "points"
-        return f"{self.id} makes 32×32 images, the data set holds {what}"
-
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""
         return ("hidden1", "hidden2", "hidden3", "hidden4")
 
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
         """Build a generator."""
-        return Generator(plan, latent, shape[0], doublings=3)
+        return Generator(plan, latent, shape[0], self.doublings)
 
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
         """Build a discriminator."""

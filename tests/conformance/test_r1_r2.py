@@ -1,4 +1,4 @@
-"""Proves R2: half the mean squared gradient of D on generated data, now and then or always."""
+"""Proves R1 and R2: half the mean squared gradient of D on real, on generated data."""
 
 from typing import Any
 
@@ -28,36 +28,41 @@ def cubes(x: Tensor) -> Tensor:
     return x.flatten(2).pow(3).sum(2)
 
 
-class TestR2:
+@pytest.mark.parametrize(("penalty", "where"), [("r1", "real"), ("r2", "fake")])
+class TestPenalty:
     """The penalty, its place, its interval and its effect on a step."""
 
-    def term(self, counter: int = 0, **options: Any) -> tuple[Tensor, FixedBatch]:
+    def term(self, penalty: str, counter: int = 0, **options: Any) -> tuple[Tensor, FixedBatch]:
         real, fake = data()
         batch = FixedBatch(real=real, fake=fake, formula=cubes, counter=counter)
         own = torch.tensor([0.25, -3.0], dtype=torch.float64)
-        trick = tricks.get("r2")(**options)
+        trick = tricks.get(penalty)(**options)
         return trick.discriminator_objective(FixedGame(2), batch, own) - own, batch
 
-    def test_formula(self) -> None:
-        found, batch = self.term(gamma=0.7)
-        for run, examples in enumerate(data()[1].flatten(2).tolist()):
+    def test_formula(self, penalty: str, where: str) -> None:
+        found, batch = self.term(penalty, gamma=0.7)
+        for run, examples in enumerate(data()[where == "fake"].flatten(2).tolist()):
             squares = [sum((3 * value**2) ** 2 for value in one) for one in examples]
             assert found[run].item() == pytest.approx(0.7 / 2 * sum(squares) / 5, rel=1e-12)
-        assert batch.judged == ["r2"]
+        assert batch.judged == [penalty]
         assert batch.asked == []
 
     @pytest.mark.parametrize("lazy", [2, 16])
-    def test_an_interval_is_made_up_for(self, lazy: int) -> None:
-        every = self.term(gamma=0.7)[0]
-        terms = [self.term(counter, gamma=0.7, lazy=lazy)[0] for counter in range(2 * lazy)]
+    def test_an_interval_is_made_up_for(self, penalty: str, where: str, lazy: int) -> None:
+        every = self.term(penalty, gamma=0.7)[0]
+        terms = [
+            self.term(penalty, counter, gamma=0.7, lazy=lazy)[0] for counter in range(2 * lazy)
+        ]
         for counter, found in enumerate(terms):
             expected = every * lazy if counter % lazy == 0 else torch.zeros_like(every)
             torch.testing.assert_close(found, expected)
         torch.testing.assert_close(torch.stack(terms).mean(0), every)
 
     @pytest.mark.parametrize("variant", ["gan", "wgan-gp"])
-    def test_its_term_in_a_game_is_that_of_plain_modules(self, variant: str) -> None:
-        with_it = ("r2", {"gamma": 0.3})
+    def test_its_term_in_a_game_is_that_of_plain_modules(
+        self, penalty: str, where: str, variant: str
+    ) -> None:
+        with_it = (penalty, {"gamma": 0.3})
         plain = game_of("ring8", variant, runs=2)
         game = game_of("ring8", variant, with_it, runs=2)
         losses = [g.discriminator_loss(Batch(g, "discriminator", 1)) for g in (plain, game)]
@@ -67,7 +72,7 @@ class TestR2:
             with seeded(run, "init/discriminator"):
                 D = build_discriminator(blueprint_of(spec)).double()
             total = 0.0
-            for example in batch.fake[run]:
+            for example in getattr(batch, where)[run]:
                 x = example.clone().requires_grad_()
                 (slope,) = torch.autograd.grad(D(x[None]).logits.sum(), x)
                 total += sum(value**2 for value in slope.tolist())
@@ -75,8 +80,10 @@ class TestR2:
             assert (losses[1] - losses[0])[run].item() == pytest.approx(expected, rel=1e-9)
             assert expected > 1e-6
 
-    def test_it_changes_what_the_discriminator_learns_and_not_the_generators_loss(self) -> None:
-        plain, held = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", "r2")
+    def test_it_changes_what_the_discriminator_learns_and_not_the_generators_loss(
+        self, penalty: str, where: str
+    ) -> None:
+        plain, held = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", penalty)
         for trainer in (plain, held):
             trainer._update_discriminator()
         assert not torch.equal(plain.game.D.theta, held.game.D.theta)
@@ -84,26 +91,26 @@ class TestR2:
         losses = [t.game.generator_loss(Batch(t.game, "generator", 0)) for t in (plain, held)]
         assert torch.equal(*losses)
 
-    def test_a_skipped_update_is_the_plain_one(self) -> None:
+    def test_a_skipped_update_is_the_plain_one(self, penalty: str, where: str) -> None:
         plain = trainer_of("ring8", "gan").game
-        lazy = trainer_of("ring8", "gan", ("r2", {"lazy": 4})).game
+        lazy = trainer_of("ring8", "gan", (penalty, {"lazy": 4})).game
         for counter in range(5):
             pair = [g.discriminator_loss(Batch(g, "discriminator", counter)) for g in (plain, lazy)]
             assert torch.equal(*pair) == (counter % 4 != 0)
 
-    def test_a_map_of_logits_is_held_by_its_mean(self) -> None:
-        game = game_of("digits", "lsgan", ("r2", {"gamma": 2.0}), "patchgan")
+    def test_a_map_of_logits_is_held_by_its_mean(self, penalty: str, where: str) -> None:
+        game = game_of("digits", "lsgan", (penalty, {"gamma": 2.0}), "patchgan")
         plain = game_of("digits", "lsgan", "patchgan")
         losses = [g.discriminator_loss(Batch(g, "discriminator", 0)) for g in (plain, game)]
-        x = Batch(plain, "discriminator", 0).fake.clone().requires_grad_()
+        x = getattr(Batch(plain, "discriminator", 0), where).clone().requires_grad_()
         value = plain.D(x).logits[0].flatten(1).mean(1).sum()
         (slope,) = torch.autograd.grad(value, x)
         expected = slope[0].flatten(1).square().sum(1).mean()
         torch.testing.assert_close((losses[1] - losses[0])[0], expected)
 
-    def test_it_applies_to_every_objective(self) -> None:
+    def test_it_applies_to_every_objective(self, penalty: str, where: str) -> None:
         reasons = {
-            name: refusal(make_spec("digits", name, ["r2"]))
+            name: refusal(make_spec("digits", name, [penalty]))
             for name in variants.names()
             if variants.get(name).adversarial
             if refusal(make_spec("digits", name)) is None
@@ -113,6 +120,8 @@ class TestR2:
         assert set(reasons.values()) == {None}
 
     @pytest.mark.parametrize("options", [{"gamma": 0}, {"gamma": -1}, {"lazy": 0}, {"lazy": 1.5}])
-    def test_what_is_no_penalty_is_refused(self, options: dict[str, Any]) -> None:
+    def test_what_is_no_penalty_is_refused(
+        self, penalty: str, where: str, options: dict[str, Any]
+    ) -> None:
         with pytest.raises(ValidationError):
-            tricks.get("r2")(**options)
+            tricks.get(penalty)(**options)
