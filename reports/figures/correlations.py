@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.lines import Line2D
 
-from reports.figures.style import BAD, GOOD, MUTED, facets, short, styled, to_svg
+from reports.figures.style import BAD, GOOD, MUTED, facets, short_apart, styled, to_svg
 from reports.statistics import Interval
 
 
@@ -58,7 +58,7 @@ def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) 
             plot.set_xlim(-1.05, 1.05)
             plot.set_xticks([-1, -0.5, 0, 0.5, 1])
             plot.set_ylim(len(labels) - 0.5, -0.5)
-            plot.set_yticks(range(len(labels)), [short(label, 26) for label in labels])
+            plot.set_yticks(range(len(labels)), short_apart(labels, 26))
             plot.tick_params(axis="y", length=0, labelleft=position == 0)
             plot.grid(visible=False, axis="y")
         handles = [

@@ -19,6 +19,7 @@ from reports.figures.style import (
     MUTED,
     facets,
     short,
+    short_apart,
     styled,
     thin,
     to_svg,
@@ -213,7 +214,11 @@ def _share_scale(
 
 
 def _legend(canvas: Canvas, styles: Mapping[str, dict[str, Any]], *, deaths: bool) -> None:
-    handles = [Line2D([], [], linewidth=2, label=short(t), **s) for t, s in styles.items()]
+    labels = short_apart(styles)
+    handles = [
+        Line2D([], [], linewidth=2, label=label, **style)
+        for label, style in zip(labels, styles.values(), strict=True)
+    ]
     if deaths:
         handles.append(Line2D([], [], color=MUTED, marker="x", linestyle="", label="died"))
         handles.append(

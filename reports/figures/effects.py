@@ -9,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from reports.effects import Effect
-from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short, styled, to_svg
+from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short_apart, styled, to_svg
 from reports.tables import significant
 
 DIVERGING = LinearSegmentedColormap.from_list(
@@ -52,7 +52,7 @@ def forest(effects: Sequence[Effect]) -> str:
         axes.set_xscale("log", base=2)
         axes.set_xlim(low, high)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_yticks(range(len(shown)), [short(effect.tricks) for effect in shown])
+        axes.set_yticks(range(len(shown)), short_apart(effect.tricks for effect in shown))
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -110,8 +110,8 @@ def effect_map(
                     )  # fmt: skip
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xticks(range(len(columns)), [short(c, 18) for c in columns])
-        axes.set_yticks(range(len(rows)), [short(r) for r in rows])
+        axes.set_xticks(range(len(columns)), short_apart(columns, 18))
+        axes.set_yticks(range(len(rows)), short_apart(rows))
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.grid(visible=False)
@@ -145,8 +145,8 @@ def share_map(
                 axes.text(j, i, label, ha="center", va="center", color=ink)
         axes.set_xlim(-0.5, len(columns) - 0.5)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xticks(range(len(columns)), [short(c, 18) for c in columns])
-        axes.set_yticks(range(len(rows)), [short(r) for r in rows])
+        axes.set_xticks(range(len(columns)), short_apart(columns, 18))
+        axes.set_yticks(range(len(rows)), short_apart(rows))
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.grid(visible=False)

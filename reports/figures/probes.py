@@ -8,7 +8,17 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from reports.figures.style import GOOD, INK, MUTED, PALETTE, facets, short, styled, to_svg
+from reports.figures.style import (
+    GOOD,
+    INK,
+    MUTED,
+    PALETTE,
+    facets,
+    short,
+    short_apart,
+    styled,
+    to_svg,
+)
 from reports.statistics import Interval
 from reports.tables import percent
 
@@ -59,7 +69,7 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
             if found.untrained is not None:
                 plot.plot([found.untrained], [row], "o", color=MUTED, markersize=6.5,
                           markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
-        plot.set_yticks(range(len(rows)), [short(label) for label, _ in rows])
+        plot.set_yticks(range(len(rows)), short_apart(label for label, _ in rows))
         plot.set_ylim(len(rows) - 0.5, -0.5)
         plot.tick_params(axis="y", length=0)
         plot.grid(visible=False, axis="y")

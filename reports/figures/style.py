@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -118,6 +118,24 @@ def short(label: str, length: int = 34) -> str:
     # A legend would leave out what starts with an underscore.
     printable = f" {printable}" if printable.startswith("_") else printable
     return printable if len(printable) <= length else printable[: length - 1] + "…"
+
+
+def short_apart(labels: Iterable[str], length: int = 34) -> list[str]:
+    """Shorten labels that stand side by side, so that different ones still look different.
+
+    Those that would be cut to the same lose what they have in common in their middle instead.
+    """
+    listed = list(labels)
+    cut = [short(label, length) for label in listed]
+    for alike in {text for text in cut if cut.count(text) > 1}:
+        group = [label for label, text in zip(listed, cut, strict=True) if text == alike]
+        columns = enumerate(zip(*group, strict=False))
+        shared = next((i for i, letters in columns if len(set(letters)) > 1), min(map(len, group)))
+        head = group[0][: min(shared, length // 2)]
+        for place, label in enumerate(listed):
+            if cut[place] == alike and shared < len(label):
+                cut[place] = short(f"{head}…{label[shared:]}", length)
+    return cut
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
