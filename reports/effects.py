@@ -31,15 +31,8 @@ import numpy as np
 
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells
-from reports.statistics import (
-    Interval,
-    holm,
-    paired_rate_change,
-    probability_less,
-    sign_flip_p,
-    signed_ranks,
-    t_interval,
-)
+from reports.statistics.intervals import Interval, paired_rate_change, t_interval
+from reports.statistics.ranks import holm, probability_less, sign_flip_p, signed_ranks
 
 ALPHA = 0.05
 SEEDS_FOR_A_CLAIM = 5

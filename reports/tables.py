@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.statistics import Interval
+from reports.statistics.intervals import Interval
 
 Kind = Literal[
     "text", "prose", "code", "verdict", "count", "number", "share", "points", "ratio", "p"

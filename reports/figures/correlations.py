@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.lines import Line2D
 
 from reports.figures.style import BAD, GOOD, MUTED, facets, short_apart, styled, to_svg
-from reports.statistics import Interval
+from reports.statistics.intervals import Interval
 
 
 @dataclass(frozen=True)

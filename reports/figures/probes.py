@@ -19,7 +19,7 @@ from reports.figures.style import (
     styled,
     to_svg,
 )
-from reports.statistics import Interval
+from reports.statistics.intervals import Interval
 from reports.tables import percent
 
 BASELINES: tuple[tuple[str, Any], ...] = ((PALETTE[1], "--"), (PALETTE[2], ":"))

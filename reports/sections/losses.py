@@ -11,7 +11,7 @@ from harness.store.records import MetricInfo
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.correlations import Correlations, draw_correlations
-from reports.statistics import mean_correlation, spearman, spearman_interval
+from reports.statistics.correlation import mean_correlation, spearman, spearman_interval
 from reports.tables import ARROWS, Cell, Column, Table, unique_names
 
 DIAGNOSTICS = ("d_loss", "g_loss", "logit_gap")

@@ -9,13 +9,8 @@ import numpy as np
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Section
-from reports.statistics import (
-    Interval,
-    geometric_interval,
-    geometric_mean,
-    median_with_failures,
-    t_interval,
-)
+from reports.statistics.intervals import Interval, geometric_interval, geometric_mean, t_interval
+from reports.statistics.ranks import median_with_failures
 from reports.tables import ARROWS, Cell, Column, Table, significant, unique_names
 
 LEAD = (

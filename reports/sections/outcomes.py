@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
-from reports.statistics import wilson
+from reports.statistics.intervals import wilson
 from reports.tables import Cell, Column, Table
 
 SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")

@@ -12,7 +12,8 @@ from harness.spec import canonical_json
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.rates import RateCurve, draw_rates
-from reports.statistics import basin, median_with_failures, rate_sensitivity
+from reports.statistics.ranks import median_with_failures
+from reports.statistics.rates import basin, rate_sensitivity
 from reports.tables import ARROWS, Cell, Column, Table, unique_names
 
 FEWEST = 3

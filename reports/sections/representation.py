@@ -14,7 +14,7 @@ from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.probes import Probed, draw_probes
-from reports.statistics import Interval, t_interval, wilson
+from reports.statistics.intervals import Interval, t_interval, wilson
 from reports.tables import Cell, Column, Table, unique_names
 
 PROBE = "representation"

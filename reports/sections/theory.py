@@ -17,7 +17,7 @@ from reports.figures.theory import (
     draw_generator_gradients,
     draw_optimal_discriminator,
 )
-from reports.statistics import Interval, t_interval
+from reports.statistics.intervals import Interval, t_interval
 from reports.tables import Cell, Column, Table, unique_names
 
 COMPARED = ("gan", "gan-saturating")

@@ -16,7 +16,7 @@ from reports.cells import FAILURES
 from reports.document import Block, Figure, Section
 from reports.effects import SEEDS_FOR_A_CLAIM
 from reports.figures.curves import draw_cliff
-from reports.statistics import Interval, geometric_interval, geometric_mean
+from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
 from reports.tables import Cell, Column, Table, unique_names
 
 LEAD = (

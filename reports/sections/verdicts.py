@@ -18,7 +18,7 @@ from reports.effects import (
     trick_effects,
 )
 from reports.figures.effects import effect_map, forest
-from reports.statistics import LEVEL
+from reports.statistics.intervals import LEVEL
 from reports.tables import (
     ARROWS,
     NO_BREAK,

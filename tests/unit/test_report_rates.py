@@ -13,7 +13,7 @@ from harness.spec import DatasetSpec, PartSpec, RunSpec
 from harness.store.records import MetricInfo, PlannedRun
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.sections import rates
-from reports.statistics import basin, rate_sensitivity
+from reports.statistics.rates import basin, rate_sensitivity
 from tests.stores import SETTINGS
 
 METRIC = MetricInfo("fd[data]@500/test", "frechet", "distance", "lower", True, 0.01)

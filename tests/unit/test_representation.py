@@ -41,7 +41,7 @@ from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
 from reports.cells import CellRuns, Result
 from reports.sections import representation as chapter
-from reports.statistics import wilson
+from reports.statistics.intervals import wilson
 
 CPU = torch.device("cpu")
 DIGITS = datasets.get("digits")()

@@ -11,22 +11,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reports.statistics import (
+from reports.statistics.correlation import (
     fisher_z,
-    geometric_interval,
-    geometric_mean,
-    holm,
     mean_correlation,
     mean_ranks,
-    median_with_failures,
+    spearman,
+    spearman_interval,
+)
+from reports.statistics.intervals import (
+    geometric_interval,
+    geometric_mean,
     paired_rate_change,
+    t_interval,
+    wilson,
+)
+from reports.statistics.ranks import (
+    holm,
+    median_with_failures,
     probability_less,
     sign_flip_p,
     signed_ranks,
-    spearman,
-    spearman_interval,
-    t_interval,
-    wilson,
 )
 
 values = st.lists(st.floats(-100, 100, allow_subnormal=False), min_size=2, max_size=12)

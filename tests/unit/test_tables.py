@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports import comma_separated, markdown
-from reports.statistics import Interval
+from reports.statistics.intervals import Interval
 from reports.tables import (
     ABSENT,
     Cell,

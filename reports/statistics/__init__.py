@@ -1,0 +1,1 @@
+"""The statistics behind every claim: pure functions on numbers, nothing read or drawn."""
