@@ -39,10 +39,10 @@ MEANING = (
     "have no ratio; they rank worst in the test and in P(better), and their rate is compared "
     "on its own.",
     f"Intervals are {percent(LEVEL)} and taken over seeds, because all cells of a seed share "
-    f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, an exact paired "
-    f"sign-flip test on signed ranks below {ALPHA} after Holm's adjustment over the table, and an "
-    "interval on the side to which the test leans. Fewer seeds are a screening, which claims "
-    "nothing.",
+    f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, two paired tests "
+    f"of signed ranks (exact sign flips of pairs, Student's of seeds) below {ALPHA} after Holm's "
+    "adjustment over the table, and an interval on the side to which they lean. Fewer seeds are "
+    "a screening, which claims nothing.",
 )
 COLUMNS = (
     Column("Trick"),
@@ -51,7 +51,11 @@ COLUMNS = (
     Column("Pairs", "text", "of which both runs have a result, of those planned"),
     Column("Seeds", "count"),
     Column("P(better)", "share", "chance that a run with the trick beats one without"),
-    Column("p (Holm)", "p", "exact paired sign flips of signed ranks, adjusted"),
+    Column(
+        "p (Holm)",
+        "p",
+        "of signed ranks: the larger of a test over pairs and one over seeds, adjusted",
+    ),
     Column("Failed runs", "text", "without the trick → with it, of as many each"),
     Column(
         "Change in failures",

@@ -35,6 +35,21 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval | None:
     return Interval(float(x.mean() - half), float(x.mean() + half))
 
 
+def t_p(values: ArrayLike) -> float:
+    """Return Student's two-sided p-value for a mean of zero; 1 for fewer than two values.
+
+    Values without any spread give 0, or 1 where they are zero: pair this test with an exact one,
+    which knows how little a few equal values prove.
+    """
+    x = np.asarray(values, dtype=float)
+    if x.size < 2 or not x.any():
+        return 1.0
+    error = x.std(ddof=1) / math.sqrt(x.size)
+    if error == 0:
+        return 0.0
+    return float(2 * special.stdtr(x.size - 1, -abs(x.mean()) / error))
+
+
 def geometric_mean(values: ArrayLike) -> float | None:
     """Return exp of the mean log; None without values or if one is not positive and finite."""
     x = np.asarray(values, dtype=float)

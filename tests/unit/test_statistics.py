@@ -23,6 +23,7 @@ from reports.statistics.intervals import (
     geometric_mean,
     paired_rate_change,
     t_interval,
+    t_p,
     wilson,
 )
 from reports.statistics.ranks import (
@@ -48,6 +49,17 @@ def test_t_interval_is_scipys(sample: list[float]) -> None:
 def test_t_interval_needs_two_values() -> None:
     assert t_interval([1.0]) is None
     assert t_interval([]) is None
+
+
+@given(values)
+def test_t_p_is_scipys(sample: list[float]) -> None:
+    if np.std(sample) < 1e-6:
+        return
+    assert t_p(sample) == pytest.approx(stats.ttest_1samp(sample, 0).pvalue, abs=1e-12)
+
+
+def test_t_p_of_equal_values() -> None:
+    assert (t_p([2.0, 2.0, 2.0]), t_p([0.0, 0.0]), t_p([5.0]), t_p([])) == (0, 1, 1, 1)
 
 
 def test_geometric_interval_is_the_t_interval_of_logarithms() -> None:
