@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.datasets.base import dataset_of
+from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.errors import GanbenchError
 from harness.metrics.evaluation import require
@@ -59,13 +60,17 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
     Raises:
         DataError: naming the files and where to put them; weights of extractors included.
     """
-    splits: tuple[Split, ...] = ("train", "validation", "test")
-    needed = {(canonical_json(s.dataset.model_dump()), s.settings.extractor): s for s in specs}
+    needed = {
+        (canonical_json(s.dataset.model_dump()), s.settings.extractor, s.settings.reference): s
+        for s in specs
+    }
     for spec in needed.values():
         dataset = dataset_of(spec)
         require(dataset, spec.settings.extractor, root)
         if dataset.needs_root:
-            for split in splits:
+            half = half_of(spec.settings.reference)
+            splits: set[Split] = {"train", half.reference, half.held_out}
+            for split in sorted(splits):
                 dataset.load(split, root)
 
 

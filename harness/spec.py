@@ -20,6 +20,10 @@ from harness.version import RESULTS_VERSION
 ID_LENGTH = 12
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 Split = Literal["train", "validation", "test"]
+ReportSplit = Literal["train", "test"]
+"""Splits that reported numbers may be measured against."""
+TuningSplit = Literal["validation"]
+"""The split that trials of a search are measured against, and nothing else is."""
 
 
 def canonical_json(value: object) -> str:

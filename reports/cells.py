@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.store.records import MetricInfo, PlannedRun, RunRecord, SuiteRecord
+from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord
 
 BASELINE = "none"
 """Label of a cell without tricks."""
@@ -31,7 +31,7 @@ class Result:
 
     planned: PlannedRun
     status: str
-    record: RunRecord | None = field(repr=False)
+    record: ReportedRun | None = field(repr=False)
 
     @property
     def failed(self) -> bool:

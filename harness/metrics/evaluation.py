@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples, Values, to_bytes
+from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
 from harness.errors import GanbenchError
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
@@ -170,9 +171,10 @@ class Evaluator:
         cache: Folder of reference statistics; by default the user's cache folder.
 
     Attributes:
-        metrics: The columns. A floor is the median over draws of as many real examples of a
-            held-out split: test, or validation where test is the reference. If the split has
-            fewer, all of it is the one draw; ``floor_count`` says how many there were.
+        metrics: The columns. A floor is the median over draws of as many real examples of the
+            other split of the reference's half: test for train, train for test and, in a search,
+            train for validation. If the split has fewer, all of it is the one draw;
+            ``floor_count`` says how many there were.
         data: What reports need to know of data and protocol, as JSON.
 
     Raises:
@@ -194,6 +196,7 @@ class Evaluator:
         cache: Path | None = None,
     ) -> None:
         self._dataset = dataset
+        self._half = half_of(reference)
         self._conditions = conditions_of(dataset, extractor, samples, reference)
         self._metrics = metrics_for(self._conditions)
         chosen = find_extractor(dataset, extractor)
@@ -297,18 +300,17 @@ class Evaluator:
             "dtype": "float32 features, float64 statistics",
             "device": extractor.device.type if extractor is not None else "cpu",
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
-            "floors": [FLOOR_SEED, FLOOR_DRAWS],
+            "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
     def _measure_reference(self, root: Path | None) -> dict[str, Tensor]:
         conditions = self._conditions
-        examples = self._dataset.load(conditions.reference, root)
+        examples = self._half.real(self._dataset, root)
         real = self._observe_real(examples)
         statistics = [metric.reference(real) for metric in self._metrics]
         del real  # of a thousand classes, its logits alone take a gigabyte
-        split: Split = "validation" if conditions.reference == "test" else "test"
-        held_out = self._dataset.load(split, root)
+        held_out = self._half.alike(self._dataset, root)
         alike = self._look(held_out.values)
         count = min(conditions.samples, len(held_out))
         random = np.random.RandomState(FLOOR_SEED)

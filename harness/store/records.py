@@ -26,7 +26,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -187,12 +187,51 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
+class ReportedRun(RunRecord):
+    """A run that a report may show: never one that was measured by what tuning looks at.
+
+    Raises:
+        StoreError: if it was.
+    """
+
+    def __post_init__(self) -> None:
+        if self.spec.settings.reference == "validation":
+            raise StoreError(
+                f"{self.path} is measured against validation, which tuning looks at: it is in no "
+                "report; give `reference: train` or `test` and run the suite again"
+            )
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Take a run that has been read."""
+        return cls(record.path, record.spec, record.events)
+
+
+@dataclass(frozen=True)
+class TrialRun(RunRecord):
+    """A trial of a search: measured against validation, and in no table of a report.
+
+    Raises:
+        StoreError: if it is measured by what reports look at.
+    """
+
+    def __post_init__(self) -> None:
+        if self.spec.settings.reference != "validation":
+            raise StoreError(f"{self.path} is no trial: it is measured by what is reported")
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Take a run that has been read."""
+        return cls(record.path, record.spec, record.events)
+
+
+@dataclass(frozen=True)
 class SuiteRecord:
     """A results folder: its plan, the runs that have begun, and those that cannot be read."""
 
     path: Path
     plan: SuitePlan
-    runs: dict[str, RunRecord]
+    runs: dict[str, ReportedRun]
     """By run id; planned runs only."""
     corrupt: dict[str, str] = field(default_factory=dict)
     """Error by run id, where corrupt runs were to be skipped."""
@@ -276,18 +315,18 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
         skip_corrupt: List damaged runs instead of raising.
 
     Raises:
-        StoreError: if it holds no results.
+        StoreError: if it holds no results, or those of tuning.
         CorruptRecordError: naming file and line of a damaged record.
     """
     plan = read_plan(path)
-    runs: dict[str, RunRecord] = {}
+    runs: dict[str, ReportedRun] = {}
     corrupt: dict[str, str] = {}
     for planned in plan.runs:
         folder = path / "runs" / planned.folder
         if not (folder / "spec.json").exists():
             continue
         try:
-            runs[planned.id] = read_run(folder, planned.id)
+            runs[planned.id] = ReportedRun.of(read_run(folder, planned.id))
         except CorruptRecordError as error:
             if not skip_corrupt:
                 raise

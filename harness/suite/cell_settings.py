@@ -244,6 +244,12 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
             f"to tell a collapse takes {PATIENCE} evaluations; give {remedy}",
         )
         sound = False
+    if settings.reference == "validation":
+        reader.problem(
+            origin("reference", given, cell.dataset),
+            "tuning looks at validation, so nothing is reported against it; give train or test",
+        )
+        sound = False
     if cell.dataset.part.kind == "images" and settings.evaluation_samples < IMAGES:
         reader.problem(
             origin("evaluation_samples", given, cell.dataset),

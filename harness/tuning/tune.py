@@ -18,17 +18,17 @@ from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Engine, JobOptions
 from harness.errors import GanbenchError, StoreError
 from harness.metrics.evaluation import protocol
-from harness.spec import RunSpec, Settings, Split, content_id, encode_number
+from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_number
 from harness.store.folders import Store, write_json
-from harness.store.records import PlannedRun, RunRecord, SuitePlan
+from harness.store.records import PlannedRun, ReportedRun, RunRecord, SuitePlan, TrialRun
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
 
 TUNING_SEED = 1_000_000_007
 """Seed of every trial; suites use small ones, so the seeds of the report stay fresh."""
 
-TUNING_SPLIT: Split = "validation"
-"""What trials are measured against; no reported number may be."""
+TUNING_SPLIT: TuningSplit = "validation"
+"""What trials are measured against; no reported number can be (harness/datasets/halves.py)."""
 
 WINNERS = 3
 TRIALS_SCHEMA = 1
@@ -152,7 +152,7 @@ class Tuner:
             names[trial.rates] = f"{same}best {place}"
         found = []
         for rates, name in names.items():
-            records = self._records(with_rates(spec, rates) for spec in cell.specs)
+            records = self._reported(with_rates(spec, rates) for spec in cell.specs)
             values = [None if has_collapsed(r) else final_value(r) for r in records.values()]
             found.append((name, rates, values))
         return found
@@ -237,23 +237,28 @@ class Tuner:
             notes=notes,
         )
 
-    def _records(self, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
-        """Read finished runs: the suite's own where it has them, else tuning's."""
+    def _reported(self, specs: Iterable[RunSpec]) -> dict[str, ReportedRun]:
+        """Read finished runs on fresh seeds: the suite's own where it has them, else tuning's."""
         specs = list(specs)
         own = backlog(self.store, specs).finished
         main = Store(self.folder)
-        return {**backlog(main, specs).finished, **own}
+        found = {**backlog(main, specs).finished, **own}
+        return {name: ReportedRun.of(record) for name, record in found.items()}
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Leave out runs that the suite itself has finished."""
         specs = list(specs)
-        done = self._records(specs)
+        done = self._reported(specs)
         return [spec for spec in specs if spec.id not in done]
 
-    def _finished(self, specs: Sequence[RunSpec]) -> list[tuple[RunRecord, Trial]]:
-        records = self._records(specs)
+    def _finished(self, specs: Sequence[RunSpec]) -> list[tuple[TrialRun, Trial]]:
+        """Read the trials that have a result, in order."""
+        records = backlog(self.store, specs).finished
         return [
-            (found, Trial(rates_of(spec), final_value(found), has_collapsed(found)))
+            (
+                TrialRun.of(found),
+                Trial(rates_of(spec), final_value(found), has_collapsed(found)),
+            )
             for spec in specs
             if (found := records.get(spec.id)) is not None
         ]
@@ -261,7 +266,7 @@ class Tuner:
     def _summarise(self, cell: Cell, asked: Sequence[RunSpec], winners: Sequence[Trial]) -> None:
         finished = self._finished(asked)
         metric = finished[0][0].primary
-        fresh = self._records(with_rates(spec, cell.default) for spec in cell.specs)
+        fresh = self._reported(with_rates(spec, cell.default) for spec in cell.specs)
         reported = next((r.primary for r in fresh.values() if r.primary), None)
         write_json(
             self.store.root / cell.name / "summary.json",
@@ -293,7 +298,7 @@ class Tuner:
 
     def _fresh(self, cell: Cell, rates: Rates) -> dict[str, Any]:
         """Describe a setting by its runs on the suite's seeds."""
-        records = self._records(with_rates(spec, rates) for spec in cell.specs)
+        records = self._reported(with_rates(spec, rates) for spec in cell.specs)
         return {
             "params": asdict(rates),
             "fresh": [

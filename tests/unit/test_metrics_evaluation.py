@@ -259,7 +259,10 @@ class TestDescription:
         for name, floor in floors.items():
             assert floor == np.median([values[name] for values in results])
 
-    def test_floor_of_the_test_split_is_from_validation(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("reference", "held_out"), [("train", "test"), ("test", "train"), ("validation", "train")]
+    )
+    def test_floors_stay_in_the_half_of_the_reference(self, reference, held_out, tmp_path):
         read: list[str] = []
 
         class Watched(Ring8):
@@ -267,8 +270,8 @@ class TestDescription:
                 read.append(split)
                 return super().read(split, root)
 
-        evaluator(Watched(), tmp_path, samples=100, reference="test")
-        assert read == ["test", "validation"]
+        evaluator(Watched(), tmp_path, samples=100, reference=reference)
+        assert read == [reference, held_out]
 
     def test_floor_with_more_samples_than_held_out(self, tmp_path):
         one = evaluator(Digits(), tmp_path, samples=400)

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,8 +167,8 @@ def make_probe(folder: Path, reference: str = "train") -> Representation:
 
 def test_the_probe_sees_what_the_features_hold(small: None, tmp_path: Path) -> None:
     probe = make_probe(tmp_path)
-    test = DIGITS.load("validation")
-    known = {image.numpy().tobytes(): int(k) for split in ("train", "validation")
+    test = DIGITS.load("test")
+    known = {image.numpy().tobytes(): int(k) for split in ("train", "test")
              for image, k in zip(*vars(DIGITS.load(split)).values(), strict=True)}  # type: ignore[arg-type]  # fmt: skip
 
     def oracle(images: Tensor) -> dict[str, Tensor]:
@@ -175,7 +176,7 @@ def test_the_probe_sees_what_the_features_hold(small: None, tmp_path: Path) -> N
         return {"hidden1": torch.eye(10)[labels], "hidden2": torch.zeros(len(images), 2, 8, 8)}
 
     (name,) = probe(oracle).values
-    assert name == "svm[D,4x4]@1000/validation"
+    assert name == "svm[D,4x4]@1000/test"
     assert probe(oracle).values[name] == 1.0
     assert probe(oracle).details["layers"] == ["hidden1", "hidden2"]
     assert probe(oracle).details["dimensions"] == 10 + 2 * 16
@@ -192,7 +193,7 @@ def test_baselines_are_measured_once_and_pixels_are_right(
     described = make_probe(tmp_path).describe()
     monkeypatch.setattr(Representation, "_measure_baselines", None)
     assert make_probe(tmp_path).describe() == described
-    train, test = DIGITS.load("train"), DIGITS.load("validation")
+    train, test = DIGITS.load("train"), DIGITS.load("test")
     assert train.labels is not None and test.labels is not None
     chosen = choose_labelled(train.labels, 10)
     flat = [values.flatten(1).double() for values in (train.values[chosen], test.values)]
@@ -204,17 +205,29 @@ def test_baselines_are_measured_once_and_pixels_are_right(
     }  # fmt: skip
     assert 0.85 < pixels["share"] <= 1
     assert k_means["share"] > 0.6
+    assert make_probe(tmp_path, "test").describe() == described
+    monkeypatch.setattr(Representation, "version", 99)
     with pytest.raises(TypeError):
-        make_probe(tmp_path, "test")
+        make_probe(tmp_path)
 
 
-def test_the_test_split_is_looked_at_only_where_a_suite_measures_by_it() -> None:
-    for reference, split in (("train", "validation"), ("validation", "validation"), ("test",) * 2):
+def test_validation_is_left_to_tuning(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = type(DIGITS).read
+
+    def without_validation(self: Any, split: str, root: Path | None = None) -> Any:
+        assert split != "validation"
+        return read(self, split, root)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(DIGITS), "read", without_validation)
+    for reference in ("train", "test"):
+        make_probe(tmp_path, reference)
         names = [c.name for c in Representation.columns(DIGITS, reference)]  # type: ignore[arg-type]
         assert names == [
-            f"svm[D,4x4]@1000/{split}",
-            f"svm[k-means-{CENTROIDS}]@1000/{split}",
-            f"svm[pixels]@1000/{split}",
+            "svm[D,4x4]@1000/test",
+            f"svm[k-means-{CENTROIDS}]@1000/test",
+            "svm[pixels]@1000/test",
         ]
 
 
@@ -321,7 +334,7 @@ class TestTraining:
             record = read_run(store.folder(spec))
             events = record.of_type("probe")
             assert [event["step"] for event in events] == [0, 30]
-            assert [list(e["values"]) for e in events] == [["svm[D,4x4]@1000/validation"]] * 2
+            assert [list(e["values"]) for e in events] == [["svm[D,4x4]@1000/test"]] * 2
             # Sixteen channels of 4×4 and eight of 8×8, pooled to 4×4.
             assert events[0]["details"]["dimensions"] == 16 * 16 + 8 * 16
             found += [next(iter(event["values"].values())) for event in events]
@@ -344,7 +357,7 @@ class TestTraining:
             calls.append(hidden)
             if len(calls) == 1:
                 raise RuntimeError("no features today")
-            return representation.Finding({"svm[D,4x4]@1000/validation": 0.5})
+            return representation.Finding({"svm[D,4x4]@1000/test": 0.5})
 
         monkeypatch.setattr(Representation, "__call__", fail_once)
         specs = [

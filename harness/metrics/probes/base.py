@@ -43,7 +43,7 @@ class Probe:
 
     Args:
         dataset: What D was trained on.
-        reference: The setting ``reference``: the test split is looked at only where it is this.
+        reference: The setting ``reference``. No probe looks at validation, which is tuning's.
         root: The data root.
         cache: Where what depends on the data alone is kept.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from harness.store.records import MetricInfo
 if TYPE_CHECKING:
     from harness.networks.blueprint import Blueprint
 
+SCORED: Split = "test"
+"""The split whose images are classified; a reported number never rests on validation."""
 LABELLED = 1000
 """Training images whose labels the classifier sees, equally many of each class."""
 GRID = 4
@@ -230,10 +232,12 @@ def normalized(patches: Tensor) -> Tensor:
 class Representation(Probe):
     """Accuracy of a linear SVM on D's hidden layers, beside k-means features and raw pixels."""
 
+    version: ClassVar[int] = 2
+
     def __init__(
         self, dataset: Dataset, reference: Split, root: Path | None, cache: ReferenceCache
     ) -> None:
-        train, test = dataset.load("train", root), dataset.load(scored_split(reference), root)
+        train, test = dataset.load("train", root), dataset.load(SCORED, root)
         assert dataset.classes is not None  # noqa: S101 - misfit has seen to it
         if train.labels is None or test.labels is None:
             raise DataError(f"data set {dataset.id!r} has no labels; leave out `probes`")
@@ -281,7 +285,7 @@ class Representation(Probe):
         count = LABELLED // dataset.classes * dataset.classes
         return [
             MetricInfo(
-                f"svm[{features}]@{count}/{scored_split(reference)}",
+                f"svm[{features}]@{count}/{SCORED}",
                 cls.id,
                 f"accuracy of a linear SVM with {count} labels on {meaning}",
                 better="higher",
@@ -336,8 +340,3 @@ class Representation(Probe):
             "baselines": {name: asdict(found) for name, found in self._baselines.items()},
             "examples": len(self._test),
         }
-
-
-def scored_split(reference: Split) -> Split:
-    """Return the split whose images are classified: test only where a suite measures by it."""
-    return "test" if reference == "test" else "validation"

@@ -1,0 +1,80 @@
+"""Which real data a number may rest on: reported ones never see validation, trials never test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.datasets.base import Dataset, Examples
+from harness.spec import ReportSplit, Split, TuningSplit
+
+
+@dataclass(frozen=True)
+class ReportHalf:
+    """Real data for numbers that are reported: train and test, each other's floor.
+
+    Attributes:
+        reference: The split that generated samples are compared with.
+
+    Raises:
+        ValueError: if that is the split that tuning looks at.
+    """
+
+    reference: ReportSplit
+
+    def __post_init__(self) -> None:
+        if self.reference not in ("train", "test"):
+            raise ValueError(f"no reported number is measured against {self.reference}")
+
+    @property
+    def held_out(self) -> ReportSplit:
+        """The split whose own value is the floor."""
+        return "test" if self.reference == "train" else "train"
+
+    def real(self, dataset: Dataset, root: Path | None) -> Examples:
+        """Load the reference."""
+        return dataset.load(self.reference, root)
+
+    def alike(self, dataset: Dataset, root: Path | None) -> Examples:
+        """Load what the floor is drawn from."""
+        return dataset.load(self.held_out, root)
+
+
+@dataclass(frozen=True)
+class TuningHalf:
+    """Real data for trials of a search: validation, with a floor of train; test is out of reach.
+
+    Attributes:
+        reference: The split that generated samples are compared with.
+
+    Raises:
+        ValueError: if that is a split that reports look at.
+    """
+
+    reference: TuningSplit = "validation"
+
+    def __post_init__(self) -> None:
+        if self.reference != "validation":
+            raise ValueError(f"no trial is measured against {self.reference}")
+
+    @property
+    def held_out(self) -> Literal["train"]:
+        """The split whose own value is the floor."""
+        return "train"
+
+    def real(self, dataset: Dataset, root: Path | None) -> Examples:
+        """Load the reference."""
+        return dataset.load(self.reference, root)
+
+    def alike(self, dataset: Dataset, root: Path | None) -> Examples:
+        """Load what the floor is drawn from."""
+        return dataset.load(self.held_out, root)
+
+
+Half = ReportHalf | TuningHalf
+
+
+def half_of(reference: Split) -> Half:
+    """Return the half that a reference split belongs to."""
+    return TuningHalf(reference) if reference == "validation" else ReportHalf(reference)
