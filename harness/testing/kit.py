@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -12,21 +13,23 @@ from pydantic.fields import FieldInfo
 
 from harness.datasets.base import datasets
 from harness.metrics.base import metrics
+from harness.metrics.extractors.base import extractors
 from harness.networks.base import networks
 from harness.parts import Part, tricks, variants
 from harness.registry import Registry
-from harness.testing import contents, training
+from harness.testing import contents, sight, training
 from harness.testing.cells import DATASETS, HOSTS, Cell, accepted, train
 from harness.testing.training import require
 
-Kind = Literal["variant", "trick", "network", "dataset", "metric"]
-KINDS: tuple[Kind, ...] = ("variant", "trick", "network", "dataset", "metric")
+Kind = Literal["variant", "trick", "network", "dataset", "metric", "extractor"]
+KINDS: tuple[Kind, ...] = ("variant", "trick", "network", "dataset", "metric", "extractor")
 REGISTRIES: dict[str, Registry[Any]] = {
     "variant": variants,
     "trick": tricks,
     "network": networks,
     "dataset": datasets,
     "metric": metrics,
+    "extractor": extractors,
 }
 
 CELL_CHECKS: tuple[Callable[[Cell], None], ...] = (
@@ -69,6 +72,7 @@ def checks(
     options: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = DATASETS,
     hosts: Sequence[tuple[str, str]] = HOSTS,
+    root: Path | None = None,
 ) -> list[Check]:
     """Collect what a part must pass, besides its formula.
 
@@ -79,6 +83,7 @@ def checks(
         datasets: Data sets that a variant is tried on.
         hosts: Data sets and variants that a trick is tried on; of each kind of data the first
             that it applies to.
+        root: The data root, where an extractor's weights may lie.
 
     Raises:
         UnknownNameError: if nothing of the kind has the name.
@@ -109,6 +114,19 @@ def checks(
     elif kind == "dataset":
         for check in (contents.splits_are_sound, contents.images_survive_their_range):
             found.append(Check(f"{name}: {words(check)}", partial(check, name)))
+    elif kind == "extractor":
+        for change in sight.LEVELS:
+            run = partial(sight.grows, change, name, root)
+            found.append(Check(f"{name}: the distance grows with {change}", run))
+        for proof in (
+            sight.real_falls_with_count,
+            sight.repeats_itself,
+            sight.is_frozen,
+            sight.batches_do_not_matter,
+            sight.takes_what_it_declares,
+            sight.knows_its_classes,
+        ):
+            found.append(Check(f"{name}: {words(proof)}", partial(proof, name, root)))
     else:
         found.append(Check(f"{name}: sound", partial(contents.metric_is_sound, name)))
     return found

@@ -19,6 +19,7 @@ ALL = [
     *checks("network", "tanh2d"),
     *checks("dataset", "swirl"),
     *checks("metric", "spread"),
+    *checks("extractor", "edges"),
 ]
 
 

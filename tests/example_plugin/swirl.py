@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import adaptive_avg_pool2d, relu
 
 from harness.datasets.base import Dataset, Examples, Kind, datasets
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
+from harness.metrics.extractors.base import Extractor, extractors
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.layers import Head
@@ -165,3 +167,35 @@ class Spread(Metric):
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute the ratio; NaN where the real data has no spread."""
         return [float((generated.features.std(0) / reference["std"]).mean())]
+
+
+class Edges(nn.Module):
+    """Local means of brightness and of its changes across and down."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map uint8 images ``(n, channels, height, width)`` to ``(n, 48 · channels)``."""
+        x = images.float() / 255
+        changes = [x[..., 1:, :].diff(dim=3).abs(), x[..., 1:].diff(dim=2).abs()]
+        features = [adaptive_avg_pool2d(part, 4).flatten(1) for part in (x, *changes)]
+        return torch.cat(features, dim=1), images.new_empty(len(images), 0).float()
+
+
+@extractors.register("edges", source="this file")
+class EdgesExtractor(Extractor):
+    """Brightness and edges in sixteen fields; needs no weights."""
+
+    has_classes: ClassVar[bool] = False
+
+    @classmethod
+    def weights_sha256(cls) -> str:
+        """Return the hash of what defines it; change the text with the numbers."""
+        return hashlib.sha256(b"edges, version 1").hexdigest()
+
+    @classmethod
+    def require(cls, root: Path | None = None) -> None:
+        """Need nothing."""
+
+    @classmethod
+    def load(cls, device: torch.device, root: Path | None = None) -> Self:
+        """Build it."""
+        return cls(Edges().eval(), device, cls.weights_sha256())

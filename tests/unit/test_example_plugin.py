@@ -48,10 +48,12 @@ def test_a_suite_runs_with_it(tmp_path: Path) -> None:
     assert 0 < spread < 10
 
 
-@pytest.mark.parametrize("kind", ["variants", "tricks", "networks", "datasets", "metrics"])
+@pytest.mark.parametrize(
+    "kind", ["variants", "tricks", "networks", "datasets", "metrics", "extractors"]
+)
 def test_without_it_nothing_of_it_is_there(kind: str) -> None:
     done = command("harness.cli", "list", kind, "--json", folder=PLUGIN)
     assert done.returncode == 0
-    assert not {"geometric", "drift", "tanh2d", "swirl", "spread"} & {
+    assert not {"geometric", "drift", "tanh2d", "swirl", "spread", "edges"} & {
         entry["id"] for entry in json.loads(done.stdout)
     }

@@ -127,6 +127,12 @@ class TestStacked:
         share = accuracy(StackedDigitsClassifier.load(CPU), some)
         assert share == pytest.approx(DigitsClassifier.record()["test_accuracy"] ** 3, abs=0.02)
 
+    def test_no_images_is_no_features(self):
+        features, logits = StackedDigitsClassifier.load(CPU).features(
+            torch.zeros(0, 3, 16, 16, dtype=torch.uint8)
+        )
+        assert (features.shape, logits.shape) == ((0, 192), (0, 1000))
+
     def test_it_is_named_by_the_single_weights(self):
         assert StackedDigitsClassifier.label() == (
             f"stacked-digits-cnn@{DigitsClassifier.weights_sha256()[:8]}"

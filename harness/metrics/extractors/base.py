@@ -35,6 +35,8 @@ class Extractor:
     """Whether it gives logits of classes, whatever classes they are."""
     channels: ClassVar[tuple[int, ...]] = (1, 3)
     """Numbers of channels that images may have."""
+    overlooks: ClassVar[tuple[str, ...]] = ()
+    """Kinds of change of which a little hardly shows, as the kit calls them, such as ``noise``."""
     batch: ClassVar[int] = 250
     """Images per pass through the network; fixed, so that a number depends on nothing else."""
 

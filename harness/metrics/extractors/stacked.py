@@ -35,9 +35,9 @@ class PerChannel(nn.Module):
         """
         count = len(images)
         features, logits = self.network(images.flatten(0, 1).unsqueeze(1))
-        a, b, c = log_softmax(logits, 1).view(count, 3, -1).unbind(1)
+        a, b, c = log_softmax(logits, 1).view(count, 3, logits.shape[1]).unbind(1)
         joint = a[:, :, None, None] + b[:, None, :, None] + c[:, None, None, :]
-        return features.reshape(count, -1), joint.flatten(1)
+        return features.view(count, 3 * features.shape[1]), joint.flatten(1)
 
 
 class StackedClassifier(Extractor):
@@ -68,6 +68,7 @@ class StackedDigitsClassifier(StackedClassifier):
     """Classifier of stacked digits at 16×16: 3 × 64 features, 1,000 classes."""
 
     single: ClassVar[type[ShippedClassifier]] = DigitsClassifier
+    overlooks: ClassVar[tuple[str, ...]] = DigitsClassifier.overlooks
     classifies: ClassVar[tuple[str, ...]] = ("stacked-digits",)
 
 
