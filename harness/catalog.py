@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -211,7 +211,13 @@ def find_run(name: str) -> Path:
 
 
 def describe_run(name: str) -> dict[str, Any]:
-    """Describe a run: spec, outcome, last metrics, attempts and where it was computed."""
+    """Describe a run: spec, outcome, numbers, what they rest on, attempts, where it was computed.
+
+    Every metric has its value before training (``untrained``), at the last evaluation
+    (``metrics``) and at the best (``best``, with ``step`` and how many were ``searched``); with
+    averaged weights also those of the raw ones (``raw``). ``protocol`` has its floor and version,
+    ``provenance`` what all of them share.
+    """
     record = read_run(find_run(name))
     described: dict[str, Any] = encode_numbers(
         {
@@ -222,7 +228,12 @@ def describe_run(name: str) -> dict[str, Any]:
             "remarks": run_remarks(record),
             "outcome": record.outcome,
             "metrics": last_metrics(record),
+            "untrained": untrained_metrics(record),
+            "best": best_metrics(record),
+            "raw": raw_metrics(record),
+            "probes": last_probes(record),
             "protocol": [vars(metric) for metric in record.metrics],
+            "provenance": vars(record.provenance) if record.provenance else None,
             "data": next((e["data"] for e in record.of_type("protocol")), None),
             "attempts": record.attempts,
             "environment": record.environment(),
@@ -267,6 +278,33 @@ def last_metrics(record: RunRecord) -> dict[str, Any]:
     return {"step": last["step"], "kimg": last["kimg"], **last["values"]}
 
 
+def untrained_metrics(record: RunRecord) -> dict[str, float]:
+    """Return the values of the generator before its first step, by metric name."""
+    evaluations = record.of_type("evaluation")
+    return dict(evaluations[0]["values"]) if evaluations and evaluations[0]["step"] == 0 else {}
+
+
+def best_metrics(record: RunRecord) -> dict[str, dict[str, Any]]:
+    """Return the best value of each metric with a direction, its step and how many there were."""
+    found = {metric.name: record.best(metric) for metric in record.metrics}
+    return {name: vars(best) for name, best in found.items() if best is not None}
+
+
+def raw_metrics(record: RunRecord) -> dict[str, float]:
+    """Return the last values of the raw weights; empty where no average is measured."""
+    found = {metric.name: record.last(metric.name, "raw") for metric in record.metrics}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def last_probes(record: RunRecord) -> dict[str, Any]:
+    """Return what the probes found last, by column, with the step and their details."""
+    return {
+        name: {"value": value, "step": event["step"], "details": event["details"]}
+        for event in record.of_type("probe")
+        for name, value in event["values"].items()
+    }
+
+
 def print_run(found: dict[str, Any]) -> None:
     """Print a run's description for a person."""
     console = Console(highlight=False)
@@ -296,10 +334,58 @@ def print_run(found: dict[str, Any]) -> None:
     console.print(table)
     better = {metric["name"]: metric["better"] for metric in found["protocol"]}
     arrows = {"lower": "↓", "higher": "↑", "none": " "}
-    values = Table(box=None, pad_edge=False)
-    values.add_column("last evaluation")
-    values.add_column("value", justify="right")
-    for name, value in found["metrics"].items():
-        shown = f"{value:.4g}" if isinstance(value, int | float) else value["nonfinite"]
-        values.add_row(Text(f"{arrows[better.get(name, 'none')]} {name}"), shown)
-    console.print(values)
+    rows = [name for name in found["metrics"] if name in better]
+    if rows:
+        last = found["metrics"]
+        console.print(f"last evaluation: step {last['step']}, {last['kimg']:.4g} kimg")
+        columns: dict[str, Mapping[str, Any]] = {"last": last}
+        if found["raw"]:
+            columns["raw weights"] = found["raw"]
+        columns["best"] = {name: best["value"] for name, best in found["best"].items()}
+        columns["untrained"] = found["untrained"]
+        columns["real data"] = {metric["name"]: metric["floor"] for metric in found["protocol"]}
+        values = Table(box=None, pad_edge=False)
+        values.add_column("metric", overflow="fold")
+        for heading in columns:
+            values.add_column(heading, justify="right", no_wrap=True)
+            if heading == "best":
+                values.add_column("at step, of", no_wrap=True)
+        for name in rows:
+            shown = [number_text(column.get(name)) for column in columns.values()]
+            best = found["best"].get(name)
+            where = f"{best['step']}, {best['searched']}" if best else ""
+            shown.insert(list(columns).index("best") + 1, where)
+            values.add_row(Text(f"{arrows[better[name]]} {name}"), *shown)
+        console.print(values)
+    for name, probe in found["probes"].items():
+        console.print(Text(f"{name} {number_text(probe['value'])} at step {probe['step']}"))
+    for line in provenance_lines(found["provenance"]):
+        console.print(Text(line), style="dim")
+
+
+def number_text(value: Any) -> str:
+    """Write a number as it is stored, also one that is not finite; nothing for none."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value["nonfinite"])
+
+
+def provenance_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """Say in sentences what a run's numbers rest on."""
+    if found is None:
+        return []
+    weights = f", sha256 {found['weights_sha256']}" if found["weights_sha256"] else ""
+    libraries = ", ".join(f"{name} {number}" for name, number in found["libraries"].items())
+    measured = (
+        "its weights as they are trained"
+        if found["weights"] == "raw"
+        else f"the average of its weights ({found['weights']}), the raw ones beside it"
+    )
+    return [
+        f"extractor {found['extractor']}{weights}",
+        f"{found['samples']} samples against {found['reference']} "
+        f"({found['reference_count']} examples), real data from {found['floor']}",
+        f"{found['dtype']}, preprocessing {found['preprocessing']}, on {found['device']}; "
+        f"{libraries}",
+        f"G is measured by {measured}; normalization in evaluation: {found['normalization']}",
+    ]

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -27,19 +27,21 @@ from harness.errors import DataError, GanbenchError, StoreError
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.metrics.probes.base import Probe, probes
+from harness.networks.layers import evaluation_statistics
 from harness.outcomes import Verdict, judge, warning_signs
 from harness.registry import load_plugin
 from harness.samples import save_profile, save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, cache_folder, hold, write_json
-from harness.store.records import FINAL, RunRecord, read_run
+from harness.store.records import FINAL, Provenance, RunRecord, read_run
 from harness.training.checkpoint import (
     Checkpoint,
     find_checkpoints,
     keep_networks,
     save_checkpoint,
 )
+from harness.training.game import Game
 from harness.training.line import Line, Profile, estimates_share
 from harness.training.trainer import Trainer
 
@@ -200,6 +202,7 @@ class Job:
                 {
                     "type": "protocol",
                     "metrics": [asdict(metric) for metric in evaluator.metrics],
+                    "provenance": asdict(provenance_of(evaluator, trainer.game)),
                     "data": evaluator.data,
                     "probes": {probe.id: probe.describe() for probe in chosen},
                 }
@@ -308,7 +311,11 @@ class Course:
         """Measure every run; drop those that cannot be measured, and return them."""
         self._account()
         settings = self.runs[0].spec.settings
-        generated = self.trainer.game.sample(settings.evaluation_samples, "evaluation")
+        game = self.trainer.game
+        generated = game.sample(settings.evaluation_samples, "evaluation")
+        raw = None
+        if game.averaging is not None:
+            raw = game.sample(settings.evaluation_samples, "evaluation", theta=game.G.theta)
         finite = generated.flatten(1).isfinite().all(1).tolist()
         profiles: Sequence[Profile | None] = [None] * len(self.runs)
         if self.line is not None:
@@ -319,9 +326,10 @@ class Course:
             start = time.perf_counter() - drawn
             try:
                 (found,) = self.evaluator(generated[position : position + 1])
+                beside = raw if raw is None else self.evaluator(raw[position : position + 1])[0]
                 samples = generated[position] if finite[position] else None
                 profile = profiles[position] if finite[position] else None
-                self._record(run, found, samples, profile, time.perf_counter() - start)
+                self._record(run, found, beside, samples, profile, time.perf_counter() - start)
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
                 traceback.print_exc()
                 verdicts.append(Verdict("crashed", None, f"evaluation failed: {explain(error)}"))
@@ -336,6 +344,7 @@ class Course:
         self,
         run: Run,
         found: Evaluation,
+        raw: Evaluation | None,
         samples: Tensor | None,
         profile: Profile | None,
         seconds: float,
@@ -357,6 +366,7 @@ class Course:
                 "step": step,
                 "kimg": self.trainer.kimg,
                 "values": found.values,
+                **({} if raw is None else {"raw": raw.values}),
                 "histogram": found.histogram,
                 "diversity": found.diversity,
                 "coverage": found.coverage,
@@ -446,6 +456,15 @@ class Course:
                 keep_networks(run.path, run.spec.id)
             except OSError as error:  # the result stands, and its checkpoints are still there
                 print(f"{run.path}: could not tidy up the checkpoints: {error}", file=sys.stderr)
+
+
+def provenance_of(evaluator: Evaluator, game: Game) -> Provenance:
+    """Say what a cohort's numbers rest on, with how its generators are evaluated."""
+    return replace(
+        evaluator.provenance,
+        weights=game.averaging or "raw",
+        normalization=evaluation_statistics(game.G.modules()),
+    )
 
 
 def has_evaluations(record: RunRecord, step: int) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord
+from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord, Weights
 
 BASELINE = "none"
 """Label of a cell without tricks."""
@@ -48,9 +48,9 @@ class Result:
         """The outcome record; empty if there is none."""
         return (self.record.outcome or {}) if self.record else {}
 
-    def last(self, metric: str) -> float | None:
+    def last(self, metric: str, weights: Weights = "values") -> float | None:
         """Return the metric's finite value at the last evaluation."""
-        value = self.record.last(metric) if self.record else None
+        value = self.record.last(metric, weights) if self.record else None
         return value if value is not None and math.isfinite(value) else None
 
     def file(self, name: str) -> Path | None:

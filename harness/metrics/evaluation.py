@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset, Examples, Values, to_bytes
+from harness.datasets.base import Dataset, Examples, Kind, Values, to_bytes
 from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
 from harness.errors import GanbenchError
@@ -24,7 +24,7 @@ from harness.metrics.modes import distances
 from harness.metrics.probes.base import probes
 from harness.spec import Split, content_id
 from harness.store.folders import cache_folder
-from harness.store.records import MetricInfo
+from harness.store.records import MetricInfo, Provenance
 
 DATA_SPACE = "data"
 """The extractor of points: their coordinates."""
@@ -34,6 +34,10 @@ FLOOR_SEED = 0
 FLOOR_DRAWS = 21
 """Floors are medians over so many draws: the distance of one varies by half of itself."""
 LIBRARIES = ("torch", "torch-fidelity", "numpy")
+DTYPES: dict[Kind, str] = {
+    "images": "float32 features, float64 statistics",
+    "points": "float64",
+}
 DIVERSITY = "diversity"
 
 
@@ -175,6 +179,7 @@ class Evaluator:
             other split of the reference's half: test for train, train for test and, in a search,
             train for validation. If the split has fewer, all of it is the one draw;
             ``floor_count`` says how many there were.
+        provenance: What the numbers rest on, but for how the generator was evaluated.
         data: What reports need to know of data and protocol, as JSON.
 
     Raises:
@@ -182,6 +187,7 @@ class Evaluator:
     """
 
     metrics: list[MetricInfo]
+    provenance: Provenance
     data: dict[str, Any]
 
     def __init__(
@@ -215,7 +221,11 @@ class Evaluator:
             }
             for metric in self._metrics
         ]
-        columns = [column for metric in self._metrics for column in metric.columns()]
+        columns = [
+            replace(column, version=metric.version)
+            for metric in self._metrics
+            for column in metric.columns()
+        ]
         self.metrics = [
             replace(
                 column,
@@ -236,6 +246,18 @@ class Evaluator:
         }
         if dataset.notes:
             self.data["notes"] = list(dataset.notes)
+        self.provenance = Provenance(
+            extractor=self._conditions.extractor,
+            weights_sha256=key["weights"],
+            samples=samples,
+            reference=reference,
+            reference_count=int(kept["count"]),
+            floor=self._half.held_out,
+            dtype=key["dtype"],
+            preprocessing=PREPROCESSING,
+            device=key["device"],
+            libraries=dict(key["libraries"]),
+        )
 
     def __call__(self, generated: Tensor) -> list[Evaluation]:
         """Measure the samples of each run, each as if it were alone.
@@ -297,7 +319,7 @@ class Evaluator:
             "preprocessing": PREPROCESSING,
             "extractor": extractor.id if extractor is not None else DATA_SPACE,
             "weights": extractor.sha256 if extractor is not None else "",
-            "dtype": "float32 features, float64 statistics",
+            "dtype": DTYPES[self._dataset.kind],
             "device": extractor.device.type if extractor is not None else "cpu",
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
             "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -50,6 +52,20 @@ def normalization(
     if kind == "virtual":
         return VirtualBatchNorm(channels, reference)
     return nn.BatchNorm1d(channels) if dimensions == 1 else nn.BatchNorm2d(channels)
+
+
+def evaluation_statistics(modules: Iterable[nn.Module]) -> str:
+    """Say by which statistics a network in evaluation mode normalises its activations."""
+    found = []
+    for module in modules:
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            tracked = module.running_mean is not None
+            found.append("running statistics of training batches" if tracked else "its own batch")
+        elif isinstance(module, VirtualBatchNorm):
+            found.append("a fixed reference batch")
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
+            found.append("each example's own statistics")
+    return " and ".join(dict.fromkeys(found)) or "no normalization layers"
 
 
 def activation(kind: Activation) -> nn.Module:

@@ -4,12 +4,14 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 
 * ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
   ``device`` (``cpu`` or ``cuda``), ``time``
-* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``probes``: by id,
+* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
+  :class:`Provenance` as a dictionary; ``data``, facts of data and reference; ``probes``: by id,
   ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
 * ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
   step 0 is the untrained generator, each metric's ceiling. Labelled data also gives
-  ``histogram``: generated examples per class or mode
+  ``histogram``: generated examples per class or mode. Where ``values`` are those of averaged
+  weights, ``raw`` has the same of the weights as they are trained
 * ``probe``, of the untrained and of the trained discriminator: ``probe`` (its id), ``step``,
   ``values`` {column: number}, ``details``, ``seconds``
 * ``samples``: ``step``, ``file`` (relative to the run's folder)
@@ -23,6 +25,7 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +54,7 @@ class MetricInfo:
         primary: Whether verdicts and tuning go by it; true of exactly one per data set.
         floor: Its value for real held-out data; None where not defined.
         floor_count: Of how many examples: as many as are generated, or all that there are.
+        version: Of the metric's definition; None in records that do not say.
     """
 
     name: str
@@ -60,6 +64,45 @@ class MetricInfo:
     primary: bool = False
     floor: float | None = None
     floor_count: int | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What every number of a run's evaluations rests on, beside its name.
+
+    Attributes:
+        extractor: Its label, such as ``digits-cnn@1a2b3c4d``; ``data`` for points.
+        weights_sha256: Of the extractor's weights file; empty where there is none.
+        samples: Generated samples per evaluation.
+        reference: Split that they are compared with.
+        reference_count: Examples in it.
+        floor: Split that floors are drawn from.
+        dtype: Precision of features and statistics.
+        preprocessing: Version of how samples become what the extractor sees.
+        device: ``cpu`` or ``cuda``, where the extractor computes.
+        libraries: Version of each that takes part.
+        weights: Whose weights of G are measured: ``raw``, or what averages them, such as ``ema``.
+        normalization: By which statistics G normalises while it is measured.
+    """
+
+    extractor: str
+    weights_sha256: str
+    samples: int
+    reference: str
+    reference_count: int
+    floor: str
+    dtype: str
+    preprocessing: int
+    device: str
+    libraries: dict[str, str]
+    weights: str = "raw"
+    normalization: str = ""
+
+
+Weights = Literal["values", "raw"]
+"""Which numbers of an evaluation: those of the weights that are measured, which may be averaged,
+or beside them those of the weights as they are trained."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +167,21 @@ class SuitePlan:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The best checkpoint by some metric, which flatters: it was chosen by looking.
+
+    Attributes:
+        value: The metric's.
+        step: When.
+        searched: Among how many evaluations.
+    """
+
+    value: float
+    step: int
+    searched: int
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """What one run did, read from its folder."""
 
@@ -158,15 +216,38 @@ class RunRecord:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)
 
-    def curve(self, name: str) -> tuple[list[int], list[float]]:
-        """Return steps and values of one metric over all evaluations."""
-        rows = [e for e in self.of_type("evaluation") if name in e["values"]]
-        return [e["step"] for e in rows], [e["values"][name] for e in rows]
+    @cached_property
+    def provenance(self) -> Provenance | None:
+        """What its numbers rest on; None before the first attempt, and in older records."""
+        found = [e["provenance"] for e in self.of_type("protocol") if "provenance" in e]
+        return Provenance(**found[-1]) if found else None
 
-    def last(self, name: str) -> float | None:
+    def curve(self, name: str, weights: Weights = "values") -> tuple[list[int], list[float]]:
+        """Return steps and values of one metric over all evaluations."""
+        rows = [e for e in self.of_type("evaluation") if name in e.get(weights, {})]
+        return [e["step"] for e in rows], [e[weights][name] for e in rows]
+
+    def last(self, name: str, weights: Weights = "values") -> float | None:
         """Return a metric's value at the last evaluation, None if there was none."""
-        values = self.curve(name)[1]
+        values = self.curve(name, weights)[1]
         return values[-1] if values else None
+
+    def best(self, metric: MetricInfo, weights: Weights = "values") -> Best | None:
+        """Choose the best of the evaluations after step 0.
+
+        None for a metric without a direction, and where no value is finite.
+        """
+        steps, values = self.curve(metric.name, weights)
+        searched = [
+            (value, step)
+            for step, value in zip(steps, values, strict=True)
+            if step > 0 and math.isfinite(value)
+        ]
+        if metric.better == "none" or not searched:
+            return None
+        pick = min if metric.better == "lower" else max
+        value, step = pick(searched, key=lambda found: found[0])
+        return Best(value, step, len(searched))
 
     @property
     def attempts(self) -> list[Event]:

@@ -14,7 +14,7 @@ from harness.store.records import PlannedRun, RunRecord
 AXIS = "kimg"
 """Thousands of training images seen: the horizontal axis of every chart."""
 
-SECTIONS = ("evaluation", "losses")
+SECTIONS = ("evaluation", "raw", "losses")
 TAG_LENGTH = 64
 FORBIDDEN = frozenset("/\\#?%:")
 """What W&B refuses in a run's id."""
@@ -94,7 +94,10 @@ def rows(events: Sequence[Event]) -> list[Row]:
         if event["type"] == "losses":
             found.append(Row(_values("losses", event)))
         elif event["type"] == "evaluation":
-            found.append(Row(_values("evaluation", event), pictures.pop(event["step"], None)))
+            values = _values("evaluation", event)
+            # Where the average of G's weights is measured, they themselves are too.
+            values |= {f"raw/{name}": value for name, value in event.get("raw", {}).items()}
+            found.append(Row(values, pictures.pop(event["step"], None)))
             evaluated[event["step"]] = event["kimg"]
         elif event["type"] == "samples" and _is_inside(event["file"]):
             if event["step"] in evaluated:

@@ -141,7 +141,15 @@ class Game:
             theta = part.evaluated(self, theta)
         return theta
 
-    def sample(self, count: int, stream: str, chunk: int = 512) -> Tensor:
+    @property
+    def averaging(self) -> str | None:
+        """The parts whose weights are measured in place of G's own; None where G's own are."""
+        names = [part.id for part in self.parts if type(part).evaluated is not Part.evaluated]
+        return " + ".join(names) or None
+
+    def sample(
+        self, count: int, stream: str, chunk: int = 512, theta: Tensor | None = None
+    ) -> Tensor:
         """Draw examples from every generator in evaluation mode.
 
         The stream's name fixes latents and dropout, so two calls with the same name show the
@@ -151,6 +159,7 @@ class Game:
             count: Examples per run.
             stream: Name of the stream of latents.
             chunk: Examples per forward pass.
+            theta: Weights of G, ``(runs, parameters)``; those that are measured unless given.
 
         Returns:
             ``(runs, count, *shape)``; images in [−1, 1].
@@ -158,7 +167,7 @@ class Game:
         shape = (self.runs, count, *self.data.shape[1:])
         made = torch.empty(shape, dtype=self.streams.dtype, device=self.data.device)
         with torch.no_grad():
-            theta = self.evaluated()
+            theta = self.evaluated() if theta is None else theta
             for number, start in enumerate(range(0, count, chunk)):
                 # A whole chunk is always made, so that no draw depends on the count.
                 draws = Stream(self.streams, stream, number)

@@ -101,6 +101,10 @@ class Stack:
         inputs = (x,) if y is None else (x, y)
         return vmap(single)(list(state.values()), *inputs)
 
+    def modules(self) -> Iterator[nn.Module]:
+        """Iterate over the modules of one run's network, in evaluation mode."""
+        return self._skeletons[False].modules()
+
     def parameters(self, theta: Tensor | None = None) -> dict[str, Tensor]:
         """Return views of theta by parameter name, ``(runs, *shape)`` each."""
         parts = torch.split(self.theta if theta is None else theta, self.sizes, dim=1)

@@ -19,10 +19,11 @@ class EMA(Trick):
     """Measure and draw samples by an exponential moving average of G's weights.
 
     After each update of G the average becomes β θ̄ + (1 − β) θ. Training itself is unchanged: D
-    plays against θ. Buffers, such as batch normalisation's running statistics, are the
-    generator's own and not averaged. The average starts from the first weights; with ``warm_up``
-    β is at most (1 + t)/(10 + t) in the update that follows t others, so that even a short run
-    forgets them.
+    plays against θ. The run's numbers are those of the average; the raw weights θ are measured
+    beside it, at every evaluation. Buffers, such as batch normalisation's running statistics, are
+    the generator's own and not averaged. The average starts from the first weights; with
+    ``warm_up`` β is at most (1 + t)/(10 + t) in the update that follows t others, so that even a
+    short run forgets them.
     """
 
     needs_adversary = False

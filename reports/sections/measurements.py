@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from harness.store.records import MetricInfo
-from reports.cells import CellRuns, Result, SuiteCells
+from harness.store.records import MetricInfo, Weights
+from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean, t_interval
 from reports.statistics.ranks import median_with_failures
@@ -20,8 +20,10 @@ LEAD = (
     "median run failed. Means and intervals of the primary metric are geometric.",
     "The main number is that of the last checkpoint. The best checkpoint was chosen by looking at "
     "the same number, so it flatters: it is shown with how many were searched. “Untrained” is the "
-    "generator before its first step.",
+    "generator before its first step. Where a trick averages G's weights, the average is what is "
+    "measured, and the raw weights have a row of their own below it.",
 )
+WEIGHTS = Column("Weights", "text", "of G: as they are trained, or averaged by a trick")
 Centre = tuple[float | None, Interval | None]
 
 
@@ -33,17 +35,14 @@ def centre(values: list[float], *, geometric: bool) -> Centre:
     return (float(np.mean(values)), t_interval(values)) if values else (None, None)
 
 
-def trained_values(result: Result, metric: MetricInfo) -> list[float]:
-    """Return the metric at every checkpoint after step 0."""
-    if result.record is None:
-        return []
-    steps, values = result.record.curve(metric.name)
-    return [v for step, v in zip(steps, values, strict=True) if step > 0 and math.isfinite(v)]
+def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
+    """Say whether the raw weights were measured beside averaged ones."""
+    return any(r.record and r.record.curve(metric.name, "raw")[0] for r in cell.results)
 
 
-def metric_row(cell: CellRuns, metric: MetricInfo) -> tuple[Cell, ...]:
-    """Write one metric of one cell as a row."""
-    survivors = [(r, r.last(metric.name)) for r in cell.finals if not r.failed]
+def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") -> tuple[Cell, ...]:
+    """Write one metric of one cell as a row, for the measured weights or the raw ones."""
+    survivors = [(r, r.last(metric.name, weights)) for r in cell.finals if not r.failed]
     measured = [(r, v) for r, v in survivors if v is not None]
     values = [v for _, v in measured]
     ids = tuple(r.planned.id for r, _ in measured)
@@ -55,12 +54,12 @@ def metric_row(cell: CellRuns, metric: MetricInfo) -> tuple[Cell, ...]:
         if ranked
         else (float(np.median(values)) if values else None)
     )
-    curves = [trained_values(r, metric) for r, _ in measured]
-    pick = max if metric.better == "higher" else min
-    best = [pick(curve) for curve in curves if curve] if ranked else []
-    searched = max((len(curve) for curve in curves), default=0)
+    found = [r.record.best(metric, weights) for r, _ in measured if r.record]
+    chosen = [one for one in found if one is not None]
+    best = [one.value for one in chosen]
+    searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
-    first = [r.record.curve(metric.name) for r in cell.results if r.record]
+    first = [r.record.curve(metric.name, weights) for r in cell.results if r.record]
     untrained = [v[0] for s, v in first if s and s[0] == 0 and math.isfinite(v[0])]
     total = len(values) + (cell.failures if ranked else 0)
 
@@ -90,19 +89,29 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
     )
     direction = {"lower": "lower is better", "higher": "higher is better", "none": "a diagnostic"}
     role = "The primary metric: " if metric.primary else ""
+    averaged = any(has_raw(cell, metric) for cell in cells)
+    rows: list[tuple[Cell, ...]] = []
+    for cell in cells:
+        both = has_raw(cell, metric)
+        kinds: tuple[Weights, ...] = ("values", "raw") if both else ("values",)
+        for weights in kinds:
+            row = metric_row(cell, metric, weights)
+            which = Cell("averaged" if both and weights == "values" else "raw")
+            rows.append((*row[:2], which, *row[2:]) if averaged else row)
     return Table(
         name,
         f"{dataset}: {metric.name} {arrow}".strip(),
         (
             Column("Variant"),
             Column("Tricks"),
+            *((WEIGHTS,) if averaged else ()),
             Column(f"Last {arrow}".strip(), "number", f"{kind} over survivors, 95 % t-interval"),
             Column("Median of all", "number", "all finished runs, failed ones ranked worst"),
             Column("Best", "number", f"{kind} of each run's best checkpoint"),
             Column("Searched", "count", "checkpoints among which the best was looked for"),
             Column("Untrained", "number", "median at step 0"),
         ),
-        tuple(metric_row(cell, metric) for cell in cells),
+        tuple(rows),
         f"{role}{metric.summary.rstrip('.')}; {direction[metric.better]}. {floor}",
         folded=not metric.primary,
     )

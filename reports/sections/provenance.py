@@ -107,6 +107,7 @@ def protocol_table(cells: SuiteCells) -> Table:
                 (
                     Cell(cell.dataset),
                     Cell(metric.name),
+                    Cell(metric.version),
                     Cell(metric.summary),
                     Cell({"none": "diagnostic"}.get(metric.better, metric.better)),
                     Cell("yes" if metric.primary else ""),
@@ -120,6 +121,7 @@ def protocol_table(cells: SuiteCells) -> Table:
         (
             Column("Data set"),
             Column("Metric", "code"),
+            Column("Version", "count", "of its definition"),
             Column("Measures", "prose"),
             Column("Better"),
             Column("Primary"),
@@ -128,6 +130,48 @@ def protocol_table(cells: SuiteCells) -> Table:
         ),
         tuple(rows.values()),
         folded=True,
+    )
+
+
+def measurement_table(cells: SuiteCells) -> Table:
+    """Say once what all numbers of a data set rest on, with how many runs were measured so."""
+    found: Counter[tuple[str, ...]] = Counter()
+    for cell in cells.cells:
+        for result in cell.results:
+            known = result.record.provenance if result.record else None
+            if known is not None:
+                weights = "raw" if known.weights == "raw" else f"averaged by {known.weights}"
+                libraries = ", ".join(f"{name} {text}" for name, text in known.libraries.items())
+                found[
+                    cell.dataset,
+                    known.extractor,
+                    known.weights_sha256 or "none",
+                    f"{known.samples} against {known.reference} ({known.reference_count})",
+                    known.floor,
+                    known.dtype,
+                    f"{libraries}; preprocessing {known.preprocessing}, on {known.device}",
+                    weights,
+                    known.normalization,
+                ] += 1
+    return Table(
+        "measurement",
+        "What the numbers rest on",
+        (
+            Column("Data set"),
+            Column("Extractor", "code"),
+            Column("Its weights (sha256)", "code"),
+            Column("Samples", "text", "generated, against all real ones of a split"),
+            Column("Floor from"),
+            Column("Precision", "prose"),
+            Column("Libraries", "prose"),
+            Column("Weights of G", "text", "as they are trained, or averaged by a trick"),
+            Column("Normalization in evaluation", "prose", "statistics that G normalises by"),
+            Column("Runs", "count"),
+        ),
+        tuple((*map(Cell, key), Cell(count)) for key, count in found.items()),
+        "Of one run, `ganbench show RUN` says the same.",
+        folded=True,
+        empty="No run says what its numbers rest on: all were measured by an older version.",
     )
 
 
@@ -199,6 +243,7 @@ def build(cells: SuiteCells) -> Section:
     blocks = (
         gaps_table(cells),
         data_table(cells),
+        measurement_table(cells),
         protocol_table(cells),
         environment_table(cells),
         commands_table(cells),

@@ -51,6 +51,11 @@ def test_rows_keep_every_value_and_its_images_seen() -> None:
     ]
 
 
+def test_raw_weights_have_charts_of_their_own() -> None:
+    (found,) = rows([{**evaluation(10, fd=0.5), "raw": {"fd": 0.75}}])
+    assert found == Row({"kimg": 1.0, "evaluation/fd": 0.5, "raw/fd": 0.75})
+
+
 def test_examples_join_the_evaluation_of_their_step() -> None:
     found = rows([samples(0, "samples/a.png"), evaluation(0, fd=1.0), evaluation(10, fd=1.0)])
     assert [row.picture for row in found] == ["samples/a.png", None]
