@@ -42,6 +42,15 @@ Plugins = Annotated[
         "--plugin", help="Module, or path of a .py file, that registers parts of your own."
     ),
 ]
+Extractors = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--extractor",
+        metavar="NAME=FILE",
+        help="Network of your own for the setting `extractor: NAME`: .pt2 (torch.export) or .pt "
+        "(TorchScript). Loading it runs its code.",
+    ),
+]
 Wandb = Annotated[
     str | None,
     typer.Option(
@@ -94,6 +103,7 @@ def run(
     wandb: Wandb = None,
     data_root: DataRoot = None,
     plugin: Plugins = None,
+    extractor: Extractors = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")
     ] = False,
@@ -102,7 +112,14 @@ def run(
     from harness.commands import dry_run as preview
     from harness.commands import run_suite
 
-    matrix = _matrix(suite, only=only, seeds=seeds, profile=profile, plugins=plugin)
+    matrix = _matrix(
+        suite,
+        only=only,
+        seeds=seeds,
+        profile=profile,
+        plugins=plugin,
+        extractors=extractor,
+    )
     folder = out or Path("results") / matrix.plan.suite
     if dry_run:
         preview(matrix, folder, device=device, jobs=jobs)
@@ -145,11 +162,14 @@ def tune(
     device: Device = "auto",
     data_root: DataRoot = None,
     plugin: Plugins = None,
+    extractor: Extractors = None,
 ) -> None:
     """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
     from harness.commands import tune_suite
 
-    matrix = _matrix(suite, only=only, seeds=None, profile=profile, plugins=plugin)
+    matrix = _matrix(
+        suite, only=only, seeds=None, profile=profile, plugins=plugin, extractors=extractor
+    )
     folder = out or Path("results") / matrix.plan.suite
     code = tune_suite(
         matrix,
@@ -386,6 +406,7 @@ def _matrix(
     seeds: int | None,
     profile: str | None,
     plugins: list[str] | None,
+    extractors: list[str] | None,
 ) -> Matrix:
     from harness.registry import load_plugin
     from harness.suite.load import load_suite
@@ -393,12 +414,18 @@ def _matrix(
 
     for name in plugins or []:
         load_plugin(name)
+    named = []
+    if extractors:
+        from harness.metrics.extractors.exported import register_file
+
+        named = [register_file(argument) for argument in extractors]
     return expand(
         load_suite(suite),
         profile=profile,
         seeds=seeds,
         only=parse_only(only or []),
         plugins=plugins or (),
+        extractors=named,
     )
 
 

@@ -77,7 +77,7 @@ def run_suite(
                 device=device,
                 jobs=jobs,
                 mirrors=[ConsoleMirror(console), *_wandb(wandb, matrix, folder, console)],
-                options=JobOptions(folder, data_root, plugins),
+                options=JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
             )
             write_index(read_suite(folder, skip_corrupt=True))
         else:
@@ -285,7 +285,7 @@ def tune_suite(
             LocalEngine(slots(choose_device(device), jobs)),
             Mirrors([ConsoleMirror(Console())]),
             choose_device(device),
-            JobOptions(folder, data_root, plugins),
+            JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
             sampler,
         )
         code = tuner.tune(cells, trials, batch)

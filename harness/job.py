@@ -26,6 +26,7 @@ from harness.environment import environment
 from harness.errors import DataError, GanbenchError, StoreError
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluation, Evaluator
+from harness.metrics.extractors.exported import register_file
 from harness.metrics.probes.base import Probe, probes
 from harness.networks.layers import evaluation_statistics
 from harness.outcomes import Verdict, judge, warning_signs
@@ -537,6 +538,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-root", type=Path, help="folder of data sets that are files")
     parser.add_argument("--plugin", action="append", default=[], help="module to import first")
     parser.add_argument(
+        "--extractor", action="append", default=[], help="NAME@SHA256=FILE, a network to load"
+    )
+    parser.add_argument(
         "--checkpoint-seconds",
         type=float,
         default=CHECKPOINT_SECONDS,
@@ -554,6 +558,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for plugin in given.plugin:
             load_plugin(plugin)
+        for extractor in given.extractor:
+            register_file(extractor)
         job = Job(
             Store(given.store),
             torch.device(given.device),

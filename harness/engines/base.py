@@ -40,12 +40,14 @@ class JobOptions:
         data_root: Folder of data sets that are files; None where none is needed.
         plugins: Modules that a job imports first.
         checkpoint_seconds: Most work that a kill may cost.
+        extractors: Networks in files, as ``--extractor`` takes them.
     """
 
     store: Path
     data_root: Path | None = None
     plugins: tuple[str, ...] = ()
     checkpoint_seconds: float = 30.0
+    extractors: tuple[str, ...] = ()
 
     def arguments(self, file: Path, device: str) -> list[str]:
         """Return the command line of ``python -m harness.job`` for a cohort file."""
@@ -54,6 +56,8 @@ class JobOptions:
             arguments += ["--data-root", str(self.data_root)]
         for plugin in self.plugins:
             arguments += ["--plugin", plugin]
+        for extractor in self.extractors:
+            arguments += ["--extractor", extractor]
         return [*arguments, "--checkpoint-seconds", str(self.checkpoint_seconds)]
 
 

@@ -20,6 +20,7 @@ from harness.errors import GanbenchError
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.extractors.base import Extractor, extractors
+from harness.metrics.extractors.exported import refuse_path
 from harness.metrics.modes import distances
 from harness.metrics.probes.base import probes
 from harness.spec import Split, content_id
@@ -95,6 +96,7 @@ def find_extractor(dataset: Dataset, extractor: str) -> type[Extractor] | None:
         )
     if extractor == DATA_SPACE:
         return None
+    refuse_path(extractor)
     chosen = extractors.get(extractor)
     if dataset.shape[0] not in chosen.channels:
         raise GanbenchError(
@@ -102,6 +104,7 @@ def find_extractor(dataset: Dataset, extractor: str) -> type[Extractor] | None:
             f"channels, those of data set {dataset.id!r} have {dataset.shape[0]}; "
             f"use {default_extractor(dataset)!r}"
         )
+    chosen.try_on(dataset.shape)
     return chosen
 
 

@@ -150,6 +150,7 @@ class SuitePlan:
         profile: The profile that was asked for.
         seeds: The number of seeds that was asked for in place of the suite's own.
         plugins: Modules that were imported first.
+        extractors: Networks in files, as ``--extractor`` takes them.
         baseline: Labels of the variant and the tricks of the cell that all others of its data set
             are compared with; None where tricks are compared with their variant without tricks.
     """
@@ -163,6 +164,7 @@ class SuitePlan:
     profile: str | None = None
     seeds: int | None = None
     plugins: tuple[str, ...] = ()
+    extractors: tuple[str, ...] = ()
     baseline: tuple[str, str] | None = None
 
 

@@ -45,6 +45,7 @@ def expand(
     seeds: int | None = None,
     only: Mapping[str, Sequence[str]] | None = None,
     plugins: Sequence[str] = (),
+    extractors: Sequence[str] = (),
 ) -> Matrix:
     """Expand a suite to its runs.
 
@@ -55,6 +56,7 @@ def expand(
         only: Alternatives by ``dataset``, ``variant``, ``trick`` and ``seed``, ids or labels; this
             changes what is selected, not the plan.
         plugins: Modules that have been imported, for the plan to name.
+        extractors: Files that have been named as extractors, for the plan to repeat.
 
     Raises:
         SuiteError: listing what is wrong in the cells, such as a batch larger than the data.
@@ -101,6 +103,7 @@ def expand(
         profile=profile,
         seeds=seeds,
         plugins=tuple(plugins),
+        extractors=tuple(extractors),
         baseline=baseline,
     )
     return Matrix(plan, tuple(specs), frozenset(selected), passed_over)

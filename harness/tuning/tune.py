@@ -228,12 +228,7 @@ class Tuner:
             self.engine,
             self.mirror,
             device=self.device,
-            options=JobOptions(
-                self.store.root,
-                self.options.data_root,
-                self.options.plugins,
-                self.options.checkpoint_seconds,
-            ),
+            options=replace(self.options, store=self.store.root),
             notes=notes,
         )
 

@@ -200,6 +200,7 @@ def gaps_table(cells: SuiteCells) -> Table:
 def command(plan: SuitePlan, cell: CellRuns) -> str:
     """Write the command that runs one cell again."""
     options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
+    options += [("extractor", named) for named in plan.extractors]
     options += [("profile", plan.profile)] if plan.profile else []
     options += [("seeds", plan.seeds)] if plan.seeds else []
     options += [

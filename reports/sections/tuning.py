@@ -59,6 +59,8 @@ def read_search(file: Path) -> Search:
         data = decode_numbers(json.loads(file.read_bytes()))
         cell = data["cell"]
         version = data.get("optuna_version")
+        if str(data["reported_metric"]).endswith("/validation"):
+            raise ValueError("what trials are measured by is reported")
         return Search(
             f"{cell['dataset']} · {cell['variant']} · {cell['tricks']}",
             str(data["metric"]),

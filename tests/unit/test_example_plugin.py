@@ -12,10 +12,14 @@ SUITE = """
 suite: swirl
 summary: Does the example plugin work?
 seeds: 2
-datasets: [swirl]
+datasets: [swirl, digits]
 variants: [geometric]
 tricks: [none, drift]
 settings: {network: tanh2d, width: 8, steps: 30, batch: 16, evaluate_every: 10}
+overrides:
+  - when: {dataset: digits}
+    settings: {network: dcgan16, width: 4, evaluation_samples: 64, extractor: edges}
+exclude: [{dataset: digits, trick: drift}]
 """
 
 
@@ -35,7 +39,8 @@ def test_a_suite_runs_with_it(tmp_path: Path) -> None:
     words = ["harness.cli", "run", "swirl.yaml", "--plugin", str(PLUGIN / "swirl.py")]
     done = command(*words, "--wandb", "disabled", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = list((tmp_path / "results" / "swirl" / "runs").glob("*/events.jsonl"))
+    runs = tmp_path / "results" / "swirl" / "runs"
+    found = list(runs.glob("swirl-*/events.jsonl"))
     assert len(found) == 4
     events = [json.loads(line) for line in found[0].read_text().splitlines()]
     (spread,) = (
@@ -46,6 +51,12 @@ def test_a_suite_runs_with_it(tmp_path: Path) -> None:
         if name.startswith("spread[data]")
     )
     assert 0 < spread < 10
+    for log in runs.glob("digits-*/events.jsonl"):
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        (provenance,) = (e["provenance"] for e in events if e["type"] == "protocol")
+        assert provenance["extractor"].startswith("edges@")
+        last = next(e["values"] for e in events if e["type"] == "evaluation" and e["step"] == 30)
+        assert last[f"fd[{provenance['extractor']}]@64/train"] > 0
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,31 @@
 import hashlib
 import json
 import os
+import socket
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load, save
 
+from harness.bench import check_data
 from harness.datasets.base import Examples, datasets
+from harness.datasets.digits import Digits
 from harness.errors import DataError
+from harness.metrics.evaluation import require
 from harness.metrics.extractors import classifiers, train
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.classifiers import DigitsClassifier, MNISTClassifier
 from harness.metrics.extractors.inception import FID_LABEL, FILE, InceptionV3
 from harness.metrics.extractors.stacked import StackedDigitsClassifier
+from harness.testing.specs import make_spec
 
 CPU = torch.device("cpu")
 SHIPPED = [DigitsClassifier, MNISTClassifier]
+LEAST = {DigitsClassifier: 0.985, MNISTClassifier: 0.995}
+"""Accuracy below which a classifier is no measure."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,10 +68,19 @@ class TestShipped:
             pytest.skip(f"{dataset.id} is not here; GANBENCH_DATA names no folder with it")
         measured = accuracy(cls.load(CPU), dataset.load(split, Path(root) if root else None))
         assert measured == pytest.approx(cls.record()[f"{split}_accuracy"], abs=4e-4)
+        assert measured >= LEAST[cls]
 
     def test_accuracies_are_good_enough_to_measure_with(self):
-        assert DigitsClassifier.record()["test_accuracy"] >= 0.985
-        assert MNISTClassifier.record()["test_accuracy"] >= 0.995
+        for cls, least in LEAST.items():
+            assert cls.record()["test_accuracy"] >= least
+
+    @pytest.mark.parametrize("cls", SHIPPED)
+    def test_the_epoch_was_chosen_on_held_out_training_images(self, cls):
+        record = cls.record()
+        plan = train.PLANS[cls.classifies[0]]
+        assert record["plan"] == asdict(plan)
+        assert plan.held_out > 0 and 1 <= record["epoch"] <= plan.epochs
+        assert {"held_out_accuracy", "validation_accuracy", "test_accuracy"} < record.keys()
 
     @pytest.mark.parametrize(
         ("cls", "size", "width"), [(SHIPPED[0], 16, 64), (SHIPPED[1], 32, 128)]
@@ -198,8 +214,18 @@ class TestTraining:
         self, tmp_path, monkeypatch, capsys
     ):
         monkeypatch.setitem(train.PLANS, "digits", self.plan)
+        read = Digits.read
+        seen = []
+
+        def watched(dataset, split, root=None):
+            seen.append(split)
+            return read(dataset, split, root)
+
+        monkeypatch.setattr(Digits, "read", watched)
         monkeypatch.setattr(sys, "argv", ["train", "digits", "--out", str(tmp_path)])
         train.main()
+        # What it is trained and chosen on comes first; the others are looked at once, at the end.
+        assert seen == ["train", "validation", "test"]
         first = (tmp_path / "digits-cnn.safetensors").read_bytes()
         monkeypatch.setattr(classifiers, "WEIGHTS", tmp_path)
         record = DigitsClassifier.record()
@@ -271,6 +297,30 @@ class TestInception:
         assert InceptionV3.weights_file(tmp_path) == tmp_path / FILE
         assert InceptionV3.weights_file() == hub / FILE
 
+    def test_nothing_is_fetched(self, hub, tmp_path, monkeypatch):
+        """Not even an address is looked up, whether the weights are absent or wrong."""
+
+        def refuse(*args, **kwargs):
+            raise AssertionError("the network was used")
+
+        for name in ("socket", "create_connection", "getaddrinfo"):
+            monkeypatch.setattr(socket, name, refuse)
+        monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+        monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+        with pytest.raises(DataError, match=rf"{FILE}.*put it at"):
+            InceptionV3.load(CPU, tmp_path)
+        with pytest.raises(DataError, match=rf"{FILE}.*put it at"):
+            require(Coloured(), "inception-v3-compat", tmp_path)
+        assert not hub.exists() and list(tmp_path.iterdir()) == []
+        (tmp_path / FILE).write_bytes(b"not these")
+        with pytest.raises(DataError, match="expected"):
+            InceptionV3.load(CPU, tmp_path)
+
+    def test_a_suite_says_so_before_it_trains_anything(self, hub):
+        spec = make_spec("digits", "dcgan", extractor="inception-v3-compat")
+        with pytest.raises(DataError, match=rf"{FILE} \(sha256 {InceptionV3.sha256_expected}\)"):
+            check_data([spec], None)
+
     @pytest.mark.slow
     def test_real_architecture_with_random_weights(self, hub, monkeypatch):
         from torch_fidelity import calculate_metrics
@@ -310,6 +360,12 @@ class TestInception:
         grey = images[:1, :1]
         one, three = extractor.features(grey), extractor.features(grey.repeat(1, 3, 1, 1))
         assert torch.equal(one[0], three[0])
+
+
+class Coloured(Digits):
+    """Digits in three channels."""
+
+    shape = (3, 16, 16)
 
 
 class Pictures(torch.utils.data.Dataset):

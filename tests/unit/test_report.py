@@ -236,6 +236,14 @@ def test_a_damaged_tuning_summary_is_named(tmp_path: Path) -> None:
         write_report(root)
 
 
+def test_a_search_that_reports_what_it_tuned_on_is_refused(tmp_path: Path) -> None:
+    root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
+    file = write_tuning(root)
+    file.write_text(file.read_text().replace("@500/train", "@500/validation"))
+    with pytest.raises(StoreError, match="what trials are measured by is reported"):
+        write_report(root)
+
+
 def test_tuning_compares_on_fresh_seeds_only(store: Path) -> None:
     text = (store / "report" / "tables" / "tuning.csv").read_text()
     default, best = csv.DictReader(io.StringIO(text))

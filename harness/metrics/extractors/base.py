@@ -65,6 +65,14 @@ class Extractor:
         raise NotImplementedError
 
     @classmethod
+    def try_on(cls, shape: tuple[int, ...]) -> None:
+        """Check that it can look at images of a shape, where only trying tells.
+
+        Raises:
+            DataError: saying what is wrong with it, and how to put it right.
+        """
+
+    @classmethod
     def load(cls, device: torch.device, root: Path | None = None) -> Self:
         """Build the extractor.
 
