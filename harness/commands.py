@@ -271,10 +271,11 @@ def tune_suite(
     for spec in selected:
         run = labels[spec.id]
         grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
-    from harness.tuning.tune import Cell, Tuner
+    from harness.tuning.tune import Cell, Tuner, trial_spec
 
     cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
-    check_data(selected, data_root)
+    # Trials look at another split than what is reported: both must be there.
+    check_data([*selected, *(trial_spec(cell, cell.default) for cell in cells)], data_root)
     store = Store(folder)
     with store.hold():
         if not (folder / "suite.json").exists():
