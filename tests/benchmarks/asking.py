@@ -198,9 +198,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
     parser.add_argument("--network", choices=("mlp-small", "dcgan"))
+    parser.add_argument("--width", type=int)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    settings = {name: getattr(given, name) for name in ("steps", "network") if getattr(given, name)}
+    asked = {name: getattr(given, name) for name in ("steps", "network", "width")}
+    settings = {name: value for name, value in asked.items() if value}
     found = measure(
         given.variant, given.seeds, given.count, given.device, given.dataset, **settings
     )
