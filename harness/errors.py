@@ -38,6 +38,10 @@ class SuiteError(GanbenchError):
         super().__init__("\n".join(lines))
 
 
+class MetricRequestError(GanbenchError):
+    """A metric is asked for where it cannot be measured, or needs no asking."""
+
+
 class UnknownNameError(GanbenchError):
     """A name that nothing is registered under."""
 

@@ -152,6 +152,7 @@ class Job:
             reference=settings.reference,
             root=self.data_root,
             device=self.device,
+            requested=settings.metrics,
         )
         cache = ReferenceCache(cache_folder())
         chosen = [
@@ -314,10 +315,11 @@ class Course:
         settings = self.runs[0].spec.settings
         game = self.trainer.game
         generated = game.sample(settings.evaluation_samples, "evaluation")
-        raw = None
+        look = self.evaluator.observe(generated)
+        look_raw = None
         if game.averaging is not None:
             raw = game.sample(settings.evaluation_samples, "evaluation", theta=game.G.theta)
-        finite = generated.flatten(1).isfinite().all(1).tolist()
+            look_raw = self.evaluator.observe(raw)
         profiles: Sequence[Profile | None] = [None] * len(self.runs)
         if self.line is not None:
             profiles = self.line.profiles(self.trainer.game, generated)
@@ -326,17 +328,19 @@ class Course:
         for position, run in enumerate(self.runs):
             start = time.perf_counter() - drawn
             try:
-                (found,) = self.evaluator(generated[position : position + 1])
-                beside = raw if raw is None else self.evaluator(raw[position : position + 1])[0]
-                samples = generated[position] if finite[position] else None
-                profile = profiles[position] if finite[position] else None
+                seen = look(position)
+                whole = seen.whole
+                found = self.evaluator.measure(seen)
+                beside = look_raw and self.evaluator.measure(look_raw(position))
+                samples = generated[position] if whole else None
+                profile = profiles[position] if whole else None
                 self._record(run, found, beside, samples, profile, time.perf_counter() - start)
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
                 traceback.print_exc()
                 verdicts.append(Verdict("crashed", None, f"evaluation failed: {explain(error)}"))
             else:
                 step = self.trainer.step
-                verdicts.append(None if finite[position] else diverged(step, "generator output"))
+                verdicts.append(None if whole else diverged(step, "generator output"))
             run.evaluation_seconds += time.perf_counter() - start
         self.mark = time.perf_counter()
         return self._drop(verdicts)

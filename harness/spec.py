@@ -116,13 +116,17 @@ class Settings(Frozen):
     probes: tuple[str, ...] = Field(
         default=(), description="measurements of D before and after training"
     )
+    metrics: tuple[str, ...] = Field(
+        default=(), description="metrics that are measured on request only"
+    )
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_probes(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write no probes as nothing, so that runs without any keep the ids they always had."""
+    def _leave_out_no_requests(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write no probes and no metrics on request as nothing: such runs keep their ids."""
         written: dict[str, Any] = write(self)
-        if not self.probes:
-            written.pop("probes", None)
+        for name in ("probes", "metrics"):
+            if not written.get(name):
+                written.pop(name, None)
         return written
 
 

@@ -15,7 +15,9 @@ from harness.spec import Split
 from harness.store.records import MetricInfo
 
 Statistics = dict[str, Tensor]
-"""What a metric keeps of the reference data, by name; float64 or int64, on the CPU."""
+"""What a metric keeps of the reference data, by name; float64 or int64."""
+COMPARED = 2500
+"""Examples of each side that metrics of pairs look at: their cost grows with the square."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Conditions:
         modes: Centres of a mixture's modes, ``(modes, dimensions)``; None for other data.
         sigma: Standard deviation of each mode; None for other data.
         has_logits: Whether there is a classifier, of whatever classes.
+        most_compared: Generated samples that are compared one by one with real ones, at most.
     """
 
     kind: Kind
@@ -42,25 +45,39 @@ class Conditions:
     modes: NDArray[np.float64] | None = None
     sigma: float | None = None
     has_logits: bool = True
+    most_compared: int = COMPARED
+
+    @property
+    def compared(self) -> int:
+        """Generated samples that are compared one by one with as many real ones."""
+        return min(self.samples, self.most_compared)
 
     @property
     def count(self) -> str:
         """The sample count as names have it: ``1000``, ``2500``, but ``26k`` and ``50k``."""
-        thousands, rest = divmod(self.samples, 1000)
-        return f"{thousands}k" if thousands >= 10 and rest == 0 else str(self.samples)
+        return count_text(self.samples)
 
-    def name(self, metric: str, *, reference: bool) -> str:
+    def name(self, metric: str, *, reference: bool, samples: int | None = None) -> str:
         """Name a metric that looks through the extractor.
 
         Args:
             metric: Such as ``fd``.
             reference: Whether it compares with the reference split.
+            samples: Generated samples that it looks at, if not all.
         """
-        return f"{metric}[{self.extractor}]{self.protocol(reference=reference)}"
+        protocol = self.protocol(reference=reference, samples=samples)
+        return f"{metric}[{self.extractor}]{protocol}"
 
-    def protocol(self, *, reference: bool) -> str:
+    def protocol(self, *, reference: bool, samples: int | None = None) -> str:
         """Write the part of a name after its extractor, such as ``@1000/train``."""
-        return f"@{self.count}/{self.reference}" if reference else f"@{self.count}"
+        count = self.count if samples is None else count_text(samples)
+        return f"@{count}/{self.reference}" if reference else f"@{count}"
+
+
+def count_text(samples: int) -> str:
+    """Write a sample count as names have it: in thousands from ten of them on, where whole."""
+    thousands, rest = divmod(samples, 1000)
+    return f"{thousands}k" if thousands >= 10 and rest == 0 else str(samples)
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,8 @@ class Observation:
     """A set of examples as the extractor sees them; everything finite.
 
     Attributes:
-        features: float64 ``(n, dimensions)``, on the CPU; of points, their coordinates.
+        features: float64 ``(n, dimensions)``, on the extractor's device; of points, their
+            coordinates.
         logits: float64 ``(n, classes)``; of points of a mixture, the log posterior up to a
             constant. None where there is no classifier.
         labels: int64 ``(n,)``, known of real data only.
@@ -91,6 +109,10 @@ class Metric:
     source: ClassVar[str]
     version: ClassVar[int] = 1
     """Raised by every change that alters the metric's numbers; part of each run's identity."""
+    on_request: ClassVar[bool] = False
+    """Whether it is measured only where the setting ``metrics`` asks for it."""
+    draws: ClassVar[bool] = False
+    """Whether it draws subsets, so that its numbers depend on the order of the samples too."""
 
     def __init__(self, conditions: Conditions) -> None:
         self.conditions = conditions

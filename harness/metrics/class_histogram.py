@@ -91,4 +91,4 @@ class ClassHistogram(Metric):
 
     def histogram(self, generated: Observation) -> list[int]:
         """Count generated images per class."""
-        return [int(count) for count in class_counts(generated, self.classes)]
+        return [int(count) for count in class_counts(generated, self.classes).tolist()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,12 +16,13 @@ from torch import Tensor
 from harness.datasets.base import Dataset, Examples, Kind, Values, to_bytes
 from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
-from harness.errors import GanbenchError
-from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
+from harness.errors import GanbenchError, MetricRequestError
+from harness.metrics.base import COMPARED, Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.extractors.base import Extractor, extractors
 from harness.metrics.extractors.exported import refuse_path
 from harness.metrics.modes import distances
+from harness.metrics.pairs import PairMetric, measure_pairs
 from harness.metrics.probes.base import probes
 from harness.spec import Split, content_id
 from harness.store.folders import cache_folder
@@ -40,6 +41,8 @@ DTYPES: dict[Kind, str] = {
     "points": "float64",
 }
 DIVERSITY = "diversity"
+COMPARED_FEATURES = "compared-features"
+"""Where the cache has the features that all metrics of pairs share."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,19 @@ class Evaluation:
     histogram: list[int] | None
     diversity: float
     coverage: float
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One run's samples as the extractor sees them.
+
+    Attributes:
+        examples: Those that are finite.
+        whole: Whether all are.
+    """
+
+    examples: Observation
+    whole: bool
 
 
 def default_extractor(dataset: Dataset) -> str:
@@ -122,13 +138,43 @@ def conditions_of(dataset: Dataset, extractor: str, samples: int, reference: Spl
         modes=mixture.modes if mixture is not None else None,
         sigma=mixture.sigma if mixture is not None else None,
         has_logits=chosen is None or chosen.has_classes,
+        most_compared=chosen.most_compared if chosen is not None else COMPARED,
     )
 
 
-def metrics_for(conditions: Conditions) -> list[Metric]:
-    """Make the metrics that apply, the primary one first, then by id."""
-    applicable = [metric(conditions) for metric in metrics if metric.applies(conditions)]
+def metrics_for(conditions: Conditions, asked: Sequence[str] = ()) -> list[Metric]:
+    """Make the metrics that apply, the primary one first, then by id.
+
+    Args:
+        conditions: Under which they measure.
+        asked: Ids of those on request that are to be measured too.
+
+    Raises:
+        MetricRequestError: if one that is asked for does not apply, or needs no asking.
+        UnknownNameError: if there is none of that name.
+    """
+    for name in asked:
+        reason = refusal(metrics.get(name), conditions)
+        if reason is not None:
+            raise MetricRequestError(reason)
+    applicable = [
+        metric(conditions)
+        for metric in metrics
+        if metric.applies(conditions) and (not metric.on_request or metric.id in asked)
+    ]
     return sorted(applicable, key=lambda metric: not any(c.primary for c in metric.columns()))
+
+
+def refusal(metric: type[Metric], conditions: Conditions) -> str | None:
+    """Say why a metric cannot be asked for, or None."""
+    if not metric.on_request:
+        return f"metric {metric.id!r} is measured without being asked for, wherever it applies"
+    if not metric.applies(conditions):
+        return (
+            f"metric {metric.id!r} cannot be measured of {conditions.samples} {conditions.kind} "
+            f"through {conditions.extractor}; ask for it where it can, by an override"
+        )
+    return None
 
 
 def protocol(
@@ -138,18 +184,27 @@ def protocol(
     samples: int,
     reference: Split,
     asked: Sequence[str] = (),
+    requested: Sequence[str] = (),
 ) -> str:
     """Fingerprint everything that decides how a number is measured; reads no data.
 
     That is the columns' names, the metrics' versions, the preprocessing, the data set's id and
     the hash of the extractor's weights; of the probes that are asked for, versions and columns.
+
+    Args:
+        dataset: What the generators are to imitate.
+        extractor: Id of the extractor.
+        samples: Generated samples per evaluation.
+        reference: Split that they are compared with.
+        asked: Ids of the probes that are asked for.
+        requested: Ids of the metrics on request that are asked for.
     """
     conditions = conditions_of(dataset, extractor, samples, reference)
     chosen = find_extractor(dataset, extractor)
     described: dict[str, Any] = {
         "metrics": [
             [metric.id, metric.version, [column.name for column in metric.columns()]]
-            for metric in metrics_for(conditions)
+            for metric in metrics_for(conditions, requested)
         ],
         "dataset": dataset.id,
         "extractor": [extractor, chosen.weights_sha256() if chosen is not None else ""],
@@ -165,6 +220,18 @@ def protocol(
     return content_id(described)
 
 
+def place(metric: Metric, name: str) -> str:
+    """Say under which name the cache keeps one of a metric's tensors."""
+    shared = isinstance(metric, PairMetric) and name == "features"
+    return COMPARED_FEATURES if shared else f"{metric.id}/{name}"
+
+
+def narrow(features: Tensor) -> Tensor:
+    """Make features float32 where that loses nothing, which is wherever they were computed so."""
+    small = features.float()
+    return small if torch.equal(small.double(), features) else features
+
+
 class Evaluator:
     """Measures samples; built once per process, with the reference side taken from disk.
 
@@ -174,7 +241,8 @@ class Evaluator:
         samples: Generated samples per evaluation.
         reference: Split that they are compared with, all of it.
         root: The data root, for data sets and weights that need it.
-        device: Where the extractor computes.
+        device: Where everything is computed.
+        requested: Ids of the metrics on request that are asked for.
         cache: Folder of reference statistics; by default the user's cache folder.
 
     Attributes:
@@ -202,12 +270,14 @@ class Evaluator:
         reference: Split,
         root: Path | None,
         device: torch.device,
+        requested: Sequence[str] = (),
         cache: Path | None = None,
     ) -> None:
         self._dataset = dataset
+        self._device = device
         self._half = half_of(reference)
         self._conditions = conditions_of(dataset, extractor, samples, reference)
-        self._metrics = metrics_for(self._conditions)
+        self._metrics = metrics_for(self._conditions, requested)
         chosen = find_extractor(dataset, extractor)
         self._extractor = chosen.load(device, root) if chosen is not None else None
         store = ReferenceCache(cache if cache is not None else cache_folder())
@@ -216,14 +286,7 @@ class Evaluator:
         if kept is None:
             kept = self._measure_reference(root)
             store.write(key, kept)
-        self._statistics: list[Statistics] = [
-            {
-                name.partition("/")[2]: tensor
-                for name, tensor in kept.items()
-                if name.startswith(f"{metric.id}/")
-            }
-            for metric in self._metrics
-        ]
+        self._statistics = self._unpack(kept)
         columns = [
             replace(column, version=metric.version)
             for metric in self._metrics
@@ -268,31 +331,67 @@ class Evaluator:
         Args:
             generated: ``(runs, samples, *shape)``; images in [−1, 1], points as they are.
         """
+        look = self.observe(generated)
+        return [self.measure(look(run)) for run in range(len(generated))]
+
+    def observe(self, generated: Tensor) -> Callable[[int], Observed]:
+        """Look at the samples of all runs.
+
+        On a GPU all of it is done here, and nothing waits for the device between two runs; on a
+        CPU, where there is nothing to gain, each run's turn comes when it is asked for. A pass
+        through the extractor never holds samples of two runs: it is the same pass, to the last
+        bit, whatever the cohort.
+
+        Args:
+            generated: ``(runs, samples, *shape)``; images in [−1, 1], points as they are.
+
+        Returns:
+            Gives the observation of a run, by position.
+        """
         expected = (self._conditions.samples, *self._dataset.shape)
         if generated.shape[1:] != expected:
             raise ValueError(f"samples are {tuple(generated.shape[1:])} per run, not {expected}")
-        return [self._evaluate(samples) for samples in generated.detach()]
+        generated = generated.detach()
+        finite = generated.flatten(2).isfinite().all(2)
+        whole = finite.all(1).tolist()
 
-    def _evaluate(self, samples: Tensor) -> Evaluation:
-        finite = samples.flatten(1).isfinite().all(1)
-        whole = bool(finite.all())
+        def look(run: int) -> Observed:
+            samples = generated[run] if whole[run] else generated[run, finite[run]]
+            return Observed(self._observe(samples), whole[run])
+
+        if self._device.type != "cuda":
+            return look
+        return [look(run) for run in range(len(generated))].__getitem__
+
+    def measure(self, seen: Observed) -> Evaluation:
+        """Compute every number of one run."""
+        observation = seen.examples
+        numbers = (
+            [value for values in self._measure(observation, self._statistics) for value in values]
+            if seen.whole
+            else [math.nan] * len(self.metrics)
+        )
         histogram: list[int] | None = None
-        values: list[float] = []
-        observation = self._observe(samples[finite])
-        for metric, statistics in zip(self._metrics, self._statistics, strict=True):
-            values += self._values(metric, observation, statistics) if whole else []
+        for metric in self._metrics:
             counted = metric.histogram(observation)
             histogram = counted if counted is not None else histogram
-        numbers = values if whole else [math.nan] * len(self.metrics)
         named = {info.name: value for info, value in zip(self.metrics, numbers, strict=True)}
         diversity = next(i.name for i in self.metrics if i.metric == DIVERSITY)
         found = sum(count > 0 for count in histogram) / len(histogram) if histogram else math.nan
         return Evaluation(named, histogram, named[diversity], found)
 
-    @staticmethod
-    def _values(metric: Metric, observed: Observation, reference: Statistics) -> list[float]:
-        values = metric.values(observed, reference)
-        return [value if math.isfinite(value) else math.nan for value in values]
+    def _measure(
+        self, observed: Observation, references: Sequence[Statistics]
+    ) -> list[list[float]]:
+        """Compute each metric's values; those of pairs share one pass."""
+        both = list(zip(self._metrics, references, strict=True))
+        paired = [(m, r) for m, r in both if isinstance(m, PairMetric)]
+        shared = iter(measure_pairs([m for m, _ in paired], [r for _, r in paired], observed))
+        measured = (
+            next(shared) if isinstance(metric, PairMetric) else metric.values(observed, reference)
+            for metric, reference in both
+        )
+        return [[v if math.isfinite(v) else math.nan for v in values] for values in measured]
 
     def _observe(self, samples: Tensor) -> Observation:
         made = self._extractor is not None and samples.is_floating_point()
@@ -302,7 +401,7 @@ class Evaluator:
         if self._extractor is not None:
             features, logits = self._extractor.features(values)
             return Observation(features, logits if self._extractor.has_classes else None)
-        points = values[:].double().cpu()
+        points = values[:].to(self._device).double()
         modes, sigma = self._conditions.modes, self._conditions.sigma
         if modes is None or sigma is None:
             return Observation(points, None)
@@ -310,20 +409,22 @@ class Evaluator:
         return Observation(points, distances(points, modes).square() / (-2 * sigma**2))
 
     def _observe_real(self, examples: Examples) -> Observation:
-        return replace(self._look(examples.values), labels=examples.labels)
+        labels = examples.labels
+        known = labels.to(self._device) if labels is not None else None
+        return replace(self._look(examples.values), labels=known)
 
     def _cache_key(self) -> dict[str, Any]:
         extractor = self._extractor
         return {
             "dataset": [self._dataset.id, self._dataset.fingerprint()],
             "split": self._conditions.reference,
-            "count": self._conditions.samples,
+            "count": [self._conditions.samples, self._conditions.compared],
             "resolution": list(self._dataset.shape),
             "preprocessing": PREPROCESSING,
             "extractor": extractor.id if extractor is not None else DATA_SPACE,
             "weights": extractor.sha256 if extractor is not None else "",
             "dtype": DTYPES[self._dataset.kind],
-            "device": extractor.device.type if extractor is not None else "cpu",
+            "device": self._device.type,
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
             "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],
             "libraries": [[name, version(name)] for name in LIBRARIES],
@@ -332,30 +433,49 @@ class Evaluator:
     def _measure_reference(self, root: Path | None) -> dict[str, Tensor]:
         conditions = self._conditions
         examples = self._half.real(self._dataset, root)
+        held_out = self._half.alike(self._dataset, root)
+        count = min(conditions.samples, len(held_out))
         real = self._observe_real(examples)
         statistics = [metric.reference(real) for metric in self._metrics]
+        # Fewer held-out examples are compared with as few real ones, as generated ones would be.
+        fewer = replace(conditions, samples=count)
+        of_floors = [
+            type(metric)(fewer).reference(real)
+            if isinstance(metric, PairMetric) and fewer.compared < conditions.compared
+            else kept
+            for metric, kept in zip(self._metrics, statistics, strict=True)
+        ]
         del real  # of a thousand classes, its logits alone take a gigabyte
-        held_out = self._half.alike(self._dataset, root)
         alike = self._look(held_out.values)
-        count = min(conditions.samples, len(held_out))
         random = np.random.RandomState(FLOOR_SEED)
         draws = []
         for _ in range(FLOOR_DRAWS if count < len(held_out) else 1):
             chosen = torch.from_numpy(random.permutation(len(held_out))[:count])
             logits = alike.logits[chosen] if alike.logits is not None else None
             drawn = Observation(alike.features[chosen], logits)
-            draws.append(
-                [
-                    value
-                    for metric, reference in zip(self._metrics, statistics, strict=True)
-                    for value in self._values(metric, drawn, reference)
-                ]
-            )
+            measured = self._measure(drawn, of_floors)
+            draws.append([value for values in measured for value in values])
         kept: dict[str, Tensor] = {
             "count": torch.tensor(len(examples)),
             "floors": torch.from_numpy(np.median(np.array(draws), axis=0)),
             "floor_count": torch.tensor(count),
         }
         for metric, reference in zip(self._metrics, statistics, strict=True):
-            kept |= {f"{metric.id}/{name}": tensor for name, tensor in reference.items()}
+            kept |= {place(metric, name): tensor.cpu() for name, tensor in reference.items()}
+        if COMPARED_FEATURES in kept:
+            kept[COMPARED_FEATURES] = narrow(kept[COMPARED_FEATURES])
         return kept
+
+    def _unpack(self, kept: dict[str, Tensor]) -> list[Statistics]:
+        """Sort what was kept by metric, and put it on the device."""
+        held: dict[str, Statistics] = {metric.id: {} for metric in self._metrics}
+        for name, tensor in kept.items():
+            owner, slash, key = name.partition("/")
+            if slash:
+                held[owner][key] = tensor.to(self._device)
+        if COMPARED_FEATURES in kept:
+            features = kept[COMPARED_FEATURES].to(self._device).double()
+            for metric in self._metrics:
+                if isinstance(metric, PairMetric):
+                    held[metric.id]["features"] = features
+        return [held[metric.id] for metric in self._metrics]

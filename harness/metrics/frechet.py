@@ -12,46 +12,86 @@ from harness.metrics.extractors.inception import FID_LABEL
 from harness.store.records import MetricInfo
 
 Matrix = NDArray[np.float64]
+CHUNK = 8192
+"""Examples that are centred at a time, so that no second copy of all features is made."""
 
 
-def moments(features: Tensor) -> tuple[Matrix, Matrix]:
-    """Return mean and unbiased covariance of float64 features ``(n, dimensions)``."""
-    from torch_fidelity.metric_fid import fid_features_to_statistics
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and unbiased covariance of features ``(n, dimensions)``, on their device.
 
-    with np.errstate(all="ignore"):
-        statistics = fid_features_to_statistics(features)
-    return statistics["mu"], np.atleast_2d(statistics["sigma"])
+    Returns:
+        ``(dimensions,)`` and ``(dimensions, dimensions)``, float64; the covariance of a single
+        example is NaN.
+    """
+    count, dimensions = features.shape
+    mean = features.mean(0)
+    scatter = features.new_zeros(dimensions, dimensions)
+    for start in range(0, count, CHUNK):
+        centred = features[start : start + CHUNK] - mean
+        scatter.addmm_(centred.T, centred)
+    return mean, scatter / (count - 1)
 
 
-def symmetric_root(matrix: Matrix) -> Matrix:
-    """Take the square root of a covariance; rounding below zero counts as zero."""
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    root: Matrix = (vectors * np.sqrt(eigenvalues.clip(min=0))) @ vectors.T
-    return root
+def proper(eigenvalues: Matrix, count: int) -> Matrix:
+    """Drop what rounding makes of eigenvalues that are 0, ascending ones of a covariance.
+
+    It has at most ``count`` − 1 others, of so many examples; their roots would add up.
+    """
+    kept: Matrix = eigenvalues.clip(min=0)
+    kept[: max(0, len(kept) - max(0, count - 1))] = 0
+    return kept
 
 
-def frechet_distance(
-    mean: Matrix, covariance: Matrix, reference_mean: Matrix, root: Matrix, reference_trace: float
-) -> float:
+def symmetric_root(matrix: Tensor, count: int) -> Tensor:
+    """Take the square root of a covariance of so many examples."""
+    eigenvalues, vectors = np.linalg.eigh(matrix.cpu().numpy())
+    root: Matrix = (vectors * np.sqrt(proper(eigenvalues, count))) @ vectors.T
+    return torch.from_numpy(root).to(matrix.device)
+
+
+def reference_moments(features: Tensor) -> Statistics:
+    """Keep mean, trace and square root of the covariance of reference features; their count."""
+    mean, covariance = moments(features)
+    return {
+        "mean": mean,
+        "root": symmetric_root(covariance, len(features)),
+        "trace": covariance.trace(),
+        "count": torch.tensor(len(features)),
+    }
+
+
+def distance_to(features: Tensor, reference: Statistics) -> float:
     """Compute ‖μ₁ − μ₂‖² + tr S₁ + tr S₂ − 2 Σ√eig(R S₂ R), with R = √S₁.
 
     R S₂ R has the eigenvalues of S₁S₂ but is symmetric: the same number as torch-fidelity's
     ``fid_statistics_to_metric``, several times faster, and real also for singular covariances.
+    Only R S₂ R and the rest of the sum leave the device, together.
+
+    Args:
+        features: Generated, float64 ``(n, dimensions)``.
+        reference: Of :func:`reference_moments`, on the same device.
 
     Returns:
         The squared distance; NaN if the moments overflow.
     """
-    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+    mean, covariance = moments(features)
+    root = reference["root"]
+    difference = mean - reference["mean"]
+    rest = difference @ difference + reference["trace"] + covariance.trace()
+    product = root @ covariance @ root
+    held = torch.cat([product.flatten(), rest[None]]).cpu().numpy()
+    if not np.isfinite(held).all():
         return float("nan")
-    eigenvalues = np.linalg.eigvalsh(root @ covariance @ root)
-    difference = mean - reference_mean
-    overlap = np.sqrt(eigenvalues.clip(min=0)).sum()
-    return float(difference @ difference + reference_trace + np.trace(covariance) - 2 * overlap)
+    eigenvalues = np.linalg.eigvalsh(held[:-1].reshape(root.shape))
+    fewest = min(len(features), int(reference["count"]))
+    return float(held[-1] - 2 * np.sqrt(proper(eigenvalues, fewest)).sum())
 
 
 @metrics.register("frechet", source="Heusel et al. 2017, arXiv:1706.08500, eq. 6")
 class FrechetDistance(Metric):
     """Squared Fréchet distance between generated and reference features."""
+
+    version = 2
 
     def columns(self) -> list[MetricInfo]:
         """Describe the distance; only on Inception's pool3 is it called FID."""
@@ -69,16 +109,8 @@ class FrechetDistance(Metric):
 
     def reference(self, real: Observation) -> Statistics:
         """Keep mean, trace and square root of the covariance."""
-        mean, covariance = moments(real.features)
-        return {
-            "mean": torch.from_numpy(mean),
-            "root": torch.from_numpy(symmetric_root(covariance)),
-            "trace": torch.tensor(np.trace(covariance), dtype=torch.float64),
-        }
+        return reference_moments(real.features)
 
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute the distance."""
-        mean, covariance = moments(generated.features)
-        root = reference["root"].numpy()
-        trace = float(reference["trace"])
-        return [frechet_distance(mean, covariance, reference["mean"].numpy(), root, trace)]
+        return [distance_to(generated.features, reference)]

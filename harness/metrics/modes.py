@@ -18,7 +18,7 @@ FAIR_SHARE = 0.2
 
 def distances(points: Tensor, modes: NDArray[np.float64]) -> Tensor:
     """Return distances of points ``(n, dimensions)`` to modes, float64 ``(n, modes)``."""
-    centres = torch.tensor(modes, dtype=torch.float64)
+    centres = torch.tensor(modes, dtype=torch.float64, device=points.device)
     # Over inner products it would be faster, and off by more than a narrow mode's width.
     return torch.cdist(points.double(), centres, compute_mode="donot_use_mm_for_euclid_dist")
 
@@ -107,4 +107,4 @@ class ModeCoverage(Metric):
 
     def histogram(self, generated: Observation) -> list[int]:
         """Count high-quality samples per mode."""
-        return [int(count) for count in self.counts(generated)]
+        return [int(count) for count in self.counts(generated).tolist()]

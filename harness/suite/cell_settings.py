@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from harness.datasets.base import Dataset
-from harness.errors import GanbenchError
+from harness.errors import GanbenchError, MetricRequestError
 from harness.networks.base import Family, networks, resolve, unhonoured
 from harness.networks.blueprint import Blueprint
 from harness.outcomes import PATIENCE
@@ -63,7 +63,7 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
         return None
     values = {name: entry.value for name, entry in given.items()}
     settings = complete(values, dataset, variant, family)
-    if not know_probes(settings, cell, given, reader):
+    if not know_requests(settings, cell, given, reader):
         return None
     refuse_inapplicable(cell, settings)
     try_parts(cell, settings)
@@ -75,30 +75,45 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
             settings.evaluation_samples,
             settings.reference,
             settings.probes,
+            settings.metrics,
         )
     except GanbenchError as error:
-        reader.problem(origin("extractor", given, cell.dataset), str(error))
+        culprit = "metrics" if isinstance(error, MetricRequestError) else "extractor"
+        reader.problem(origin(culprit, given, cell.dataset), str(error))
         return None
     return Settled(cell, settings, metrics) if sound else None
 
 
-def know_probes(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader) -> bool:
-    """Check that the probes which are asked for exist, each once; report what does not."""
-    if not settings.probes:
-        return True
-    from harness.metrics.probes.base import probes
+def know_requests(
+    settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader
+) -> bool:
+    """Check that probes and metrics which are asked for exist, each once; report what does not."""
+    sound = True
+    if settings.probes:
+        from harness.metrics.probes.base import probes
 
-    known, place = probes.names(), origin("probes", given, cell.dataset)
-    unknown = [name for name in settings.probes if name not in known]
+        place = origin("probes", given, cell.dataset)
+        sound = know("probe", settings.probes, probes.names(), place, reader)
+    if settings.metrics:
+        from harness.metrics.base import metrics
+
+        place = origin("metrics", given, cell.dataset)
+        sound &= know("metric", settings.metrics, metrics.names(), place, reader)
+    return sound
+
+
+def know(kind: str, asked: tuple[str, ...], known: list[str], place: Place, reader: Reader) -> bool:
+    """Check that what is asked for exists, each once; report what does not."""
+    unknown = [name for name in asked if name not in known]
     for name in unknown:
         reader.problem(
             place,
-            f"unknown probe {shorten(name)}{nearest(name[:64], known)}; "
-            "`ganbench list probes` shows what there is",
+            f"unknown {kind} {shorten(name)}{nearest(name[:64], known)}; "
+            f"`ganbench list {kind}s` shows what there is",
         )
-    twice = len(set(settings.probes)) < len(settings.probes)
+    twice = len(set(asked)) < len(asked)
     if twice:
-        reader.problem(place, "a probe is there twice")
+        reader.problem(place, f"a {kind} is there twice")
     return not unknown and not twice
 
 
@@ -269,7 +284,12 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
 
 @lru_cache(maxsize=256)
 def protocol(
-    dataset: Dataset, extractor: str, samples: int, reference: Split, probes: tuple[str, ...]
+    dataset: Dataset,
+    extractor: str,
+    samples: int,
+    reference: Split,
+    probes: tuple[str, ...],
+    requested: tuple[str, ...],
 ) -> str:
     """Fingerprint the metric protocols of a cell.
 
@@ -280,5 +300,10 @@ def protocol(
     from harness.metrics import evaluation
 
     return evaluation.protocol(
-        dataset, extractor=extractor, samples=samples, reference=reference, asked=probes
+        dataset,
+        extractor=extractor,
+        samples=samples,
+        reference=reference,
+        asked=probes,
+        requested=requested,
     )

@@ -111,6 +111,7 @@ DEFAULTS: Mapping[str, Default] = {
     "collapse_diversity": fixed(0.1),
     "collapse_coverage": fixed(0.5),
     "probes": Default("none", lambda basis: ()),
+    "metrics": Default("none on request", lambda basis: ()),
 }
 """Default by setting, in the order of :class:`harness.spec.Settings`."""
 

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from harness.datasets.base import datasets
 from harness.metrics.extractors.base import Extractor, extractors
-from harness.metrics.frechet import frechet_distance, moments, symmetric_root
+from harness.metrics.frechet import distance_to, reference_moments
 from harness.testing.training import require
 
 CPU = torch.device("cpu")
@@ -126,9 +126,7 @@ def subject(name: str, root: Path | None) -> Subject:
 
 def distance(features: Tensor, reference: Tensor) -> float:
     """Return the squared Fréchet distance of two sets of features ``(n, dimensions)``."""
-    mean, covariance = moments(reference)
-    root = symmetric_root(covariance)
-    return frechet_distance(*moments(features), mean, root, float(np.trace(covariance)))
+    return distance_to(features, reference_moments(reference))
 
 
 def blurred(images: Tensor, pixels: float) -> Tensor:

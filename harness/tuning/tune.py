@@ -328,7 +328,7 @@ def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
             f"{TUNING_SPLIT} split, which tuning looks at; set `reference: test` or `train`"
         )
     # Trials are compared by their primary metric; what D learned is for the runs that are reported.
-    changed = {"reference": TUNING_SPLIT, "probes": ()}
+    changed = {"reference": TUNING_SPLIT, "probes": (), "metrics": ()}
     settings = Settings(**{**spec.settings.model_dump(), **changed})
     metrics = protocol(
         dataset_of(spec),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks import evaluating, stacking, starting
+from tests.benchmarks import evaluating, repeating, stacking, starting
 
 
 def main() -> None:
@@ -21,9 +21,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--suite", default="smoke", help="suite that is run and then run again")
     given = parser.parse_args()
-    print(f"{platform.machine()}, torch {torch.__version__}, CPU; no GPU benchmark yet")
-    found = [stacking.measure()]
-    print(json.dumps(found[-1], indent=1))
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    print(f"{platform.machine()}, torch {torch.__version__}, {gpu}")
+    found = []
+    for benchmark in (
+        stacking.measure,
+        repeating.measure,
+        repeating.measure_on_gpu,
+        evaluating.measure_stability,
+    ):
+        found.append(benchmark())
+        print(json.dumps(found[-1], indent=1))
     with tempfile.TemporaryDirectory() as folder:
         program = [sys.executable, "-m", "harness.cli", "run", given.suite, "--out", folder]
         subprocess.run([*program, "--wandb", "disabled"], check=True, capture_output=True)

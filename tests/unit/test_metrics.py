@@ -94,8 +94,18 @@ class TestFrechet:
 
     def test_root_of_a_singular_covariance_is_a_root(self):
         _, covariance = moments(draw(3, 100, 12, rank=4))
-        root = symmetric_root(covariance)
-        assert root @ root == pytest.approx(covariance, abs=1e-9)
+        root = symmetric_root(covariance, 100)
+        assert torch.allclose(root @ root, covariance, atol=1e-9)
+
+    @pytest.mark.parametrize(("n", "m"), [(20, 30), (20, 300), (300, 20)])
+    def test_fewer_examples_than_dimensions(self, n, m):
+        # Σ√eig(S₁S₂) are the singular values of the centred features' product.
+        generated, real = draw(0, n, 150) / 10 + 5, draw(1, m, 150)
+        a, b = (features - features.mean(0) for features in (generated, real))
+        overlap = torch.linalg.svdvals(a @ b.T).sum() / math.sqrt((n - 1) * (m - 1))
+        gap = (generated.mean(0) - real.mean(0)).square().sum()
+        expected = gap + generated.var(0).sum() + real.var(0).sum() - 2 * overlap
+        assert distance(generated, real) == pytest.approx(float(expected), rel=1e-10)
 
     def test_is_called_fid_on_inception_only(self):
         column = FrechetDistance(IMAGES).columns()[0]

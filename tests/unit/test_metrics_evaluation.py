@@ -15,11 +15,14 @@ from harness.datasets.digits import Digits
 from harness.datasets.mixtures import Grid25, Ring8
 from harness.datasets.torchvision import MNIST
 from harness.errors import GanbenchError, UnknownNameError
-from harness.metrics import evaluation
+from harness.metrics import evaluation, kernel
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.classifier_score import ClassifierScore
+from harness.metrics.density_coverage import DensityCoverage
 from harness.metrics.evaluation import Evaluator, default_extractor, protocol, require
+from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.classifiers import DigitsClassifier
+from harness.metrics.extractors.thumbnail import ThumbnailExtractor
 from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
 
@@ -73,17 +76,20 @@ def some_digits():
     return to_unit_range(torch.stack([noisy_digits(seed, 300) for seed in range(3)]), torch.float32)
 
 
-class DigitsForTorchFidelity(FeatureExtractorBase):
-    """The shipped classifier as torch-fidelity wants its extractors."""
+class ForTorchFidelity(FeatureExtractorBase):
+    """One of our extractors as torch-fidelity wants its own."""
+
+    extractor: ClassVar[type[Extractor]]
 
     def __init__(self, name, features_list, **kwargs):
         super().__init__(name, features_list)
-        self.network = DigitsClassifier.load(CPU).network
+        self.network = self.extractor.load(CPU).network
 
     def forward(self, images):
         # torch-fidelity asks for the layers in the order of a set, which changes by process.
         outputs = dict(zip(("features", "logits"), self.network(images), strict=True))
-        return tuple(outputs[layer] for layer in self.features_list)
+        # It computes in the features' precision, and means in float32 are not what they seem.
+        return tuple(outputs[layer].double() for layer in self.features_list)
 
     @staticmethod
     def get_provided_features_list():
@@ -103,30 +109,88 @@ class Bytes(torch.utils.data.Dataset):
         return self.images[index]
 
 
+class DigitsForTorchFidelity(ForTorchFidelity):
+    """The shipped classifier of digits."""
+
+    extractor = DigitsClassifier
+
+
+class ThumbnailForTorchFidelity(ForTorchFidelity):
+    """Thumbnails, which colour images may have too."""
+
+    extractor = ThumbnailExtractor
+
+
+class Hues(Dataset):
+    """Smooth colour images, of which each split has 1,010."""
+
+    id = "hues"
+    kind = "images"
+    shape = (3, 16, 16)
+
+    def read(self, split, root):
+        return Examples(hues(len(split), 1010), None)
+
+
+def hues(seed: int, count: int, contrast: float = 50) -> torch.Tensor:
+    """Make smooth colour images, uint8."""
+    draws = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(count, 3, 4, 4, generator=draws) * contrast + 128
+    fine = torch.nn.functional.interpolate(coarse, (16, 16), mode="bilinear")
+    return fine.clamp(0, 255).to(torch.uint8)
+
+
 class TestAgainstTorchFidelity:
     @pytest.mark.parametrize("batch", [37, 256])
-    def test_distance_and_score_are_calculate_metrics(self, batch, digits, some_digits, request):
-        name = f"digits-cnn-{request.node.name}"
-        register_feature_extractor(name, DigitsForTorchFidelity)
+    @pytest.mark.parametrize("colour", [False, True])
+    def test_all_that_both_measure_is_calculate_metrics(
+        self, batch, colour, cache, request, monkeypatch
+    ):
+        monkeypatch.setattr(kernel, "SUBSETS", 5)
+        dataset: Dataset = Hues() if colour else Digits()
+        images = hues(0, 1010, 40) if colour else noisy_digits(1, 1197)
+        name = f"custom-{request.node.name}"
+        bridge = ThumbnailForTorchFidelity if colour else DigitsForTorchFidelity
+        register_feature_extractor(name, bridge)
+        scored = {"isc": True, "feature_layer_isc": "logits"} if not colour else {}
+        # As many are generated as there are real ones, so that pairs are formed with them all.
         expected = calculate_metrics(
-            input1=Bytes(noisy_digits(1, 300)),
-            input2=Bytes(Digits().load("train").values),
+            input1=Bytes(images),
+            input2=Bytes(dataset.load("train").values),
             cuda=False,
             fid=True,
-            isc=True,
+            kid=True,
+            prc=True,
+            kid_subsets=5,
             feature_extractor=name,
             feature_layer_fid="features",
-            feature_layer_isc="logits",
+            feature_layer_kid="features",
+            feature_layer_prc="features",
             batch_size=batch,
             save_cpu_ram=True,
             cache=False,
             verbose=False,
+            **scored,
         )
-        measured = digits(some_digits)[1]
-        assert value(measured, "fd[") == pytest.approx(
-            expected["frechet_inception_distance"], rel=1e-6
-        )
-        assert value(measured, "cs[") == pytest.approx(expected["inception_score_mean"], rel=1e-6)
+        ours = evaluator(dataset, cache, len(images), extractor=bridge.extractor.id)
+        (measured,) = ours(to_unit_range(images, torch.float32).unsqueeze(0))
+        names = {
+            "fd[": "frechet_inception_distance",
+            "kd[": "kernel_inception_distance_mean",
+            "precision[": "precision",
+            "recall[": "recall",
+        }
+        for prefix, theirs in (
+            names.items()
+            if colour
+            else {
+                **names,
+                "cs[": "inception_score_mean",
+            }.items()
+        ):
+            assert value(measured, prefix) == pytest.approx(expected[theirs], rel=1e-6), prefix
+        assert 0.05 < value(measured, "precision[") < 1
+        assert 0.05 < value(measured, "recall[") < 1
 
     def test_levels_are_rounded_not_cut_off(self, digits, some_digits):
         exact = digits(some_digits)
@@ -437,14 +501,18 @@ class TestCache:
             (evaluation, "version", lambda library: "99"),
             (ClassifierScore, "version", 99),
             (one._extractor, "sha256", "f" * 64),
-            (one._extractor, "device", torch.device("meta")),
+            (one, "_device", torch.device("meta")),
+            (DensityCoverage, "version", 99),
             (Digits, "shape", (1, 8, 8)),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(target, name, other)
                 keys.append(one._cache_key())
+        for requested in ((), ("frechet-infinity",)):
+            other = evaluator(Digits(), tmp_path, samples=300, requested=requested)
+            keys.append(other._cache_key())
         store = ReferenceCache(tmp_path)
-        assert len({store.path(key) for key in keys}) == len(keys) == 9
+        assert len({store.path(key) for key in keys}) == len(keys) == 12
 
     def test_folder_that_cannot_be_written_costs_only_a_warning(self, tmp_path):
         blocked = tmp_path / "file"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.datasets.base import Values
 from harness.errors import DataError
+from harness.metrics.base import COMPARED
 from harness.registry import Registry
 
 
@@ -39,6 +40,8 @@ class Extractor:
     """Kinds of change of which a little hardly shows, as the kit calls them, such as ``noise``."""
     batch: ClassVar[int] = 250
     """Images per pass through the network; fixed, so that a number depends on nothing else."""
+    most_compared: ClassVar[int] = COMPARED
+    """Generated images that metrics of pairs look at: more where looking is dear anyway."""
 
     def __init__(self, network: nn.Module, device: torch.device, sha256: str) -> None:
         self.network = network
@@ -94,7 +97,8 @@ class Extractor:
             batch: Images per pass; the extractor's own choice unless given.
 
         Returns:
-            Features ``(n, dimensions)`` and logits ``(n, classes)``, float64 on the CPU.
+            Features ``(n, dimensions)`` and logits ``(n, classes)``, float64 on the extractor's
+            device.
         """
         if self.network.training:
             raise RuntimeError(f"extractor {self.id!r} is in training mode")
@@ -105,8 +109,8 @@ class Extractor:
             if made is None:
                 rows = len(images)
                 made = (
-                    torch.empty(rows, features.shape[1], dtype=torch.float64),
-                    torch.empty(rows, logits.shape[1], dtype=torch.float64),
+                    features.new_empty(rows, features.shape[1], dtype=torch.float64),
+                    logits.new_empty(rows, logits.shape[1], dtype=torch.float64),
                 )
             made[0][start : start + size] = features
             made[1][start : start + size] = logits

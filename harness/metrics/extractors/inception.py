@@ -41,6 +41,7 @@ class InceptionV3(Extractor):
     """
 
     batch: ClassVar[int] = 50
+    most_compared: ClassVar[int] = 10_000
     sha256_expected: ClassVar[str] = (
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
     )

@@ -1,0 +1,72 @@
+"""Precision and recall: how many generated images look real, and how much of the data appears."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.metrics.base import Statistics, metrics
+from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, kth_distance, radii
+from harness.store.records import MetricInfo
+
+NEIGHBOURS = 3
+
+
+class Balls:
+    """Who lies in whose ball.
+
+    Args:
+        generated: Features ``(n, dimensions)``.
+        reach: Squared radii of the balls around the real examples, ``(m,)``.
+    """
+
+    def __init__(self, generated: Tensor, reach: Tensor) -> None:
+        self.reach = reach
+        self.precise = torch.zeros(len(generated), dtype=torch.bool, device=reach.device)
+        self.recalled = torch.zeros_like(reach, dtype=torch.bool)
+
+    def add(self, block: Block) -> None:
+        """Mark who of a block lies in a real example's ball, and who in one of the block's."""
+        distances = block.cross_distances
+        self.precise[block.rows] = (distances <= self.reach).any(1)
+        own = kth_distance(block.own_distances, NEIGHBOURS)
+        self.recalled |= (distances <= own[:, None]).any(0)
+
+    def values(self) -> list[float]:
+        """Return both shares."""
+        return [float(self.precise.double().mean()), float(self.recalled.double().mean())]
+
+
+@metrics.register("precision-recall", source="Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1–2")
+class PrecisionRecall(PairMetric):
+    """Shares of generated images near real ones, and of real images near generated ones."""
+
+    def columns(self) -> list[MetricInfo]:
+        """Describe both shares."""
+        return [
+            MetricInfo(
+                self.name("precision"),
+                self.id,
+                f"share of generated images no farther from some real one than its {NEIGHBOURS}rd "
+                "nearest real neighbour; against as many reference images",
+                better="higher",
+            ),
+            MetricInfo(
+                self.name("recall"),
+                self.id,
+                f"share of real images no farther from some generated one than its {NEIGHBOURS}rd "
+                "nearest generated neighbour; against as many reference images",
+                better="higher",
+            ),
+        ]
+
+    def reduce(self, real: Tensor) -> Statistics:
+        """Keep the radius of each real example's ball; none if there are too few."""
+        known = len(real) > NEIGHBOURS
+        return {"radii": radii(real, NEIGHBOURS) if known else real.new_empty(0)}
+
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
+        """Begin to mark who lies in whose ball."""
+        if len(generated) <= NEIGHBOURS or not len(reference["radii"]):
+            return Undefined(2)
+        return Balls(generated, reference["radii"])
