@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.datasets.base import Kind
+from harness.datasets.base import Dataset, Kind, Values
+from harness.datasets.halves import Half
 from harness.registry import Registry
 from harness.spec import Split
 from harness.store.records import MetricInfo
 
 Statistics = dict[str, Tensor]
 """What a metric keeps of the reference data, by name; float64 or int64, on the CPU."""
+PERFECT = "a perfect sampler"
+"""What calibrations call samples of the data's own law."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Conditions:
         modes: Centres of a mixture's modes, ``(modes, dimensions)``; None for other data.
         sigma: Standard deviation of each mode; None for other data.
         has_logits: Whether there is a classifier, of whatever classes.
+        stacked: Whether the classes are equally likely triples of digits, one on each channel.
     """
 
     kind: Kind
@@ -42,6 +48,7 @@ class Conditions:
     modes: NDArray[np.float64] | None = None
     sigma: float | None = None
     has_logits: bool = True
+    stacked: bool = False
 
     @property
     def count(self) -> str:
@@ -111,6 +118,27 @@ class Metric:
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute one number per column, in their order."""
         raise NotImplementedError
+
+    def calibrate(
+        self,
+        dataset: Dataset,
+        half: Half,
+        root: Path | None,
+        look: Callable[[Values], Observation],
+    ) -> dict[str, list[list[float]]]:
+        """Measure samples of which the right answer is known, for reports to print beside results.
+
+        Args:
+            dataset: The data set.
+            half: Which of its splits may be read.
+            root: The data root.
+            look: Shows examples to the extractor.
+
+        Returns:
+            By what the samples are, one list of numbers per draw, a number per column; empty for
+            a metric without calibration.
+        """
+        return {}
 
     def histogram(self, generated: Observation) -> list[int] | None:
         """Count generated examples per class or mode, if that is what the metric is about."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.datasets.base import Dataset, Examples, Kind, Values, to_bytes
 from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
+from harness.datasets.stacked import Stacked
 from harness.errors import GanbenchError
 from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.cache import ReferenceCache
@@ -40,6 +41,10 @@ DTYPES: dict[Kind, str] = {
     "points": "float64",
 }
 DIVERSITY = "diversity"
+CALIBRATION = "calibration"
+"""What the cached answers to known samples begin with; the rest names metric and samples."""
+CALIBRATION_VERSION = 1
+"""Raised by every change of what a metric's ``calibrate`` gives."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def conditions_of(dataset: Dataset, extractor: str, samples: int, reference: Spl
         modes=mixture.modes if mixture is not None else None,
         sigma=mixture.sigma if mixture is not None else None,
         has_logits=chosen is None or chosen.has_classes,
+        stacked=isinstance(dataset, Stacked),
     )
 
 
@@ -234,8 +240,11 @@ class Evaluator:
                 column,
                 floor=floor if math.isfinite(floor) else None,
                 floor_count=int(kept["floor_count"]),
+                calibration=known,
             )
-            for column, floor in zip(columns, kept["floors"].tolist(), strict=True)
+            for column, floor, known in zip(
+                columns, kept["floors"].tolist(), self._calibrations(kept), strict=True
+            )
         ]
         modes = self._conditions.modes
         self.data = {
@@ -312,6 +321,21 @@ class Evaluator:
     def _observe_real(self, examples: Examples) -> Observation:
         return replace(self._look(examples.values), labels=examples.labels)
 
+    def _calibrations(self, kept: dict[str, Tensor]) -> list[dict[str, list[float]]]:
+        """Read the calibration of every column, in their order."""
+        found: list[dict[str, list[float]]] = []
+        for metric in self._metrics:
+            known: list[dict[str, list[float]]] = [{} for _ in metric.columns()]
+            for name in sorted(kept):
+                _, _, label = name.partition(f"{CALIBRATION}/{metric.id}/")
+                if label:
+                    draws = kept[name]
+                    spread = draws.std(0).tolist() if len(draws) > 1 else None
+                    for i, mean in enumerate(draws.mean(0).tolist()):
+                        known[i][label] = [mean, spread[i]] if spread else [mean]
+            found += known
+        return found
+
     def _cache_key(self) -> dict[str, Any]:
         extractor = self._extractor
         return {
@@ -326,6 +350,7 @@ class Evaluator:
             "device": extractor.device.type if extractor is not None else "cpu",
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
             "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],
+            "calibration": CALIBRATION_VERSION,
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
@@ -358,4 +383,10 @@ class Evaluator:
         }
         for metric, reference in zip(self._metrics, statistics, strict=True):
             kept |= {f"{metric.id}/{name}": tensor for name, tensor in reference.items()}
+        del alike
+        for metric in self._metrics:
+            known = metric.calibrate(self._dataset, self._half, root, self._look)
+            for label, numbers in known.items():
+                answers = torch.tensor(numbers, dtype=torch.float64)
+                kept[f"{CALIBRATION}/{metric.id}/{label}"] = answers
         return kept
