@@ -13,7 +13,7 @@ from harness.store.records import read_suite
 from reports.build import write_report
 from reports.cells import group
 from reports.document import Section
-from reports.sections.published import Published, PublishedTable, bare, build, read
+from reports.sections.published import Published, PublishedTable, bare, build, read, unlike
 from tests import stores
 from tests.stores import SETTINGS, Fate, Where, build_store
 
@@ -129,6 +129,15 @@ class TestSection:
         assert "points not 100,000" in ours["Unlike"].value
         assert "steps 400 (400,000)" in ours["Unlike"].value
         assert "optimizer" not in ours["Unlike"].value
+
+    def test_the_same_training_is_said_to_be(self, tmp_path):
+        cell = group(read_suite(store(tmp_path, "ring8"))).cells[0]
+        given = {"dataset": "ring8", "source": "s", "protocol": "p", "columns": ["a"],
+                 "rows": [{"method": "m", "values": [1]}]}  # fmt: skip
+        same = PublishedTable.model_validate({**given, "training": {"batch": 64, "lr_g": 2e-4}})
+        other = PublishedTable.model_validate({**given, "training": {"lr_g": 1e-4}})
+        assert unlike(cell, same) == "as published"
+        assert unlike(cell, other) == "lr_g 0.000200 (0.000100)"
 
     def test_published_rows_have_their_source_runs_and_error(self, tmp_path, monkeypatch):
         renamed(monkeypatch, PLANE)
