@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from harness.datasets.base import Dataset, dataset_of
+from harness.datasets.base import dataset_of
 from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.errors import DataError, GanbenchError
@@ -69,10 +69,13 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
     problems: dict[str, DataError] = {}
     for spec in needed.values():
         dataset = dataset_of(spec)
-        checks = (
-            partial(require, dataset, spec.settings.extractor, root),
-            partial(check_splits, dataset, spec.settings.reference, root),
-        )
+        checks: list[Callable[[], object]] = [
+            partial(require, dataset, spec.settings.extractor, root)
+        ]
+        if dataset.needs_root:
+            half = half_of(spec.settings.reference)
+            splits: dict[Split, None] = dict.fromkeys(("train", half.reference, half.held_out))
+            checks += [partial(dataset.load, split, root) for split in splits]
         for check in checks:
             try:
                 check()
@@ -82,19 +85,6 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         raise DataError("\n".join([f"{len(problems)} problems", *(f"  {p}" for p in problems)]))
     for only in problems.values():
         raise only
-
-
-def check_splits(dataset: Dataset, reference: Split, root: Path | None) -> None:
-    """Read once what runs with a reference read of a data set that is files.
-
-    Raises:
-        DataError: naming what is absent or damaged.
-    """
-    if dataset.needs_root:
-        half = half_of(reference)
-        splits: set[Split] = {"train", half.reference, half.held_out}
-        for split in sorted(splits):
-            dataset.load(split, root)
 
 
 def check_device(todo: Backlog, device: str) -> None:

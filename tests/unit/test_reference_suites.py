@@ -5,7 +5,7 @@ import torch
 
 from harness.bench import check_data
 from harness.datasets.torchvision import CIFAR10
-from harness.errors import DataError
+from harness.errors import AbsentDataError, DataError
 from harness.job import Job
 from harness.parts import all_parts, schedule_of
 from harness.spec import RunSpec
@@ -106,13 +106,18 @@ class TestCIFAR10:
         with pytest.raises(DataError) as caught:
             check_data(expand(load_suite("cifar10")).specs, tmp_path / "root")
         message = str(caught.value)
-        assert message.startswith("2 problems\n")
+        assert message.startswith("3 problems\n")
+        assert "data_batch_5 not found" in message and "test_batch not found" in message
         assert "put it at" in message and "weights-inception" in message
         assert "ganbench data fetch cifar10" in message
 
-    def test_one_thing_that_is_missing_is_itself(self, tmp_path):
-        with pytest.raises(DataError, match=r"^data set 'cifar10'"):
-            check_data(expand(load_suite("cifar10"), profile="try").specs, tmp_path / "root")
+    def test_one_thing_that_is_missing_is_itself(self, tmp_path, monkeypatch):
+        files = cifar_files()
+        pin(monkeypatch, CIFAR10, files)
+        write(tmp_path, {name: data for name, data in files.items() if "test" not in name})
+        specs = expand(load_suite("cifar10"), profile="try").specs
+        with pytest.raises(AbsentDataError, match=r"^data set 'cifar10': \S*test_batch not found"):
+            check_data(specs, tmp_path)
 
     @pytest.mark.parametrize(
         "variants",
