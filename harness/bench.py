@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.datasets.base import dataset_of
 from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
-from harness.errors import GanbenchError
+from harness.errors import DataError, GanbenchError
 from harness.metrics.evaluation import require
 from harness.plan import TYPICAL_RATE, Cohort, cohort_seconds, make_cohorts
 from harness.spec import RunSpec, Split, canonical_json
@@ -58,20 +59,32 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
     """Make sure that data sets which are files are there and whole, before anything is trained.
 
     Raises:
-        DataError: naming the files and where to put them; weights of extractors included.
+        DataError: naming the files and where to put them, weights of extractors included; all
+            that is wrong at once.
     """
     needed = {
         (canonical_json(s.dataset.model_dump()), s.settings.extractor, s.settings.reference): s
         for s in specs
     }
+    problems: dict[str, DataError] = {}
     for spec in needed.values():
         dataset = dataset_of(spec)
-        require(dataset, spec.settings.extractor, root)
+        checks: list[Callable[[], object]] = [
+            partial(require, dataset, spec.settings.extractor, root)
+        ]
         if dataset.needs_root:
             half = half_of(spec.settings.reference)
-            splits: set[Split] = {"train", half.reference, half.held_out}
-            for split in sorted(splits):
-                dataset.load(split, root)
+            splits: dict[Split, None] = dict.fromkeys(("train", half.reference, half.held_out))
+            checks += [partial(dataset.load, split, root) for split in splits]
+        for check in checks:
+            try:
+                check()
+            except DataError as error:
+                problems.setdefault(str(error), error)
+    if len(problems) > 1:
+        raise DataError("\n".join([f"{len(problems)} problems", *(f"  {p}" for p in problems)]))
+    for only in problems.values():
+        raise only
 
 
 def check_device(todo: Backlog, device: str) -> None:

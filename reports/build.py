@@ -27,7 +27,7 @@ def source_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     package = Path(__file__).parent
     for file in sorted(
-        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js")
+        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js", ".yaml")
     ):
         digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
     plan = folder / "suite.json"
@@ -78,6 +78,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         measurements,
         outcomes,
         provenance,
+        published,
         rates,
         representation,
         samples,
@@ -94,11 +95,12 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         representation.build(cells),
         theory.build(cells),
     )
-    searched = tuning.build(folder)
+    searched, elsewhere = tuning.build(folder), published.build(cells)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         measurements.build(cells),
+        *((elsewhere,) if elsewhere else ()),
         training.build(cells),
         *(section for section in optional if section),
         samples.build(cells),

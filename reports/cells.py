@@ -161,17 +161,35 @@ class SuiteCells:
     def control(self, cell: CellRuns) -> CellRuns | None:
         """Return what a cell is compared with; None for that itself, or where there is none.
 
-        That is the suite's own baseline on the same data set, or else the same variant without
-        tricks.
+        That is the suite's own baseline on the same data set, or else the cell of the same variant
+        whose tricks all its others on that data set have: the one without tricks, if there is it.
         """
-        variant, tricks = self.suite.plan.baseline or (cell.variant, BASELINE)
-        found = self.cell(cell.dataset, variant, tricks)
+        if self.suite.plan.baseline is not None:
+            found = self.cell(cell.dataset, *self.suite.plan.baseline)
+        else:
+            found = self._plainest.get((cell.dataset, cell.variant))
         return None if found is cell else found
+
+    @cached_property
+    def _plainest(self) -> dict[tuple[str, str], CellRuns]:
+        groups: dict[tuple[str, str], list[CellRuns]] = {}
+        for cell in self.cells:
+            groups.setdefault((cell.dataset, cell.variant), []).append(cell)
+        found = {}
+        for key, group in groups.items():
+            plain = min(group, key=lambda cell: len(tricks_of(cell)))
+            if all(set(tricks_of(plain)) <= set(tricks_of(cell)) for cell in group):
+                found[key] = plain
+        return found
 
     def treatment(self, cell: CellRuns) -> str:
         """Name what a cell has that its control has not: its tricks, or each change."""
         changes = self.changes(cell)
-        return cell.tricks if changes is None else ", ".join(changes) or "baseline"
+        if changes is not None:
+            return ", ".join(changes) or "baseline"
+        control = self.control(cell)
+        shared = tricks_of(control) if control is not None else []
+        return " + ".join(t for t in tricks_of(cell) if t not in shared) or BASELINE
 
     def changes(self, cell: CellRuns) -> list[str] | None:
         """List how a cell differs from the suite's own baseline; None where there is none."""
@@ -211,6 +229,11 @@ class SuiteCells:
                     facts: dict[str, Any] = protocols[-1]["data"]
                     return facts
         return {}
+
+
+def tricks_of(cell: CellRuns) -> list[str]:
+    """Return the labels of a cell's tricks."""
+    return [label for label in cell.tricks.split(" + ") if label != BASELINE]
 
 
 def stem(label: str) -> str:

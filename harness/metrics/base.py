@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.datasets.base import Kind
+from harness.datasets.base import Dataset, Kind, Values
+from harness.datasets.halves import Half
 from harness.registry import Registry
 from harness.spec import Split
 from harness.store.records import MetricInfo
@@ -18,6 +21,8 @@ Statistics = dict[str, Tensor]
 """What a metric keeps of the reference data, by name; float64 or int64."""
 COMPARED = 2500
 """Examples of each side that metrics of pairs look at: their cost grows with the square."""
+PERFECT = "a perfect sampler"
+"""What calibrations call samples of the data's own law."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Conditions:
         sigma: Standard deviation of each mode; None for other data.
         has_logits: Whether there is a classifier, of whatever classes.
         most_compared: Generated samples that are compared one by one with real ones, at most.
+        stacked: Whether the classes are equally likely triples of digits, one on each channel.
     """
 
     kind: Kind
@@ -51,6 +57,8 @@ class Conditions:
     def compared(self) -> int:
         """Generated samples that are compared one by one with as many real ones."""
         return min(self.samples, self.most_compared)
+
+    stacked: bool = False
 
     @property
     def count(self) -> str:
@@ -133,6 +141,27 @@ class Metric:
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute one number per column, in their order."""
         raise NotImplementedError
+
+    def calibrate(
+        self,
+        dataset: Dataset,
+        half: Half,
+        root: Path | None,
+        look: Callable[[Values], Observation],
+    ) -> dict[str, list[list[float]]]:
+        """Measure samples of which the right answer is known, for reports to print beside results.
+
+        Args:
+            dataset: The data set.
+            half: Which of its splits may be read.
+            root: The data root.
+            look: Shows examples to the extractor.
+
+        Returns:
+            By what the samples are, one list of numbers per draw, a number per column; empty for
+            a metric without calibration.
+        """
+        return {}
 
     def histogram(self, generated: Observation) -> list[int] | None:
         """Count generated examples per class or mode, if that is what the metric is about."""

@@ -43,8 +43,12 @@ class ClassHistogram(Metric):
 
     @classmethod
     def applies(cls, conditions: Conditions) -> bool:
-        """Whether the extractor tells the data set's classes apart."""
-        return conditions.kind == "images" and conditions.classes is not None
+        """Whether the extractor tells the data set's classes apart, and no triples of them."""
+        return (
+            conditions.kind == "images"
+            and conditions.classes is not None
+            and not conditions.stacked
+        )
 
     @property
     def classes(self) -> int:

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.datasets.base import Dataset, Examples, Kind, Values, to_bytes
 from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
+from harness.datasets.stacked import Stacked
 from harness.errors import GanbenchError, MetricRequestError
 from harness.metrics.base import COMPARED, Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.cache import ReferenceCache
@@ -43,6 +44,10 @@ DTYPES: dict[Kind, str] = {
 DIVERSITY = "diversity"
 COMPARED_FEATURES = "compared-features"
 """Where the cache has the features that all metrics of pairs share."""
+CALIBRATION = "calibration"
+"""What the cached answers to known samples begin with; the rest names metric and samples."""
+CALIBRATION_VERSION = 1
+"""Raised by every change of what a metric's ``calibrate`` gives."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ def conditions_of(dataset: Dataset, extractor: str, samples: int, reference: Spl
         sigma=mixture.sigma if mixture is not None else None,
         has_logits=chosen is None or chosen.has_classes,
         most_compared=chosen.most_compared if chosen is not None else COMPARED,
+        stacked=isinstance(dataset, Stacked),
     )
 
 
@@ -297,8 +303,11 @@ class Evaluator:
                 column,
                 floor=floor if math.isfinite(floor) else None,
                 floor_count=int(kept["floor_count"]),
+                calibration=known,
             )
-            for column, floor in zip(columns, kept["floors"].tolist(), strict=True)
+            for column, floor, known in zip(
+                columns, kept["floors"].tolist(), self._calibrations(kept), strict=True
+            )
         ]
         modes = self._conditions.modes
         self.data = {
@@ -413,6 +422,21 @@ class Evaluator:
         known = labels.to(self._device) if labels is not None else None
         return replace(self._look(examples.values), labels=known)
 
+    def _calibrations(self, kept: dict[str, Tensor]) -> list[dict[str, list[float]]]:
+        """Read the calibration of every column, in their order."""
+        found: list[dict[str, list[float]]] = []
+        for metric in self._metrics:
+            known: list[dict[str, list[float]]] = [{} for _ in metric.columns()]
+            for name in sorted(kept):
+                _, _, label = name.partition(f"{CALIBRATION}/{metric.id}/")
+                if label:
+                    draws = kept[name]
+                    spread = draws.std(0).tolist() if len(draws) > 1 else None
+                    for i, mean in enumerate(draws.mean(0).tolist()):
+                        known[i][label] = [mean, spread[i]] if spread else [mean]
+            found += known
+        return found
+
     def _cache_key(self) -> dict[str, Any]:
         extractor = self._extractor
         return {
@@ -427,6 +451,7 @@ class Evaluator:
             "device": self._device.type,
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
             "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],
+            "calibration": CALIBRATION_VERSION,
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
@@ -464,6 +489,12 @@ class Evaluator:
             kept |= {place(metric, name): tensor.cpu() for name, tensor in reference.items()}
         if COMPARED_FEATURES in kept:
             kept[COMPARED_FEATURES] = narrow(kept[COMPARED_FEATURES])
+        del alike
+        for metric in self._metrics:
+            known = metric.calibrate(self._dataset, self._half, root, self._look)
+            for label, numbers in known.items():
+                answers = torch.tensor(numbers, dtype=torch.float64)
+                kept[f"{CALIBRATION}/{metric.id}/{label}"] = answers
         return kept
 
     def _unpack(self, kept: dict[str, Tensor]) -> list[Statistics]:
@@ -471,7 +502,7 @@ class Evaluator:
         held: dict[str, Statistics] = {metric.id: {} for metric in self._metrics}
         for name, tensor in kept.items():
             owner, slash, key = name.partition("/")
-            if slash:
+            if slash and owner in held:
                 held[owner][key] = tensor.to(self._device)
         if COMPARED_FEATURES in kept:
             features = kept[COMPARED_FEATURES].to(self._device).double()

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
+from harness.datasets.base import Dataset, Values
+from harness.datasets.halves import Half
+from harness.metrics.base import (
+    PERFECT,
+    Conditions,
+    Metric,
+    Observation,
+    Statistics,
+    metrics,
+)
 from harness.store.records import MetricInfo
 
 RADIUS = 3.0
 """A sample is of high quality strictly within so many σ of its nearest mode."""
 FAIR_SHARE = 0.2
 """A mode is well covered with at least this part of the samples that are its due."""
+DRAWS = 200
+"""Simulated samplers."""
 
 
 def distances(points: Tensor, modes: NDArray[np.float64]) -> Tensor:
@@ -104,6 +118,24 @@ class ModeCoverage(Metric):
             reverse_kl(counts),
             float((counts >= due).sum()),
         ]
+
+    def calibrate(
+        self,
+        dataset: Dataset,
+        half: Half,
+        root: Path | None,
+        look: Callable[[Values], Observation],
+    ) -> dict[str, list[list[float]]]:
+        """Draw from the mixture itself."""
+        modes, sigma = self.conditions.modes, self.conditions.sigma
+        assert modes is not None and sigma is not None  # noqa: S101 - it applies only where known
+        random = np.random.RandomState(0)
+        draws = []
+        for _ in range(DRAWS):
+            centres = modes[random.randint(len(modes), size=self.conditions.samples)]
+            points = centres + sigma * random.standard_normal(centres.shape)
+            draws.append(self.values(Observation(torch.from_numpy(points), None), {}))
+        return {PERFECT: draws}
 
     def histogram(self, generated: Observation) -> list[int]:
         """Count high-quality samples per mode."""

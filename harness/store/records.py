@@ -55,6 +55,8 @@ class MetricInfo:
         floor: Its value for real held-out data; None where not defined.
         floor_count: Of how many examples: as many as are generated, or all that there are.
         version: Of the metric's definition; None in records that do not say.
+        calibration: Its values for samples of which the right answer is known, by what they are:
+            the mean over draws, and the standard deviation where there were several.
     """
 
     name: str
@@ -65,6 +67,7 @@ class MetricInfo:
     floor: float | None = None
     floor_count: int | None = None
     version: int | None = None
+    calibration: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

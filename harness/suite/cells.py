@@ -102,7 +102,7 @@ def count_cells(layer: Layer) -> int:
 def choose_cells(layer: Layer, reader: Reader) -> tuple[list[Cell], list[Cell]]:
     """List the cells that are kept and those that are excluded.
 
-    What is included is kept, whatever is excluded.
+    What is included is kept, whatever is excluded but by a profile that lies over it.
     """
     kept: dict[tuple[str, str, str], Cell] = {}
     excluded: dict[tuple[str, str, str], Cell] = {}
@@ -113,6 +113,10 @@ def choose_cells(layer: Layer, reader: Reader) -> tuple[list[Cell], list[Cell]]:
     for included in layer.include:
         for parts in product(*sides(included, layer)):
             cell = Cell(*parts)
+            if any(pattern.matches(cell) for pattern in included.unless):
+                if cell.key not in kept:
+                    excluded[cell.key] = cell
+                continue
             if cell.key in kept:
                 reader.problem(
                     included.place, f"{cell.label} is there twice: the suite has it already"

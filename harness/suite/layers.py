@@ -182,12 +182,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Inclusion:
-    """Cells beside the product: a small product of its own; None is all of the suite's."""
+    """Cells beside the product: a small product of its own; None is all of the suite's.
+
+    Attributes:
+        unless: What a profile excludes of it.
+    """
 
     datasets: tuple[Choice[Dataset], ...] | None
     variants: tuple[Choice[Variant], ...] | None
     tricks: tuple[Combination, ...] | None
     place: Place
+    unless: tuple[Pattern, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,11 @@ class Layer:
     baseline: Baseline | None = None
 
     def overlaid(self, top: Layer) -> Layer:
-        """Lay another layer over this one: lists replace, rules and patterns are added."""
+        """Lay another layer over this one: lists replace, rules and patterns are added.
+
+        What the other excludes it excludes of this one's inclusions too.
+        """
+        include = tuple(replace(one, unless=one.unless + top.exclude) for one in self.include)
         return replace(
             self,
             datasets=self.datasets if top.datasets is None else top.datasets,
@@ -239,7 +248,7 @@ class Layer:
             seeds=self.seeds if top.seeds is None else top.seeds,
             rules=self.rules + top.rules,
             exclude=self.exclude + top.exclude,
-            include=self.include + top.include,
+            include=include + top.include,
             baseline=self.baseline if top.baseline is None else top.baseline,
         )
 

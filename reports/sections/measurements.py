@@ -24,6 +24,12 @@ LEAD = (
     "measured, and the raw weights have a row of their own below it.",
 )
 WEIGHTS = Column("Weights", "text", "of G: as they are trained, or averaged by a trick")
+CALIBRATION = "calibration"
+"""What stands in the place of tricks in rows that are no cells."""
+CALIBRATED = (
+    " Rows of calibration are no runs but samples of which the answer is known, measured by the "
+    "same protocol; their intervals hold 95 % of draws."
+)
 Centre = tuple[float | None, Interval | None]
 
 
@@ -77,6 +83,27 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     )
 
 
+def calibration_rows(metric: MetricInfo) -> list[tuple[Cell, ...]]:
+    """Write what a metric says of samples whose answer is known, real held-out data first."""
+    if not metric.calibration:
+        return []
+    known: list[tuple[str, float | None, Interval | None]] = [
+        ("real held-out data", metric.floor, None)
+    ]
+    for label, (mean, *spread) in metric.calibration.items():
+        margin = 1.96 * spread[0] if spread else 0.0
+        known.append((label, mean, Interval(mean - margin, mean + margin) if margin else None))
+    return [
+        (
+            Cell(label),
+            Cell(CALIBRATION),
+            Cell(value, limits, None, (), metric.better, metric.name),
+            *[Cell(None)] * 4,
+        )
+        for label, value, limits in known
+    ]
+
+
 def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: str) -> Table:
     """Make the table of one metric on one data set."""
     arrow = ARROWS[metric.better]
@@ -98,6 +125,8 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
             row = metric_row(cell, metric, weights)
             which = Cell("averaged" if both and weights == "values" else "raw")
             rows.append((*row[:2], which, *row[2:]) if averaged else row)
+    calibration = calibration_rows(metric)
+    rows += [(*row[:2], Cell(None), *row[2:]) if averaged else row for row in calibration]
     return Table(
         name,
         f"{dataset}: {metric.name} {arrow}".strip(),
@@ -112,7 +141,8 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
             Column("Untrained", "number", "median at step 0"),
         ),
         tuple(rows),
-        f"{role}{metric.summary.rstrip('.')}; {direction[metric.better]}. {floor}",
+        f"{role}{metric.summary.rstrip('.')}; {direction[metric.better]}. {floor}"
+        + (CALIBRATED if calibration else ""),
         folded=not metric.primary,
     )
 

@@ -132,6 +132,7 @@ ANALYTIC: dict[str, Slopes] = {
     "gan": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
     "gan-saturating": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(p * t) * p),
     "gan-original": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
+    "gan-exchanged": (lambda p, t: sigmoid(p * t) * t, lambda p, t: -sigmoid(-p * t) * p),
     "dragan": (
         lambda p, t: sigmoid(p * t) * t + 2 * (abs(p) - 1) * sign(p),
         lambda p, t: -sigmoid(-p * t) * p,

@@ -13,6 +13,7 @@ from harness.training.trainer import Trainer
 REFERENCES: list[tuple[str, dict[str, Any], str]] = [
     ("sngan", {"d_steps": 2, "g_batch": 2}, "resnet32"),
     ("wgan-gp", {"d_steps": 1}, "resnet32"),
+    ("sngan", {"g_batch": 2}, "cnn32"),
     ("r3gan", {}, "r3gan32"),
     ("gan-original", {"loss": "saturating"}, "maxout"),
     ("gan", {}, "mlp-s1"),

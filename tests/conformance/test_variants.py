@@ -58,18 +58,23 @@ def against_the_average(real: list[float], fake: list[float]) -> float:
     return above + mean([sp(f - mean(real)) for f in fake])
 
 
+def told_apart(real: list[float], fake: list[float]) -> float:
+    return mean([sp(-r) for r in real]) + mean([sp(f) for f in fake])
+
+
 RELATIVE: dict[str, Callable[[list[float], list[float]], float]] = {
     "rsgan": in_pairs,
     "ragan": against_the_average,
     "r3gan": in_pairs,
 }
+EXCHANGED = {**RELATIVE, "gan-exchanged": told_apart}
 """D's loss on a batch of both; G's is the same with the roles exchanged."""
 
 
 def losses_by_hand(name: str, real: list[float], fake: list[float]) -> tuple[float, float]:
     """Compute D's and G's loss on the logits of one run."""
-    if name in RELATIVE:
-        return RELATIVE[name](real, fake), RELATIVE[name](fake, real)
+    if name in EXCHANGED:
+        return EXCHANGED[name](real, fake), EXCHANGED[name](fake, real)
     on_real, on_fake, fooling = FORMULAS[name]
     d_loss = mean([on_real(r) for r in real]) + mean([on_fake(f) for f in fake])
     return d_loss, mean([fooling(f) for f in fake])
@@ -135,6 +140,9 @@ RECIPES = {
         BY_CROSS_ENTROPY.critic, lambda f: torch.log(1 - torch.sigmoid(f)).mean()
     ),
     "gan-original": replace(BY_CROSS_ENTROPY, retune=growing_momentum),
+    "gan-exchanged": Recipe(
+        BY_CROSS_ENTROPY.critic, relative=lambda r, f: softplus(r).mean() + softplus(-f).mean()
+    ),
     "dcgan": BY_CROSS_ENTROPY,
     "cgan": replace(BY_CROSS_ENTROPY, join=True),
     "dcgan-softmax": Recipe(
@@ -164,6 +172,7 @@ REFERENCE = {
     "gan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "gan-saturating": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "gan-original": Reference("sgd", 0.1, 0.05, 0.5, 0.0),
+    "gan-exchanged": Reference("adam", 1e-4, 1e-4, 0.8, 0.999),
     "dcgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "cgan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
     "dcgan-softmax": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),
@@ -376,8 +385,8 @@ def test_dcgan_normalises_both_networks_but_not_their_rims() -> None:
 
 
 def test_every_variant_is_proved_here_or_in_a_file_of_its_own() -> None:
-    assert FORMULAS.keys().isdisjoint(RELATIVE)
-    assert FORMULAS.keys() | RELATIVE.keys() == RECIPES.keys() == REFERENCE.keys()
+    assert FORMULAS.keys().isdisjoint(EXCHANGED)
+    assert FORMULAS.keys() | EXCHANGED.keys() == RECIPES.keys() == REFERENCE.keys()
     for name in set(variants.names()) - RECIPES.keys():
         file = Path(__file__).with_name(f"test_{name.replace('-', '_')}.py")
         assert file.exists(), f"write {file.name}: the formula, and that training follows it"

@@ -28,6 +28,7 @@ BUILT_IN = [Ring8, Grid25, Digits]
 EMBEDDED = [
     *(dataset() for dataset in (*BUILT_IN, StackedDigits)),
     *(Gauss1D(gaussians=n) for n in (1, 2)),
+    *(mixture(points=100_000) for mixture in (Ring8, Grid25)),
 ]
 
 
@@ -50,7 +51,7 @@ def test_fingerprint_needs_no_data_and_covers_every_split(dataset, monkeypatch):
     monkeypatch.setattr(dataset, "read", refuse)
     before = dataset().fingerprint()
     for split in SPLITS:
-        other = {**dataset.sha256, split: "0" * 64}
+        other = {**dataset().sha256, split: "0" * 64}
         with monkeypatch.context() as patch:
             patch.setattr(dataset, "sha256", other)
             assert dataset().fingerprint() != before
@@ -173,6 +174,18 @@ class TestMixtures:
     def test_splits_share_no_point(self):
         points = [tuple(map(tuple, Ring8().load(split).values.tolist())) for split in SPLITS]
         assert len(set(points[0]) | set(points[1]) | set(points[2])) == 70_000
+
+    @pytest.mark.parametrize("mixture", [Ring8, Grid25])
+    def test_pacgans_size_changes_the_training_split_alone(self, mixture):
+        usual, large = mixture(), mixture(points=100_000)
+        assert (usual.train_size, large.train_size) == (50_000, 100_000)
+        assert len(large.load("train")) == 100_000
+        for split in ("validation", "test"):
+            assert large.load(split).sha256 == usual.load(split).sha256
+        assert large.fingerprint() != usual.fingerprint()
+        assert (usual.identity, large.identity) == ({}, {"points": 100_000})
+        with pytest.raises(ValueError, match="points"):
+            mixture(points=70_000)
 
     def test_another_mixture_is_two_lines(self):
         class Pair(Mixture):

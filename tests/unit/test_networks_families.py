@@ -224,6 +224,39 @@ class TestResNet32:
         assert all(hasattr(layer, "parametrizations") for layer in layers)
 
 
+class TestCNN32:
+    """Table 3 of SNGAN's paper."""
+
+    def test_sizes(self) -> None:
+        G, D = pair("cnn32", PHOTO)
+        doubled = sum((16 * before + 1) * after for before, after in pairwise([512, 256, 128, 64]))
+        norms = 2 * (512 + 256 + 128 + 64)
+        assert count(G) == dense(128, 16 * 512) + doubled + norms + (9 * 64 + 1) * 3
+        widths = [3, 64, 128, 128, 256, 256, 512, 512]
+        convolutions = sum(
+            ((16 if i % 2 else 9) * before + 1) * after
+            for i, (before, after) in enumerate(pairwise(widths))
+        )
+        assert count(D) == convolutions + dense(16 * 512, 1)
+        assert not of_kind(D, nn.BatchNorm2d)
+        assert {layer.negative_slope for layer in of_kind(D, nn.LeakyReLU)} == {0.1}
+
+    def test_sides_of_the_feature_maps(self) -> None:
+        plan = Blueprint.plain("cnn32", 2, 5, PHOTO)
+        judged = build_discriminator(plan)(torch.randn(2, *PHOTO))
+        assert [tuple(h.shape[1:]) for h in judged.features.values()] == [
+            (2, 32, 32), (4, 16, 16), (4, 16, 16), (8, 8, 8), (8, 8, 8), (16, 4, 4), (16, 4, 4),
+        ]  # fmt: skip
+        assert build_generator(plan)(torch.randn(2, 5)).shape == (2, *PHOTO)
+
+    def test_first_weights_are_small_and_normal(self) -> None:
+        for net in pair("cnn32", PHOTO):
+            for layer in of_kind(net, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+                if layer.weight.numel() > 10_000:
+                    assert layer.weight.std().item() == pytest.approx(0.02, rel=0.03)
+                assert (layer.bias == 0).all()
+
+
 def by_filter(x: Tensor, *, up: bool) -> Tensor:
     """Resample one map by the filter [1, 2, 1] in both directions, number by number."""
     side = x.shape[0]

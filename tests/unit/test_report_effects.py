@@ -299,3 +299,30 @@ class TestBaseline:
         cells = self.cells(tmp_path, lambda where: Fate("collapsed", 9.0))
         effects = trick_effects(cells, by_dataset=False)
         assert least_change(cells, effects).startswith("No change is shown to do better")
+
+
+class TestSharedTricks:
+    """Where all cells of a variant have tricks in common, the one with no others is compared."""
+
+    def cells(self, folder: Path, tricks: tuple[str, ...]) -> SuiteCells:
+        def fate(where: Where) -> Fate:
+            return Fate("ok", noise(where) * (0.5 if "packing" in where.tricks else 1.0))
+
+        root = build_store(folder / "r", datasets=("ring8",), tricks=tricks, fate_of=fate)
+        return group(read_suite(root))
+
+    def test_only_what_is_more_is_the_treatment(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, ("latent", "latent + packing", "ema + latent"))
+        assert cells.treatments == ["packing", "ema"]
+        packing, ema = trick_effects(cells, by_dataset=False)
+        assert (packing.tricks, packing.verdict, packing.pairs) == ("packing", "helps", 10)
+        assert packing.ratio == pytest.approx(0.5, rel=0.15)
+        assert ema.verdict == "no evidence"
+
+    def test_the_cell_without_tricks_goes_first(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, ("latent", "none", "latent + packing"))
+        assert sorted(cells.treatments) == ["latent", "latent + packing"]
+
+    def test_without_anything_in_common_nothing_is_compared(self, tmp_path: Path) -> None:
+        cells = self.cells(tmp_path, ("latent", "packing"))
+        assert trick_effects(cells, by_dataset=False) == []

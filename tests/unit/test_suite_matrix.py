@@ -305,6 +305,19 @@ def test_included_cells_are_added() -> None:
     assert cells(found)[1:] == ["ring8 × gan × none", "ring8 × gan × dropout-g + feature-matching"]
 
 
+def test_a_profile_takes_out_what_the_suite_includes() -> None:
+    text = HEAD + (
+        "include: [{dataset: digits, variant: [gan, lsgan]}]\n"
+        "profiles:\n  small: {exclude: [{dataset: digits}], include: [{dataset: digits, "
+        "variant: dcgan}]}\n  same: {seeds: 1}\n"
+    )
+    both = ["ring8 × gan × none", "digits × gan × none", "digits × lsgan × none"]
+    assert cells(matrix(text)) == cells(matrix(text, profile="same")) == both
+    small = matrix(text, profile="small")
+    assert cells(small) == ["ring8 × gan × none", "digits × dcgan × none"]
+    assert skipped(small) == dict.fromkeys(both[1:], "excluded by the suite")
+
+
 def test_a_cell_cannot_be_there_twice() -> None:
     path, line, message = problem(HEAD + "include:\n  - {dataset: ring8, variant: gan}\n")
     assert (path, line) == ("include[0]", 6)
