@@ -20,7 +20,7 @@ LAYERS = [
     ["harness.bench"],
     ["harness.engines"],
     ["harness.tracking"],
-    ["harness.job", "harness.sampling", "harness.testing"],
+    ["harness.job harness.course", "harness.sampling", "harness.testing"],
     ["harness.plan", "harness.outcomes", "harness.samples", "harness.environment"],
     ["harness.training"],
     ["harness.tricks"],

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from harness import job as job_module
+from harness import course
 from harness.cli import app
 from harness.conditions import Condition
 from harness.datasets.base import Examples, to_bytes
@@ -458,7 +458,7 @@ class TestFinishedRuns:
     def test_what_is_kept_is_the_last_checkpoint(
         self, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(job_module, "keep_networks", lambda *_: None)
+        monkeypatch.setattr(course, "keep_networks", lambda *_: None)
         spec, store = SPECS["images"], Store(tmp_path)
         assert Job(store, CPU).train([spec]) == 0
         (last,) = find_checkpoints(store.folder(spec) / "checkpoints", spec.id)
@@ -478,7 +478,7 @@ class TestFinishedRuns:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(job_module, "keep_networks", full)
+        monkeypatch.setattr(course, "keep_networks", full)
         spec, store = SPECS["points"], Store(tmp_path)
         assert Job(store, CPU).train([spec]) == 0
         assert read_run(store.folder(spec)).is_final
