@@ -10,7 +10,7 @@ from functools import lru_cache
 from harness.parts import parts_of, schedule_of, variants
 from harness.spec import RunSpec, canonical_json, content_id
 
-SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2")
+SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
 
 LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
 """Most runs of a cohort by (device, convolutional).
@@ -58,7 +58,7 @@ def structure(spec: RunSpec) -> str:
     """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
     data = spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}})
     for name in SETTING_SCALARS:
-        del data["settings"][name]
+        data["settings"].pop(name, None)
     described = [data["variant"], *data["tricks"]]
     variant, laid_over = parts_of(spec)
     for part, entry in zip((variant, *laid_over), described, strict=True):

@@ -119,12 +119,15 @@ class Settings(Frozen):
     metrics: tuple[str, ...] = Field(
         default=(), description="metrics that are measured on request only"
     )
+    replicate: int = Field(
+        default=0, ge=0, lt=1000, description="other than 0: the same with other random numbers"
+    )
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_requests(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write no probes and no metrics on request as nothing: such runs keep their ids."""
+    def _leave_out_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write later settings at their defaults as nothing: such runs keep their ids."""
         written: dict[str, Any] = write(self)
-        for name in ("probes", "metrics"):
+        for name in ("probes", "metrics", "replicate"):
             if not written.get(name):
                 written.pop(name, None)
         return written
@@ -151,6 +154,13 @@ class RunSpec(Frozen):
     def identity(self) -> dict[str, Any]:
         """Everything that defines the run, as JSON."""
         return self.model_dump(mode="json", exclude={"dataset": {"where"}})
+
+    @property
+    def random_seed(self) -> int:
+        """What all random numbers of the run derive from: the seed, but in a replicate."""
+        if not self.settings.replicate:
+            return self.seed
+        return int(content_id([self.seed, self.settings.replicate], 15), 16)
 
     @property
     def slug(self) -> str:

@@ -82,6 +82,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         rates,
         representation,
         samples,
+        survival,
         theory,
         training,
         tuning,
@@ -95,10 +96,12 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         representation.build(cells),
         theory.build(cells),
     )
+    lasting = survival.build(cells)
     searched, elsewhere = tuning.build(folder), published.build(cells)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
+        *((lasting,) if lasting else ()),
         measurements.build(cells),
         *((elsewhere,) if elsewhere else ()),
         training.build(cells),

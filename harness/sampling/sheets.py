@@ -118,7 +118,7 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
     G = load_generator(path)
     kind = request.kind(G.shape)
     file = check_output(output or Path(f"{kind}.png"), (".png",), force=force)
-    seed = G.spec.seed if request.seed is None else request.seed
+    seed = G.spec.random_seed if request.seed is None else request.seed
     classes = None
     if request.classes is not None:
         classes = parse_classes(request.classes, G.condition, G.spec.variant.id)

@@ -112,6 +112,7 @@ DEFAULTS: Mapping[str, Default] = {
     "collapse_coverage": fixed(0.5),
     "probes": Default("none", lambda basis: ()),
     "metrics": Default("none on request", lambda basis: ()),
+    "replicate": fixed(0),
 }
 """Default by setting, in the order of :class:`harness.spec.Settings`."""
 

@@ -73,9 +73,9 @@ class Trainer:
         self.step = 0
         generators, discriminators = [], []
         for spec in specs:
-            with seeded(spec.seed, "init/generator"):
+            with seeded(spec.random_seed, "init/generator"):
                 generators.append(build_generator(blueprint))
-            with seeded(spec.seed, "init/discriminator"):
+            with seeded(spec.random_seed, "init/discriminator"):
                 discriminators.append(build_discriminator(blueprint))
         G, D = (
             Stack(
@@ -100,7 +100,7 @@ class Trainer:
             blueprint=blueprint,
             data=held,
             labels=None if data.labels is None else data.labels.to(held.home),
-            streams=Streams([s.seed for s in specs], self.device, self.dtype),
+            streams=Streams([s.random_seed for s in specs], self.device, self.dtype),
         )
         all_settings = [spec.settings for spec in specs]
         self.optimizer_g = make_optimizer(G.theta, all_settings, [s.lr_g for s in all_settings])

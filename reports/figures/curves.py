@@ -18,8 +18,8 @@ from reports.figures.style import (
     INK,
     MUTED,
     facets,
+    legend,
     short,
-    short_apart,
     styled,
     thin,
     to_svg,
@@ -86,7 +86,7 @@ def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str)
         _share_scale(axes, values)
         canvas.supxlabel("thousand images or points seen by D", fontsize=9, color=INK)
         canvas.supylabel(short(label, 60), fontsize=9, color=INK)
-        _legend(canvas, styles, deaths=True)
+        _legend_with_deaths(canvas, styles)
         return to_svg(canvas)
 
 
@@ -146,7 +146,7 @@ def draw_diagnostics(
                     _share_scale([plot], values)
             line[0].set_ylabel(name)
         canvas.supxlabel("thousand images or points seen by D", fontsize=9, color=INK)
-        _legend(canvas, styles, deaths=False)
+        legend(canvas, styles)
         return to_svg(canvas)
 
 
@@ -213,19 +213,8 @@ def _share_scale(
             plot.tick_params(labelleft=False)
 
 
-def _legend(canvas: Canvas, styles: Mapping[str, dict[str, Any]], *, deaths: bool) -> None:
-    labels = short_apart(styles)
-    handles = [
-        Line2D([], [], linewidth=2, label=label, **style)
-        for label, style in zip(labels, styles.values(), strict=True)
-    ]
-    if deaths:
-        handles.append(Line2D([], [], color=MUTED, marker="x", linestyle="", label="died"))
-        handles.append(
-            Line2D([], [], color=MUTED, marker="v", markerfacecolor="none", linestyle="",
-                   label="collapse began")
-        )  # fmt: skip
-    width = canvas.get_size_inches()[0]
-    longest = max((len(str(handle.get_label())) for handle in handles), default=8)
-    columns = max(1, min(len(handles), int(width / (0.5 + 0.085 * longest))))
-    canvas.legend(handles=handles, loc="outside upper left", ncols=columns)
+def _legend_with_deaths(canvas: Canvas, styles: Mapping[str, dict[str, Any]]) -> None:
+    died = Line2D([], [], color=MUTED, marker="x", linestyle="", label="died")
+    began = Line2D([], [], color=MUTED, marker="v", markerfacecolor="none", linestyle="",
+                   label="collapse began")  # fmt: skip
+    legend(canvas, styles, (died, began))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 
 INK = "#24292e"
 """Text and axes. Its place is taken by a light ink on dark pages."""
@@ -136,6 +137,27 @@ def short_apart(labels: Iterable[str], length: int = 34) -> list[str]:
             if cut[place] == alike and shared < len(label):
                 cut[place] = short(f"{head}…{label[shared:]}", length)
     return cut
+
+
+def legend(
+    canvas: Canvas, styles: Mapping[str, dict[str, Any]], further: Sequence[Line2D] = ()
+) -> None:
+    """Name the lines of a figure above it, in as many columns as fit.
+
+    Args:
+        canvas: The figure.
+        styles: Of each line, by its label.
+        further: More entries, with labels of their own.
+    """
+    handles = [
+        Line2D([], [], linewidth=2, label=label, **style)
+        for label, style in zip(short_apart(styles), styles.values(), strict=True)
+    ]
+    handles += further
+    width = canvas.get_size_inches()[0]
+    longest = max((len(str(handle.get_label())) for handle in handles), default=8)
+    columns = max(1, min(len(handles), int(width / (0.5 + 0.085 * longest))))
+    canvas.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
