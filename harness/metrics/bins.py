@@ -84,7 +84,8 @@ def jensen_shannon(counts: Tensor, reference: Tensor) -> float:
     """Compute the Jensen–Shannon divergence of two histograms in nats: 0 to log 2."""
     p, q = counts.double() / counts.sum(), reference.double() / reference.sum()
     middle = (p + q) / 2
-    halves = [torch.special.xlogy(side, side / middle).nansum() for side in (p, q)]
+    known = torch.where(middle == 0, 1.0, middle)  # where both are 0, neither adds anything
+    halves = [torch.special.xlogy(side, side / known).sum() for side in (p, q)]
     return float(halves[0] + halves[1]) / 2
 
 

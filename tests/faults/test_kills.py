@@ -91,6 +91,7 @@ def test_twenty_kills_at_random_steps(tmp_path: Path) -> None:
         assert len(run.attempts) == kills + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terms", [1, 2])
 def test_sigterm_saves_and_the_same_command_resumes(
     terms: int, uninterrupted: Path, tmp_path: Path

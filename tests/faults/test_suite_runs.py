@@ -64,6 +64,7 @@ def wait_for_training(results: Path, count: int) -> None:
     raise AssertionError(f"fewer than {count} runs began to train")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
 def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
@@ -98,6 +99,7 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
     assert all(run.is_final for run in suite.runs.values())
 
 
+@pytest.mark.slow
 def test_interrupting_at_once_is_no_crash(tmp_path: Path) -> None:
     """The process that forks jobs is still importing, and the terminal's signal reaches it too."""
     arguments = command(tmp_path)
@@ -118,6 +120,7 @@ def test_interrupting_at_once_is_no_crash(tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for orphans in /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_jobs_end_with_the_command_and_save(number: signal.Signals, tmp_path: Path) -> None:
@@ -141,6 +144,7 @@ def test_jobs_end_with_the_command_and_save(number: signal.Signals, tmp_path: Pa
     assert [o and o["outcome"] for o in outcomes] == ["preempted"] * 4
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_without_a_word_is_told_of(tmp_path: Path) -> None:
     plugin = tmp_path / "quitter.py"
     plugin.write_text(
@@ -157,6 +161,7 @@ def test_a_job_that_ends_without_a_word_is_told_of(tmp_path: Path) -> None:
     assert "crashed: " in done.stdout and "its process ended with status 0" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shell",
     ["{} | head -1", "{} >&- 2>&- <&-", "LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {}"],
@@ -171,21 +176,22 @@ def test_odd_streams_change_nothing_on_the_disk(shell: str, tmp_path: Path) -> N
     assert (tmp_path / "results" / "report" / "index.html").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_command_leaves_the_plan_alone(tmp_path: Path) -> None:
     arguments = command(tmp_path, "--only", "variant=gan")
     assert subprocess.run(arguments, env=environment(), check=False).returncode == 0
     plan = (tmp_path / "results" / "suite.json").read_bytes()
     suite = tmp_path / "tiny.yaml"
-    for old, new, words in (
-        ("suite: tiny", "suite: other", "holds results of suite 'tiny', not 'other'"),
-        ("[ring8]", "[mnist]", "needs the files"),
+    for old, new, words, lines in (
+        ("suite: tiny", "suite: other", "holds results of suite 'tiny', not 'other'", 1),
+        ("[ring8]", "[mnist]", "needs the files", 3),  # a line for each split, under their number
     ):
         suite.write_text(SUITE.replace("STEPS", "100").replace(old, new))
         done = subprocess.run(
             arguments, env=environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 2
-        assert words in done.stderr and len(done.stderr.splitlines()) == 1
+        assert words in done.stderr and len(done.stderr.splitlines()) == lines
         assert (tmp_path / "results" / "suite.json").read_bytes() == plan
 
 
@@ -210,6 +216,7 @@ def test_bad_arguments_are_one_line(arguments: list[str], words: str) -> None:
     assert words in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_more_seeds_do_not_make_begun_runs_start_over(tmp_path: Path) -> None:
     cell = ("--only", "variant=gan", "--only", "tricks=none")
     process = subprocess.Popen(
@@ -238,6 +245,7 @@ def test_more_seeds_do_not_make_begun_runs_start_over(tmp_path: Path) -> None:
         assert len(run.attempts[-1]["cohort"]) == 2
 
 
+@pytest.mark.slow
 def test_a_finished_suite_trains_nothing_and_changes_nothing(tmp_path: Path) -> None:
     arguments = command(tmp_path)
     first = subprocess.run(
@@ -268,6 +276,7 @@ def test_a_finished_suite_trains_nothing_and_changes_nothing(tmp_path: Path) -> 
         assert len(run.attempts) == 1
 
 
+@pytest.mark.slow
 def test_the_same_suite_twice_at_once_trains_every_run_once(tmp_path: Path) -> None:
     arguments = command(tmp_path, steps=400)
     first = subprocess.Popen(

@@ -29,11 +29,13 @@ def command(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_passes_the_kit() -> None:
     done = command("pytest", "-q", "-p", "no:cacheprovider", "conformance.py", folder=PLUGIN)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_a_suite_runs_with_it(tmp_path: Path) -> None:
     (tmp_path / "swirl.yaml").write_text(SUITE)
     words = ["harness.cli", "run", "swirl.yaml", "--plugin", str(PLUGIN / "swirl.py")]

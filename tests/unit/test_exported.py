@@ -247,6 +247,7 @@ def test_jobs_are_told(tmp_path: Path) -> None:
     assert words[words.index("--extractor") + 1] == "mine@aa=net.pt2"
 
 
+@pytest.mark.slow
 def test_a_suite_runs_with_it_and_says_how_to_repeat_it(tmp_path: Path) -> None:
     file = save(Small(3).eval(), tmp_path / "net.pt2")
     (tmp_path / "own.yaml").write_text(SUITE.replace("EXTRACTOR", "mine"))

@@ -152,12 +152,14 @@ def test_every_metric_of_a_report_has_a_run_that_says_what_it_rests_on(folder: P
     protocols = {row["Metric"]: row for row in table(folder, "protocols")}
     records = [read_run(path) for path in (folder / "runs").iterdir()]
     for name, row in protocols.items():
-        (infos,) = {
-            tuple(m for m in record.metrics if m.name == name)
+        versions = {
+            str(info.version)
             for record in records
             if record.provenance is not None
+            for info in record.metrics
+            if info.name == name
         }
-        assert [str(info.version) for info in infos] == [row["Version"]]
+        assert versions == {row["Version"]}
 
 
 def evaluations(*values: float) -> RunRecord:

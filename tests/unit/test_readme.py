@@ -22,6 +22,7 @@ def test_the_suite_is_one(tmp_path: Path) -> None:
     assert len(expand(read_suite(text.encode(), "mine.yaml")).specs) == 20
 
 
+@pytest.mark.slow
 def test_the_trick_passes_the_kit(tmp_path: Path) -> None:
     trick, proof = (block for block in blocks("python") if "drift" in block)
     (tmp_path / "drift.py").write_text(trick)

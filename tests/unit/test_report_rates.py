@@ -23,7 +23,7 @@ START = 8.0
 class Record(SimpleNamespace):
     """A run's record with an untrained and a final value."""
 
-    def last(self, metric: str) -> float:
+    def last(self, metric: str, weights: str = "values") -> float:
         return self.value
 
     def of_type(self, kind: str) -> list[dict[str, object]]:
