@@ -131,13 +131,15 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     """
     from harness.errors import StoreError
     from harness.store.folders import write_atomically
-    from reports import comma_separated, html, markdown
+    from reports import comma_separated, html, latex, markdown, structured
 
     digest = source_digest(folder)
     document = compose(folder, skip_corrupt=skip_corrupt)
     files = {"index.html": html.render(document), "report.md": markdown.render(document)}
     for table in document.tables():
         files[f"tables/{table.name}.csv"] = comma_separated.render(table)
+        files[f"tables/{table.name}.tex"] = latex.render(table)
+    files["tables.json"] = structured.render(document)
     for figure in document.figures():
         files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
     out = folder / "report" if out is None else out

@@ -1,0 +1,77 @@
+"""Tables for papers and for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.spec import decode_numbers
+from reports import latex, structured
+from reports.document import Document, Section
+from reports.statistics.intervals import Interval
+from reports.tables import Cell, Column, Table
+
+TABLE = Table(
+    "verdicts",
+    "Verdicts & co.",
+    (Column("Trick"), Column("Ratio", "ratio", "below 1 is better"), Column("p", "p")),
+    (
+        (
+            Cell("label_smoothing"),
+            Cell(0.5, Interval(0.25, 1.0), 20, ("a1", "b2"), "lower", "fd[data]@500/test"),
+            Cell(1e-5),
+        ),
+        (Cell("50 % {x}"), Cell(math.inf), Cell(None)),
+    ),
+    "Read me.",
+)
+
+
+def test_a_table_for_a_paper() -> None:
+    lines = latex.render(TABLE).splitlines()
+    assert lines[:2] == ["% needs booktabs", "% Read me."]
+    assert r"\caption{Verdicts \& co.}\label{tab:verdicts}" in lines
+    assert r"\begin{tabular}{lrr}" in lines
+    assert r"\toprule Trick & Ratio & p \\ \midrule" in lines
+    assert r"label\_smoothing & $\times$~0.500 [0.250, 1.00] (n=20) & \textless{} 0.001 \\" in lines
+    assert r"50 \% \{x\} & failed & -- \\" in lines
+    assert lines[-1] == r"\end{table}"
+
+
+def test_a_long_table_goes_over_pages() -> None:
+    rows = tuple((Cell(f"t{i}"), Cell(1.0), Cell(0.5)) for i in range(50))
+    lines = latex.render(Table("long", "Long", TABLE.columns, rows)).splitlines()
+    assert lines[0] == "% needs booktabs and longtable"
+    assert lines[-1] == r"\end{longtable}"
+    assert sum(line.endswith(r"\endhead") for line in lines) == 1
+
+
+@given(st.text(max_size=40))
+def test_no_text_gives_orders_to_latex(text: str) -> None:
+    left = latex.escape(text)
+    for order in sorted(latex.SPECIAL.values(), key=len, reverse=True):
+        left = left.replace(order, "")
+    assert not set(left) & set("\\&%$#_{}^\n")
+
+
+def test_tables_for_programs_hold_every_number_in_full() -> None:
+    document = Document(
+        "mine", "Does it?", (("Seeds", "5"),), (Section("v", "Verdicts", (), (), (TABLE,)),)
+    )
+    read = json.loads(structured.render(document), parse_constant=pytest.fail)
+    assert (read["suite"], read["facts"]) == ("mine", {"Seeds": "5"})
+    (table,) = decode_numbers(read["tables"])
+    assert [column["title"] for column in table["columns"]] == ["Trick", "Ratio", "p"]
+    assert table["rows"][0][1] == {
+        "value": 0.5,
+        "interval": [0.25, 1.0],
+        "n": 20,
+        "runs": ["a1", "b2"],
+        "better": "lower",
+        "protocol": "fd[data]@500/test",
+    }
+    assert table["rows"][1][1:] == [{"value": math.inf}, {"value": None}]
