@@ -148,6 +148,35 @@ def report(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results folder to compare with.")],
+    second: Annotated[Path, typer.Argument(help="Results folder that may have changed.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page. Default: SECOND/compare.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON and write nothing.")] = False,
+    fail_on_regression: Annotated[
+        bool, typer.Option("--fail-on-regression", help="Exit with 1 if anything got worse.")
+    ] = False,
+) -> None:
+    """Say what changed between two results folders, only where an interval excludes chance."""
+    from reports import structured
+    from reports.build import write_comparison
+    from reports.compare import compare as compare_folders
+    from reports.compare import document, sentences
+
+    found = compare_folders(first, second)
+    if as_json:
+        print(structured.render(document(found)), end="")
+    else:
+        for sentence in sentences(found):
+            print(sentence)
+        print(f"comparison: {write_comparison(found, out or second / 'compare')}")
+    if fail_on_regression and found.regressions:
+        raise typer.Exit(1)
+
+
+@app.command()
 def tune(
     suite: Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials per cell, the default among them.")],

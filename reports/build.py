@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reports.compare import Comparison
     from reports.document import Document
 
 MANIFEST = ".report.json"
@@ -112,6 +113,33 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     )
     plan = cells.suite.plan
     return Document(plan.suite, plan.summary, provenance.facts(cells), sections)
+
+
+def write_comparison(found: Comparison, out: Path) -> Path:
+    """Write a comparison of two folders as a page and as Markdown.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        StoreError: if the files cannot be written.
+    """
+    from harness.errors import StoreError
+    from harness.store.folders import write_atomically
+    from reports import html, markdown
+    from reports.compare import document
+
+    laid_out = document(found)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in (
+            ("index.html", html.render(laid_out)),
+            ("compare.md", markdown.render(laid_out)),
+        ):
+            write_atomically(out / name, text.encode(errors="replace"))
+    except OSError as error:
+        raise StoreError(f"cannot write the comparison to {out}: {error.strerror}") from error
+    return out / "index.html"
 
 
 def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:

@@ -264,14 +264,15 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
         control = cells.control(cell)
         if control is None:
             continue
-        mine, base = _settings(cell), _settings(control)
+        mine, base = settings_of(cell), settings_of(control)
         for name in mine.keys() & base.keys():
             if mine[name] != base[name]:
                 found.append((cell, name, mine[name], base[name]))
     return sorted(found, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1]))
 
 
-def _settings(cell: CellRuns) -> dict[str, Any]:
+def settings_of(cell: CellRuns) -> dict[str, Any]:
+    """Return what a cell is trained and measured with; empty before any run has begun."""
     record = next((result.record for result in cell.results if result.record), None)
     if record is None:
         return {}

@@ -1,0 +1,267 @@
+"""What changed between two results folders, cell by cell; it speaks only where it can be sure.
+
+Cells are matched by their labels and runs by their seeds. **All intervals of a table hold together
+with 95 %**: each is widened to 1 − 0.05 / rows (Bonferroni), so that comparing a folder with a
+repeat of itself raises an alarm once in twenty times, however many cells there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.store.records import read_suite
+from reports.cells import CellRuns, SuiteCells, group
+from reports.document import Document, Section
+from reports.effects import Pair, pairs_of, seed_means, settings_of
+from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
+from reports.tables import Cell, Column, Table, significant
+
+Change = Literal["better", "worse", "identical", "no change shown", "not comparable"]
+MARKS: dict[Change, str] = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "identical": "= identical",
+    "no change shown": "○ no change shown",
+    "not comparable": "– not comparable",
+}
+WORDS: dict[Change, str] = {
+    "worse": "worse",
+    "better": "better",
+    "identical": "identical",
+    "no change shown": "without a change that can be shown",
+    "not comparable": "not comparable",
+}
+NOTE = (
+    "The ratio is of geometric means of the primary metric at the last checkpoint, second folder "
+    "over first, over seeds that both have and survive in both; below 1 is better. Failures are of "
+    "the second folder minus the first. All intervals of the table together hold with 95 %, and a "
+    "change is marked only where one excludes no change."
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a cell of the second folder differs from the same cell of the first.
+
+    Attributes:
+        label: Data set, variant and tricks; or all cells.
+        pairs: Runs of the same seed in both folders.
+        ratio: Of geometric means of the primary metric, second over first; None without pairs
+            that survived in both.
+        interval: Of the ratio, over seeds.
+        failures: Failed runs of the first folder, and of the second.
+        failure_change: Change of the failure rate.
+        failure_interval: Of that change.
+        identical: Whether all runs ended alike, to the last digit.
+        reason: Why the cells cannot be compared; empty where they can.
+    """
+
+    label: tuple[str, str, str]
+    pairs: int
+    ratio: float | None = None
+    interval: Interval | None = None
+    failures: tuple[int, int] = (0, 0)
+    failure_change: float | None = None
+    failure_interval: Interval | None = None
+    identical: bool = False
+    reason: str = ""
+    runs: tuple[str, ...] = ()
+
+    @property
+    def change(self) -> Change:
+        """What may be said."""
+        if self.reason:
+            return "not comparable"
+        if self.identical:
+            return "identical"
+        rate, ratio = self.failure_interval, self.interval
+        if (rate and rate.low > 0) or (ratio and ratio.low > 1):
+            return "worse"
+        if (rate and rate.high < 0) or (ratio and ratio.high < 1):
+            return "better"
+        return "no change shown"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two results folders beside each other.
+
+    Attributes:
+        first: Name of the first folder.
+        second: Name of the second.
+        overall: All cells together.
+        cells: One by one.
+        alone: Cells that only one of the folders has: label, and which folder.
+        settings: Settings that differ: label, name, first, second.
+    """
+
+    first: str
+    second: str
+    overall: Difference
+    cells: tuple[Difference, ...]
+    alone: tuple[tuple[tuple[str, str, str], str], ...]
+    settings: tuple[tuple[tuple[str, str, str], str, str, str], ...]
+
+    @property
+    def regressions(self) -> list[Difference]:
+        """What became worse."""
+        return [one for one in (self.overall, *self.cells) if one.change == "worse"]
+
+
+def compare(first: Path, second: Path) -> Comparison:
+    """Compare two results folders.
+
+    Raises:
+        StoreError: if one of them holds no results.
+        CorruptRecordError: naming file and line of a damaged record.
+    """
+    one, other = (group(read_suite(folder)) for folder in (first, second))
+    mine, theirs = by_label(one), by_label(other)
+    shared = [label for label in mine if label in theirs]
+    level = 1 - (1 - LEVEL) / max(1, len(shared) + 1)
+    cells, pooled = [], []
+    settings: list[tuple[tuple[str, str, str], str, str, str]] = []
+    for label in shared:
+        old, new = mine[label], theirs[label]
+        pairs = pairs_of(new, old)
+        reason = "" if pairs else reason_of(old, new)
+        cells.append(difference(label, pairs, level, reason))
+        pooled += pairs
+        before, after = settings_of(old), settings_of(new)
+        settings += [
+            (label, name, str(before[name]), str(after[name]))
+            for name in sorted(before.keys() & after.keys())
+            if before[name] != after[name]
+        ]
+    everything = ("all", "all", "all")
+    reason = "" if pooled else "the folders have no runs to pair"
+    alone = [(label, str(first)) for label in mine if label not in theirs]
+    alone += [(label, str(second)) for label in theirs if label not in mine]
+    return Comparison(
+        str(first),
+        str(second),
+        difference(everything, pooled, level, reason),
+        tuple(cells),
+        tuple(alone),
+        tuple(settings),
+    )
+
+
+def by_label(cells: SuiteCells) -> dict[tuple[str, str, str], CellRuns]:
+    """Index cells by data set, variant and tricks."""
+    return {(cell.dataset, cell.variant, cell.tricks): cell for cell in cells.cells}
+
+
+def reason_of(old: CellRuns, new: CellRuns) -> str:
+    """Say why two cells have no pairs of runs."""
+    if old.primary and new.primary and old.primary.name != new.primary.name:
+        return f"measured by {old.primary.name} and by {new.primary.name}"
+    return "no seed has a result in both"
+
+
+def difference(
+    label: tuple[str, str, str], pairs: Sequence[Pair], level: float, reason: str
+) -> Difference:
+    """Summarise pairs of runs of the same seed, the first folder's as control."""
+    if reason:
+        return Difference(label, 0, reason=reason)
+    survivors = [pair for pair in pairs if pair.survived]
+    means = seed_means(survivors, [pair.difference for pair in survivors])
+    limits = t_interval(means, level)
+    rate = paired_rate_change(
+        [pair.treated.failed for pair in pairs], [pair.control.failed for pair in pairs], level
+    )
+    return Difference(
+        label=label,
+        pairs=len(pairs),
+        ratio=math.exp(sum(means) / len(means)) if means else None,
+        interval=Interval(math.exp(limits.low), math.exp(limits.high)) if limits else None,
+        failures=(
+            sum(pair.control.failed for pair in pairs),
+            sum(pair.treated.failed for pair in pairs),
+        ),
+        failure_change=rate[0] if rate else None,
+        failure_interval=rate[1] if rate else None,
+        identical=all(pair.scores[0] == pair.scores[1] for pair in pairs)
+        and all(pair.treated.status == pair.control.status for pair in pairs),
+        runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),
+    )
+
+
+def sentences(found: Comparison) -> list[str]:
+    """Say in plain lines what changed, the summary last."""
+    lines = []
+    for one in (found.overall, *found.cells):
+        if one.change in ("better", "worse"):
+            ratio = f"× {significant(one.ratio)}" if one.ratio is not None else "no ratio"
+            where = " · ".join(one.label) if one is not found.overall else "all cells"
+            lines.append(
+                f"{MARKS[one.change]}  {where}: {ratio}, failed {one.failures[0]} → "
+                f"{one.failures[1]} of {one.pairs}"
+            )
+    return [*lines, summary(found)]
+
+
+def summary(found: Comparison) -> str:
+    """Count the changes in one sentence."""
+    marks = [one.change for one in found.cells]
+    counted = ", ".join(
+        f"{marks.count(mark)} {words}" for mark, words in WORDS.items() if marks.count(mark)
+    )
+    return f"{found.second} against {found.first}: of {len(marks)} cells {counted or 'none'}."
+
+
+def row(one: Difference) -> tuple[Cell, ...]:
+    """Write one difference as a row."""
+    return (
+        *(Cell(part) for part in one.label),
+        Cell(MARKS[one.change] + (f": {one.reason}" if one.reason else "")),
+        Cell(one.ratio, one.interval, one.pairs, one.runs, "lower"),
+        Cell(one.pairs),
+        Cell(f"{one.failures[0]} → {one.failures[1]}"),
+        Cell(one.failure_change, one.failure_interval, None, one.runs, "lower"),
+    )
+
+
+def document(found: Comparison) -> Document:
+    """Lay out a comparison."""
+    titles = (Column("Data set"), Column("Variant"), Column("Tricks"))
+    table = Table(
+        "changes",
+        "Change of every cell",
+        (
+            *titles,
+            Column("Change"),
+            Column("Ratio", "ratio", "second over first; below 1 is better"),
+            Column("Pairs", "count", "runs of the same seed with a result in both"),
+            Column("Failed runs", "text", "first → second"),
+            Column("Change in failures", "points", "paired, Newcombe's interval"),
+        ),
+        (row(found.overall), *(row(one) for one in found.cells)),
+        NOTE,
+    )
+    settings = Table(
+        "settings",
+        "Settings that differ",
+        (*titles, Column("Setting"), Column("First"), Column("Second")),
+        tuple(
+            (*(Cell(part) for part in label), Cell(name), Cell(old), Cell(new))
+            for label, name, old, new in found.settings
+        ),
+        "The same labels do not mean the same training where settings differ.",
+        empty="None: the cells of both folders have the same settings.",
+    )
+    alone = Table(
+        "alone",
+        "Cells of one folder only",
+        (*titles, Column("Folder", "code")),
+        tuple((*(Cell(part) for part in label), Cell(folder)) for label, folder in found.alone),
+        empty="None: both folders have the same cells.",
+    )
+    section = Section("changes", "What changed", (summary(found),), (), (table, settings, alone))
+    facts = (("First", found.first), ("Second", found.second), ("Cells", str(len(found.cells))))
+    return Document("compare", f"What changed from {found.first}?", facts, (section,))
