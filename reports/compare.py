@@ -235,7 +235,7 @@ def document(found: Comparison) -> Document:
         "Change of every cell",
         (
             *titles,
-            Column("Change"),
+            Column("Change", "prose"),
             Column("Ratio", "ratio", "second over first; below 1 is better"),
             Column("Pairs", "count", "runs of the same seed with a result in both"),
             Column("Failed runs", "text", "first → second"),
