@@ -34,7 +34,7 @@ test: .venv/ready ## run every test that takes less than ten seconds
 	$(BIN)/python -m pytest --numprocesses 3 -m 'not slow' $(ARGS)
 
 test-slow: .venv/ready ## run the slow proofs
-	$(BIN)/python -m pytest --numprocesses 2 -m slow $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 -m slow $(ARGS)
 
 lint: .venv/ready ## check style and types
 	$(BIN)/ruff check .
