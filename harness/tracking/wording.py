@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from rich.console import Console, OverflowMethod
 from rich.table import Table
@@ -102,23 +102,30 @@ class Wording:
         return "estimating" if seconds is None else f"about {duration(seconds)} left"
 
     def summary(self, runs: Iterable[RunProgress]) -> Table:
-        """Tabulate outcomes: tricks (data sets where there is one trick) × variants."""
+        """Tabulate outcomes: variants × tricks, or data sets where there is one trick.
+
+        What there is more of goes down the page.
+        """
         ended = [run for run in runs if run.outcome is not None]
         by_trick = len({run.run.planned.tricks for run in ended}) > 1
-        row_of: Callable[[RunProgress], str] = lambda run: (  # noqa: E731 - chosen once
-            run.run.planned.tricks if by_trick else run.run.planned.dataset
-        )
         cells: dict[tuple[str, str], Counter[str]] = {}
         for run in ended:
-            cell = cells.setdefault((row_of(run), run.run.planned.variant), Counter())
+            planned = run.run.planned
+            other = planned.tricks if by_trick else planned.dataset
+            cell = cells.setdefault((other, planned.variant), Counter())
             cell[(run.outcome or {})["outcome"]] += 1
-        variants = list(dict.fromkeys(variant for _, variant in cells))
+        rows = list(dict.fromkeys(row for row, _ in cells))
+        columns = list(dict.fromkeys(column for _, column in cells))
+        corner = "tricks" if by_trick else "data set"
+        if len(columns) > len(rows):
+            rows, columns, corner = columns, rows, "variant"
+            cells = {(variant, other): cell for (other, variant), cell in cells.items()}
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("tricks" if by_trick else "data set", no_wrap=True, overflow="crop")
-        for variant in variants:
-            table.add_column(Text(self.clean(variant)), justify="right", overflow="fold")
-        for row in dict.fromkeys(row for row, _ in cells):
-            found = [cells.get((row, variant), Counter()) for variant in variants]
+        table.add_column(corner, no_wrap=True, overflow="crop")
+        for column in columns:
+            table.add_column(Text(self.clean(column)), justify="right", overflow="fold")
+        for row in rows:
+            found = [cells.get((row, column), Counter()) for column in columns]
             table.add_row(Text(self.clean(row)), *(self.signs(cell) for cell in found))
         return table
 

@@ -290,6 +290,19 @@ def test_a_suite_that_is_interrupted_says_what_is_missing() -> None:
     assert stage.lines[-2] == "3 runs have no result; the same command goes on"
 
 
+def test_many_variants_go_down_the_page() -> None:
+    stage = Stage()
+    names = [f"variant-of-a-long-name-{i}" for i in range(12)]
+    cells = [(name, dataset) for name in names for dataset in ("ring8", "digits")]
+    runs = [run_of(i, dataset=d, variant=v) for i, (v, d) in enumerate(cells)]
+    stage.mirror.suite_started(plan_of(runs), runs, 0)
+    stage.play(runs, {"3": "collapsed"})
+    stage.mirror.suite_ended()
+    head = stage.lines.index("variant                    ring8  digits")
+    assert [line.split()[0] for line in stage.lines[head + 1 : head + 13]] == names
+    assert stage.lines[head + 2].split()[1:] == ["1✔", "1◐"]
+
+
 def test_an_outcome_that_is_tried_again_is_taken_back() -> None:
     clock = Clock()
     progress = Progress(clock)
