@@ -39,6 +39,7 @@ from harness.training.checkpoint import (
 )
 from harness.training.game import Game
 from harness.training.line import Line
+from harness.training.replay import CUDAGraphs
 from harness.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
@@ -137,7 +138,8 @@ class Job:
             for name in settings.probes
         ]
         training = dataset.load("train", self.data_root)
-        trainer = Trainer([run.spec for run in runs], training, self.device)
+        recorder = CUDAGraphs(self.device) if self.device.type == "cuda" else None
+        trainer = Trainer([run.spec for run in runs], training, self.device, recorder)
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator, chosen)
         line = Line.of(dataset, training)

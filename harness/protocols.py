@@ -5,6 +5,7 @@ All tensors carry a leading *runs* axis.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -49,11 +50,11 @@ class Optimizer(Protocol):
     """One player's optimiser."""
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, /
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, feed: Feed, /
     ) -> tuple[Tensor, Slots]:
         """Return what the ahead-th update from now would make of weights and slots.
 
-        Differentiable; changes nothing.
+        Differentiable; changes nothing. The feed is the batch of the update in progress.
         """
         ...
 
@@ -131,7 +132,25 @@ class Draws(Protocol):
         ...
 
 
-class Batch(Draws, Protocol):
+class Feed(Protocol):
+    """Hands an update what differs from one to the next.
+
+    A GPU may replay the recording of an update instead of running its Python again. Whatever
+    depends on the update's number, or on anything else that Python changes between updates,
+    therefore has to come through here: a number computed on the spot would be replayed as it was.
+    """
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor], /) -> Tensor:
+        """Return what a function makes of the update's number, counted from 0.
+
+        Args:
+            key: Names it, once for all updates of that player.
+            produce: Called anew before every update; always gives the same shape and type.
+        """
+        ...
+
+
+class Batch(Draws, Feed, Protocol):
     """What one update sees. Each thing is made when first asked for, and once."""
 
     @property
@@ -139,9 +158,22 @@ class Batch(Draws, Protocol):
         """Whose update it is."""
         ...
 
-    @property
-    def counter(self) -> int:
-        """Which update of that player it is, counted from 0 since the start of training."""
+    def number(self, name: str, of: Callable[[int], float], /) -> Tensor:
+        """Return a number that depends on the update, a tensor without dimensions.
+
+        Args:
+            name: Names it, once for all updates of that player.
+            of: Makes it from the number of that player's updates since the start of training.
+        """
+        ...
+
+    def every(self, count: int, offset: int = 0, /) -> bool:
+        """Whether updates of that player before this one are a multiple of a count.
+
+        Args:
+            count: One update in so many.
+            offset: Updates that are counted before the first.
+        """
         ...
 
     @property

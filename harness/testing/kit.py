@@ -39,6 +39,7 @@ CELL_CHECKS: tuple[Callable[[Cell], None], ...] = (
     training.failure_stays_alone,
     training.precision,
     training.never_waits,
+    training.replays,
 )
 """What holds of every cell that is not refused."""
 

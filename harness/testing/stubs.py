@@ -59,6 +59,14 @@ class FixedBatch:
         self.asked.append((stream, shape))
         return self.noise[stream]
 
+    def number(self, name: str, of: Callable[[int], float]) -> Tensor:
+        """Return a number that depends on the update."""
+        return torch.tensor(of(self.counter), dtype=torch.float64)
+
+    def every(self, count: int, offset: int = 0) -> bool:
+        """Whether updates before this one are a multiple of a count."""
+        return (self.counter + offset) % count == 0
+
     @property
     def size(self) -> int:
         """Examples of each run."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.networks.blueprint import GeneratorPlan
-from harness.testing.cells import Cell, State, assert_near, make_trainer, train
+from harness.testing.cells import CPU, Cell, State, assert_near, make_trainer, train, training_data
+from harness.testing.replaying import Tapes
+from harness.training.game import Batch
 from harness.training.streams import DataOrder
 from harness.training.trainer import Trainer, blueprint_of
 
@@ -172,6 +174,21 @@ def never_waits(cell: Cell) -> None:
     require(not waits.found, f"a step waits for the device in {', '.join(waits.found)}")
 
 
+def replays(cell: Cell, steps: int = 6) -> None:
+    """Updates that are recorded once and replayed do, bit for bit, what each would have done."""
+    specs = [cell.spec(position) for position in range(2)]
+    plain, recorder = make_trainer(specs), Tapes()
+    replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, recorder)
+    for _ in range(steps):
+        plain.train_step()
+        replayed.train_step()
+    require(recorder.recorded > 0, "nothing was recorded")
+    for found, expected in zip(states(replayed), states(plain), strict=True):
+        assert_near(found, expected, EXACT)
+    require(replayed.counters() == plain.counters(), "the counters went apart")
+    require(replayed.read() == plain.read(), "the diagnostics went apart")
+
+
 class Recorder:
     """Stands for a stacked generator and keeps the latents of the first call of each update."""
 
@@ -224,13 +241,13 @@ def recording(order: DataOrder, seen: list[Tensor]) -> Callable[..., Tensor]:
 
 
 def counted(
-    update: Callable[[], None], recorder: Recorder, latents: list[Tensor]
-) -> Callable[[], None]:
+    update: Callable[[Batch], None], recorder: Recorder, latents: list[Tensor]
+) -> Callable[[Batch], None]:
     """Keep the latents of each update's own batch: those of its first call of G."""
 
-    def updated() -> None:
+    def updated(batch: Batch) -> None:
         recorder.latents.clear()
-        update()
+        update(batch)
         latents.extend(recorder.latents[:1])
 
     return updated

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 from harness.datasets.base import Values
-from harness.training.streams import DataOrder
+from harness.training.streams import DataOrder, Streams
+
+Fed = Callable[[Hashable, Callable[[int], Tensor]], Tensor]
+"""Gives what a function makes of an update's number, by a key."""
 
 RESIDENT_SHARE = 0.25
 """Share of a GPU's free memory that examples may take; beyond it, batches come from the host."""
@@ -42,9 +45,17 @@ class Data:
         """Return examples ``(*indices.shape, …)`` on the device, as they are stored."""
         return self.values[indices]
 
-    def batch(self, order: DataOrder, seeds: Sequence[int], counter: int) -> Tensor:
-        """Return the examples of every run's counter-th update, ``(runs, batch, …)``."""
-        return self.take(order.indices(seeds, counter, self.home))
+    def batch(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+        """Return the examples of every run's update, ``(runs, batch, …)``."""
+        return self.take(self._indices(order, streams, fed))
+
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+        """Return the classes of those examples, ``(runs, batch)``, from those of all."""
+        return labels[self._indices(order, streams, fed)]
+
+    def _indices(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+        key = ("indices", order.stream)
+        return fed(key, lambda counter: order.indices(streams.seeds, counter, self.home))
 
 
 class HostData(Data):
@@ -69,7 +80,21 @@ class HostData(Data):
         """Gather examples on the host and send them to the device."""
         return self._gather(indices).to(self.device, non_blocking=True)
 
-    def batch(self, order: DataOrder, seeds: Sequence[int], counter: int) -> Tensor:
+    def batch(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+        """Return the examples of every run's update, ``(runs, batch, …)``."""
+        key = ("examples", order.stream)
+        return fed(key, lambda counter: self.gathered(order, streams.seeds, counter))
+
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+        """Return the classes of those examples, ``(runs, batch)``, from those of all."""
+
+        def produce(counter: int) -> Tensor:
+            chosen = labels[order.indices(streams.seeds, counter, self.home)]
+            return chosen.to(self.device, non_blocking=True)
+
+        return fed(("labels", order.stream), produce)
+
+    def gathered(self, order: DataOrder, seeds: Sequence[int], counter: int) -> Tensor:
         """Return the examples of an update, and begin with those of the next."""
         wanted, future = self._ahead.pop(order.stream, (None, None))
         if future is not None and wanted == (tuple(seeds), counter):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -240,26 +240,93 @@ class Stream:
         return self.uniform(layer, *shape)
 
 
-class Batch(Stream):
+class Source(Protocol):
+    """Where an update takes what differs from one to the next."""
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes of the update's number."""
+        ...
+
+    def every(self, count: int, offset: int) -> bool:
+        """Whether the update's number, plus an offset, is a multiple of a count."""
+        ...
+
+
+class Straight:
+    """Makes everything on the spot.
+
+    Args:
+        counter: The update's number.
+    """
+
+    def __init__(self, counter: int) -> None:
+        self.counter = counter
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes of the update's number."""
+        return produce(self.counter)
+
+    def every(self, count: int, offset: int) -> bool:
+        """Whether the update's number, plus an offset, is a multiple of a count."""
+        return (self.counter + offset) % count == 0
+
+
+class Batch:
     """What one update sees; each thing is made when first asked for, and once.
 
     Args:
         game: The players.
         phase: Whose update it is.
-        counter: Which update of that player, counted from 0 since the start of training.
+        source: What tells this update from others; a number for one that makes everything on
+            the spot, counted from 0 since the start of training for each player.
     """
 
-    def __init__(self, game: Game, phase: Phase, counter: int) -> None:
-        super().__init__(game.streams, phase, counter)
+    def __init__(self, game: Game, phase: Phase, source: Source | int) -> None:
         self.game = game
         self.phase: Phase = phase
         self.size = game.sizes[phase]
+        self._source = Straight(source) if isinstance(source, int) else source
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes of the update's number."""
+        return self._source.fed(key, produce)
+
+    def every(self, count: int, offset: int = 0) -> bool:
+        """Whether updates of that player before this one are a multiple of a count."""
+        return self._source.every(count, offset)
+
+    def number(self, name: str, of: Callable[[int], float]) -> Tensor:
+        """Return a number that depends on the update, a tensor without dimensions."""
+        dtype, device = self.game.streams.dtype, self.game.data.device
+
+        def produce(counter: int) -> Tensor:
+            return torch.full((), of(counter), dtype=dtype, device=device)
+
+        return self.fed(("number", name), produce)
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """Draw U[0, 1) of ``(runs, *shape)``."""
+        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        return self.fed(
+            ("uniform", name, shape), lambda counter: streams.uniform(name, counter, shape)
+        )
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """Draw N(0, 1) of ``(runs, *shape)``."""
+        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        return self.fed(
+            ("normal", name, shape), lambda counter: streams.normal(name, counter, shape)
+        )
+
+    def noise(self, layer: str, shape: tuple[int, ...]) -> Tensor:
+        """Draw the noise of a dropout layer."""
+        return self.uniform(layer, *shape)
 
     @cached_property
     def real(self) -> Tensor:
         """Fresh real data, ``(runs, batch, …)``."""
         game = self.game
-        examples = game.data.batch(game.orders[self.phase], game.streams.seeds, self.counter)
+        examples = game.data.batch(game.orders[self.phase], game.streams, self.fed)
         dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
@@ -271,8 +338,7 @@ class Batch(Stream):
         game = self.game
         if game.labels is None:
             return None
-        indices = game.orders[self.phase].indices(game.streams.seeds, self.counter, game.data.home)
-        return game.labels[indices].to(game.data.device, non_blocking=True)
+        return game.data.labels(game.labels, game.orders[self.phase], game.streams, self.fed)
 
     @cached_property
     def latents(self) -> Tensor:

@@ -149,20 +149,20 @@ class Monitor:
         self._first = torch.full((runs, len(CHECKED)), -1, device=device)
         self.counts = [0, 0]
 
-    def discriminator(self, row: Tensor, step: int) -> None:
+    def discriminator(self, row: Tensor, step: int | Tensor) -> None:
         """Take in a discriminator update of a step, counted from 0."""
         self._d += row
         self._square += row[:, :1].double().square()
         self.counts[0] += 1
         self._check(row[:, :2], 0, step)
 
-    def generator(self, row: Tensor, step: int) -> None:
+    def generator(self, row: Tensor, step: int | Tensor) -> None:
         """Take in a generator update of a step, counted from 0."""
         self._g += row
         self.counts[1] += 1
         self._check(row[:, :2], 2, step)
 
-    def _check(self, values: Tensor, column: int, step: int) -> None:
+    def _check(self, values: Tensor, column: int, step: int | Tensor) -> None:
         first = self._first[:, column : column + 2]
         first.copy_(torch.where(~values.isfinite() & (first < 0), step, first))
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
 
 from harness.parts import Rates
-from harness.protocols import Slots
+from harness.protocols import Feed, Slots
 from harness.spec import Settings
 
 EPSILON = 1e-8
+
+
+class OnTheSpot:
+    """A feed for updates that are never recorded."""
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes; the optimiser counts its updates itself."""
+        return produce(0)
+
+
+ON_THE_SPOT = OnTheSpot()
 
 
 class Optimizer:
@@ -37,12 +48,17 @@ class Optimizer:
         self.updates = 0
         self.slot = {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
 
-    def step(self, theta: Tensor, gradient: Tensor) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
         """Make one update."""
         raise NotImplementedError
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        slot: Slots,
+        ahead: int,
+        feed: Feed = ON_THE_SPOT,
     ) -> tuple[Tensor, Slots]:
         """Return what the ahead-th update from now would make of weights and slots.
 
@@ -52,7 +68,9 @@ class Optimizer:
 
     def follow(self, rates: Rates, lr: Tensor) -> None:
         """Go by other rates from now on."""
-        self.lr, self.beta1, self.beta2 = lr, rates.beta1, rates.beta2
+        self.lr.copy_(lr)
+        self.beta1.copy_(rates.beta1)
+        self.beta2.copy_(rates.beta2)
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return one run's slots as copies."""
@@ -79,27 +97,39 @@ class Adam(Optimizer):
     slots = ("mean", "square")
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
         """Make one update."""
-        self.updates += 1
         mean, square = self.slot["mean"], self.slot["square"]
         mean.lerp_(gradient, 1 - self.beta1)
         square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
-        rate = self.lr / (1 - self.beta1**self.updates)
-        scale = (1 - self.beta2**self.updates).sqrt()
+        rate, scale = self._corrected(1, feed)
+        self.updates += 1
         theta.sub_(rate * mean / ((square.sqrt() / scale).add_(EPSILON)))
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        slot: Slots,
+        ahead: int,
+        feed: Feed = ON_THE_SPOT,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
-        count = self.updates + ahead
         mean = slot["mean"].lerp(gradient, 1 - self.beta1)
         square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
-        rate = self.lr / (1 - self.beta1**count)
-        scale = (1 - self.beta2**count).sqrt()
+        rate, scale = self._corrected(ahead, feed)
         step = rate * mean / (root(square) / scale + EPSILON)
         return theta - step, {"mean": mean, "square": square}
+
+    def _corrected(self, ahead: int, feed: Feed) -> Tensor:
+        """Return the rate and the root's scale of the ahead-th update, ``(2, runs, 1)``."""
+
+        def produce(_: int) -> Tensor:
+            count = self.updates + ahead
+            rate = self.lr / (1 - self.beta1**count)
+            return torch.stack([rate, (1 - self.beta2**count).sqrt()])
+
+        return feed.fed(("bias correction", id(self), ahead), produce)
 
 
 class RMSprop(Optimizer):
@@ -111,7 +141,7 @@ class RMSprop(Optimizer):
     slots = ("square",)
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
         """Make one update."""
         self.updates += 1
         square = self.slot["square"]
@@ -119,7 +149,12 @@ class RMSprop(Optimizer):
         theta.sub_(self.lr * gradient / square.sqrt().add_(EPSILON))
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        slot: Slots,
+        ahead: int,
+        feed: Feed = ON_THE_SPOT,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
@@ -135,7 +170,7 @@ class SGD(Optimizer):
     slots = ("velocity",)
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
         """Make one update."""
         self.updates += 1
         velocity = self.slot["velocity"]
@@ -143,7 +178,12 @@ class SGD(Optimizer):
         theta.sub_(self.lr * velocity)
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int
+        self,
+        theta: Tensor,
+        gradient: Tensor,
+        slot: Slots,
+        ahead: int,
+        feed: Feed = ON_THE_SPOT,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         velocity = self.beta1 * slot["velocity"] + gradient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
 from harness.spec import RunSpec
 from harness.training.data import hold
-from harness.training.game import Batch, Game
+from harness.training.game import Batch, Game, Phase, Source
 from harness.training.monitor import (
     Divergence,
     Monitor,
@@ -23,7 +23,8 @@ from harness.training.monitor import (
     generator_columns_of,
     generator_row,
 )
-from harness.training.optimizers import make_optimizer
+from harness.training.optimizers import Optimizer, make_optimizer
+from harness.training.replay import Recorder, Replays
 from harness.training.stack import Stack
 from harness.training.streams import Streams, seeded
 
@@ -53,12 +54,19 @@ class Trainer:
         specs: The runs; alike but for their seeds and scalars.
         data: Training examples.
         device: Where to compute.
+        recorder: How updates are recorded, to be replayed; None to run each as it is.
 
     Raises:
         DataError: if there are fewer examples than a batch takes.
     """
 
-    def __init__(self, specs: Sequence[RunSpec], data: Examples, device: torch.device) -> None:
+    def __init__(
+        self,
+        specs: Sequence[RunSpec],
+        data: Examples,
+        device: torch.device,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.specs = list(specs)
         settings = specs[0].settings
         blueprint = blueprint_of(specs[0])
@@ -110,13 +118,14 @@ class Trainer:
             len(specs), self.device, columns_of(self.game), generator_columns_of(self.game)
         )
         self._base = self._base_rates()
+        self.replays = None if recorder is None else Replays(self, recorder)
 
     def _base_rates(self) -> Rates | None:
         """Return the settings' rates, or None where no part changes them."""
         if all(type(part).rates is Part.rates for part in self.game.parts):
             return None
         G, D = self.optimizer_g, self.optimizer_d
-        return Rates(G.lr, D.lr, G.beta1, G.beta2)
+        return Rates(G.lr.clone(), D.lr.clone(), G.beta1.clone(), G.beta2.clone())
 
     def _stacked_parts(self) -> tuple[Variant, list[Trick]]:
         like = {"device": self.device, "dtype": self.dtype}
@@ -142,37 +151,67 @@ class Trainer:
             self.optimizer_g.follow(rates, rates.lr_g)
             self.optimizer_d.follow(rates, rates.lr_d)
         d_updates, g_updates = self.game.schedule.updates(self.step)
+        update = self.update if self.replays is None else self.replays.update
         for _ in range(d_updates):
-            self._update_discriminator()
+            update("discriminator")
         for _ in range(g_updates):
-            self._update_generator()
+            update("generator")
         self.step += 1
 
-    def _update_discriminator(self) -> None:
+    def updates(self, phase: Phase) -> int:
+        """Return how many updates a player has made."""
+        return self._optimizer(phase).updates
+
+    def _optimizer(self, phase: Phase) -> Optimizer:
+        return self.optimizer_d if phase == "discriminator" else self.optimizer_g
+
+    def update(self, phase: Phase, source: Source | None = None) -> None:
+        """Make one update of a player.
+
+        Args:
+            phase: Whose.
+            source: Where it takes what tells it from others; by default from its number.
+        """
+        batch = Batch(self.game, phase, self.updates(phase) if source is None else source)
+        if phase == "discriminator":
+            self._update_discriminator(batch)
+        else:
+            self._update_generator(batch)
+
+    def _update_discriminator(self, batch: Batch) -> None:
         game, theta = self.game, self.game.D.theta
-        batch = Batch(game, "discriminator", self.optimizer_d.updates)
         loss = game.discriminator_loss(batch)
         (gradient,) = torch.autograd.grad(loss.sum(), theta)
-        self.monitor.discriminator(discriminator_row(loss, gradient, batch), self.step)
-        self.optimizer_d.step(theta, game.gradient(batch, gradient))
+        self.monitor.discriminator(discriminator_row(loss, gradient, batch), self._now(batch))
+        self.optimizer_d.step(theta, game.gradient(batch, gradient), batch)
         with torch.no_grad():
             for part in game.parts:
                 part.after_discriminator_update(game, batch)
 
-    def _update_generator(self) -> None:
+    def _update_generator(self, batch: Batch) -> None:
         game = self.game
-        batch = Batch(game, "generator", self.optimizer_g.updates)
         loss = game.generator_loss(batch)
         players = [(game.G.theta, self.optimizer_g)]
         if game.variant.joint:
             players.append((game.D.theta, self.optimizer_d))
         gradients = torch.autograd.grad(loss.sum(), [theta for theta, _ in players])
-        self.monitor.generator(generator_row(loss, gradients[0], batch), self.step)
+        self.monitor.generator(generator_row(loss, gradients[0], batch), self._now(batch))
         for (theta, optimizer), gradient in zip(players, gradients, strict=True):
-            optimizer.step(theta, game.gradient(batch, gradient))
+            optimizer.step(theta, game.gradient(batch, gradient), batch)
         with torch.no_grad():
             for part in game.parts:
                 part.after_generator_update(game, batch)
+
+    def _now(self, batch: Batch) -> Tensor:
+        return batch.fed("step", lambda _: torch.full((), self.step, device=self.device))
+
+    def advance(self, moved: Mapping[str, int]) -> None:
+        """Move the counts of :meth:`counters` on by what a replayed update would move them."""
+        self.step += moved["step"]
+        self.optimizer_d.updates += moved["d_updates"]
+        self.optimizer_g.updates += moved["g_updates"]
+        self.monitor.counts[0] += moved["d_rows"]
+        self.monitor.counts[1] += moved["g_rows"]
 
     def read(self) -> tuple[list[dict[str, float]], list[Divergence | None]]:
         """Read the diagnostics since the last reading, and which runs are no longer finite."""
@@ -200,6 +239,8 @@ class Trainer:
         self.optimizer_d.keep(runs)
         self.monitor.keep(runs)
         self._base = self._base and Rates(*(rate[runs] for rate in self._base))
+        if self.replays is not None:
+            self.replays.forget()
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return everything that one run needs to go on, by name, on the CPU."""

@@ -94,7 +94,7 @@ class ADA(Trick):
         held = game.memory[self.id]
         logits = batch.judged_real.logits
         held["signs"].add_(run_mean((logits - (game.variant.boundary or 0.0)).sign()))
-        if (batch.counter + 1) % self.interval == 0:
+        if batch.every(self.interval, 1):
             held["r"].copy_(held["signs"] / self.interval)
             step = batch.size * self.interval / torch.as_tensor(self.speed)
             held["p"].add_(step * (held["r"] - self.target).sign()).clamp_(0, 1)

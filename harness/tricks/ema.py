@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self, cast
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -66,8 +67,8 @@ class EMA(Trick):
             share = 1 - column(cast(float, self.decay))
         if not self.warm_up:
             return share
-        least = 9 / (10 + batch.counter)
-        return share.clamp(min=least) if isinstance(share, Tensor) else max(share, least)
+        least = batch.number("ema/warm-up", lambda updates: 9 / (10 + updates))
+        return torch.clamp(share, min=least) if isinstance(share, Tensor) else least.clamp(share)
 
     def after_generator_update(self, game: Game, batch: Batch) -> None:
         """Move the average towards the new weights."""

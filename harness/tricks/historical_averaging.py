@@ -51,4 +51,5 @@ class HistoricalAveraging(Trick):
 
     def _take_in(self, game: Game, batch: Batch, player: str, theta: Tensor) -> None:
         # The update counted from 0 makes the second of the weights, the first being where it began.
-        game.memory[self.id][player].lerp_(theta, 1 / (batch.counter + 2))
+        share = batch.number(f"{self.id}/{player}", lambda updates: 1 / (updates + 2))
+        game.memory[self.id][player].lerp_(theta, share)

@@ -26,5 +26,7 @@ class InstanceNoise(Trick):
     def show(self, game: Game, x: Tensor, batch: Batch, label: str) -> Tensor:
         """Add fresh noise to ``(runs, batch, …)``."""
         noise = batch.normal(f"{self.id}/{label}", *x.shape[1:])
-        share = 1 - game.progress if self.anneal else 1.0
-        return x + (column(self.sigma) * share * noise.flatten(1)).reshape(x.shape)
+        sigma = column(self.sigma)
+        if self.anneal:
+            sigma = sigma * batch.number(f"{self.id}/share", lambda _: 1 - game.progress)
+        return x + (sigma * noise.flatten(1)).reshape(x.shape)

@@ -40,7 +40,7 @@ class ZeroCentred(Trick):
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Add ``γ/2 E‖∇D‖²``, in an update that is not skipped times the interval."""
-        if batch.counter % self.lazy:
+        if not batch.every(self.lazy):
             return loss
         gradient = input_gradient(lambda x: batch.judge(x, self.id).logits, self.penalised(batch))
         return loss + self.gamma * self.lazy * zero_centred_penalty(gradient)

@@ -46,5 +46,5 @@ class Unrolled(Trick):
                 loss = game.discriminator_loss(inner)
                 (gradient,) = torch.autograd.grad(loss.sum(), theta, create_graph=True)
                 gradient = game.gradient(inner, gradient)
-                theta, slot = game.optimizer_d.updated(theta, gradient, slot, ahead)
+                theta, slot = game.optimizer_d.updated(theta, gradient, slot, ahead, inner)
         return theta

@@ -80,5 +80,6 @@ class R3GAN(RSGAN):
         """Add R1 and R2, weighted by the γ of the moment."""
         on_real = input_gradient(lambda x: batch.judge(x, "r1").logits, batch.shown_real)
         on_fake = input_gradient(lambda x: batch.judge(x, "r2").logits, batch.shown_fake)
-        gamma = self.gamma + cosine(game.progress) * (self.gamma_end - self.gamma)
+        share = batch.number("r3gan/share", lambda _: cosine(game.progress))
+        gamma = self.gamma + share * (self.gamma_end - self.gamma)
         return loss + gamma * (zero_centred_penalty(on_real) + zero_centred_penalty(on_fake))

@@ -12,11 +12,13 @@ from torch import Tensor
 from harness.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
-from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train
+from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.training import data
 from harness.training.data import Data, HostData
+from harness.training.replay import CUDAGraphs
 from harness.training.streams import Streams
+from harness.training.trainer import Trainer
 from tests.conformance.matrix import CELLS
 
 CUDA = torch.device("cuda")
@@ -58,6 +60,20 @@ def test_with_the_same_draws_it_computes_what_the_cpu_does(
     assert on_gpu.game.G.theta.device.type == CUDA.type
     for run in range(2):
         assert_near(on_gpu.state(run), on_cpu.state(run), 1e-8)
+
+
+@every_cell
+def test_replayed_graphs_do_what_the_updates_would_have_done(cell: Cell) -> None:
+    specs = [cell.spec(position, precision="float64") for position in range(2)]
+    plain = make_trainer(specs, CUDA)
+    replayed = Trainer(specs, training_data(specs[0].dataset.id), CUDA, CUDAGraphs(CUDA))
+    for _ in range(12):
+        plain.train_step()
+        replayed.train_step()
+    assert replayed.replays is not None and not replayed.replays.given_up
+    for run in range(2):
+        assert_near(replayed.state(run), plain.state(run), 1e-9)
+    assert replayed.counters() == plain.counters()
 
 
 @every_cell

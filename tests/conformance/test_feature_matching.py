@@ -82,10 +82,10 @@ class TestFeatureMatching:
     def test_the_discriminator_trains_as_before(self) -> None:
         plain, matched = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", "feature-matching")
         for trainer in (plain, matched):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         assert torch.equal(plain.game.D.theta, matched.game.D.theta)
         for trainer in (plain, matched):
-            trainer._update_generator()
+            trainer.update("generator")
         assert not torch.equal(plain.game.G.theta, matched.game.G.theta)
 
     def test_its_real_data_are_not_those_that_taught_the_discriminator(self) -> None:

@@ -55,8 +55,7 @@ class TestGradientClipping:
         for trainer in (clipped, plain):
             for network in ("G", "D"):
                 before = getattr(trainer.game, network).theta.detach().clone()
-                update = {"G": trainer._update_generator, "D": trainer._update_discriminator}
-                update[network]()
+                trainer.update("generator" if network == "G" else "discriminator")
                 moved[trainer, network] = getattr(trainer.game, network).theta.detach() - before
         for network, lr in (("G", 0.5), ("D", 0.25)):
             step, wanted = moved[clipped, network], moved[plain, network]

@@ -21,11 +21,11 @@ class TestHistoricalAveraging:
         game = trainer.game
         seen = {name: [getattr(game, name).theta.detach().clone()] for name in "GD"}
         for _ in range(4):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
             seen["D"].append(game.D.theta.detach().clone())
-            trainer._update_discriminator()
+            trainer.update("discriminator")
             seen["D"].append(game.D.theta.detach().clone())
-            trainer._update_generator()
+            trainer.update("generator")
             seen["G"].append(game.G.theta.detach().clone())
         assert {name: len(past) for name, past in seen.items()} == {"G": 5, "D": 9}
         for name, past in seen.items():

@@ -73,10 +73,10 @@ class TestInstanceNoise:
     def test_both_players_learn_otherwise(self) -> None:
         plain, noisy = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", "instance-noise")
         for trainer in (plain, noisy):
-            trainer._update_generator()
+            trainer.update("generator")
         assert not torch.equal(plain.game.G.theta, noisy.game.G.theta)
         for trainer in (plain, noisy):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         assert not torch.equal(plain.game.D.theta, noisy.game.D.theta)
 
     def test_measurement_sees_none(self) -> None:

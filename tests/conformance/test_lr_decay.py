@@ -46,7 +46,8 @@ class TestLRDecay:
         used = []
         for _ in range(10):
             trainer.train_step()
-            used.append((trainer.optimizer_g.lr.flatten(), trainer.optimizer_d.lr.flatten()))
+            players = trainer.optimizer_g, trainer.optimizer_d
+            used.append([player.lr.flatten().clone() for player in players])
         lr = specs[0].settings.lr_g
         for step, rates in enumerate(used):
             expected = [lr * (1 - step / 10), lr * min(1.0, 2 * (1 - step / 10))]

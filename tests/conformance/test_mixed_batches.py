@@ -68,7 +68,7 @@ class TestMixedBatches:
     def test_it_changes_what_the_discriminator_learns(self) -> None:
         plain, mixed = trainer_of("digits", "dcgan"), trainer_of("digits", "dcgan", "mixed-batches")
         for trainer in (plain, mixed):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         assert not torch.equal(plain.game.D.theta, mixed.game.D.theta)
 
     def test_where_it_would_change_nothing_it_is_refused(self) -> None:

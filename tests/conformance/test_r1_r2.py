@@ -85,7 +85,7 @@ class TestPenalty:
     ) -> None:
         plain, held = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", penalty)
         for trainer in (plain, held):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         assert not torch.equal(plain.game.D.theta, held.game.D.theta)
         held.game.D.load(0, plain.game.D.state(0))
         losses = [t.game.generator_loss(Batch(t.game, "generator", 0)) for t in (plain, held)]

@@ -60,7 +60,7 @@ class TestUnrolled:
         trainer = trainer_of(*arguments, **{"lr_d": 0.05, "lr_g": 0.01, **settings})
         for _ in range(2):
             trainer.train_step()
-        trainer._update_discriminator()
+        trainer.update("discriminator")
         trainer.before = {name: value.clone() for name, value in trainer.game.D.buffers.items()}
         return trainer
 
@@ -136,7 +136,7 @@ class TestUnrolled:
         for name, value in game.D.buffers.items():
             assert torch.equal(value, trainer.before[name]), name
         assert bool(game.D.buffers) == (variant != "gan")
-        trainer._update_generator()
+        trainer.update("generator")
         assert torch.equal(game.D.theta, theta)
         assert game.D.theta.is_leaf
         assert optimizer.updates == updates
@@ -148,10 +148,10 @@ class TestUnrolled:
     def test_the_discriminator_trains_as_before_and_the_generator_does_not(self) -> None:
         plain, ahead = trainer_of("ring8", "gan"), trainer_of("ring8", "gan", "unrolled")
         for trainer in (plain, ahead):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         assert torch.equal(plain.game.D.theta, ahead.game.D.theta)
         for trainer in (plain, ahead):
-            trainer._update_generator()
+            trainer.update("generator")
         assert torch.equal(plain.game.D.theta, ahead.game.D.theta)
         assert not torch.equal(plain.game.G.theta, ahead.game.G.theta)
 

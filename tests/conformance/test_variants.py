@@ -284,8 +284,8 @@ def test_a_perfect_discriminator_is_counted_as_one(
         return judged._replace(logits=judged.logits * 0 + taught[label == "fake"])
 
     monkeypatch.setattr(Batch, "judge", perfect)
-    trainer._update_discriminator()
-    trainer._update_generator()
+    trainer.update("discriminator")
+    trainer.update("generator")
     rows, _ = trainer.read()
     found = [rows[0].get("d_accuracy_real"), rows[0].get("d_accuracy_fake")]
     assert found == ([None, None] if boundary is None else [1.0, 1.0])
@@ -356,10 +356,10 @@ def test_wgan_clips_each_runs_critic_after_each_update_and_nothing_else() -> Non
     trainer = make_trainer(specs)
     assert (trainer.game.D.theta.abs().amax(1) > 0.1).all()
     for _ in range(3):
-        trainer._update_discriminator()
+        trainer.update("discriminator")
         largest = trainer.game.D.theta.abs().amax(1).tolist()
         assert largest == pytest.approx(bounds, rel=1e-6)
-        trainer._update_generator()
+        trainer.update("generator")
     assert (trainer.game.G.theta.abs().amax(1) > 0.1).all()
 
 

@@ -17,7 +17,7 @@ class TestWeightClipping:
         clipped = trainer_of("ring8", "gan", ("weight-clipping", {"clip": 0.1}), lr_d=0.05)
         assert torch.equal(plain.game.D.theta, clipped.game.D.theta)
         for trainer in (plain, clipped):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
         expected = [min(max(w, -0.1), 0.1) for w in plain.game.D.theta[0].tolist()]
         assert clipped.game.D.theta[0].tolist() == expected
         assert sum(abs(w) == 0.1 for w in expected) > 10
@@ -27,16 +27,16 @@ class TestWeightClipping:
         trainer = trainer_of("digits", variant, "weight-clipping", lr_d=0.05)
         assert trainer.game.D.theta.abs().max() > 0.01
         for _ in range(3):
-            trainer._update_discriminator()
+            trainer.update("discriminator")
             assert trainer.game.D.theta.abs().max() == 0.01
         assert trainer.game.D.theta.requires_grad
 
     def test_the_generator_is_not_clipped(self) -> None:
         trainer = trainer_of("ring8", "gan", "weight-clipping")
         before = trainer.game.G.theta.detach().clone()
-        trainer._update_discriminator()
+        trainer.update("discriminator")
         assert torch.equal(trainer.game.G.theta, before)
-        trainer._update_generator()
+        trainer.update("generator")
         assert trainer.game.G.theta.abs().max() > 0.01
 
     def test_on_a_wasserstein_critic_it_is_wgan(self) -> None:

@@ -1,5 +1,7 @@
 """Training examples on the device or on the host: the same batches, the same results."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from harness.datasets.stacked import StackedDigits
 from harness.testing.specs import make_spec
 from harness.training import data as data_module
 from harness.training.data import Data, HostData, hold
-from harness.training.streams import DataOrder
+from harness.training.streams import DataOrder, Streams
 from harness.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -17,6 +19,11 @@ CPU = torch.device("cpu")
 
 def points(count: int = 23) -> torch.Tensor:
     return torch.arange(2.0 * count).reshape(count, 2)
+
+
+def batch_of(data: Data, order: DataOrder, seeds: Sequence[int], counter: int) -> torch.Tensor:
+    streams = Streams(seeds, CPU, torch.float32)
+    return data.batch(order, streams, lambda key, produce: produce(counter))
 
 
 def test_where_examples_are_held_follows_from_their_size(monkeypatch):
@@ -49,7 +56,7 @@ def test_host_batches_are_the_resident_ones_whatever_is_asked_for():
         if rng.rand() < 0.1:  # as when a run diverges
             seeds = tuple(rng.randint(100, size=rng.randint(1, 3)).tolist())
         batches = [
-            data.batch(orders[type(data)][player], seeds, counters[player])
+            batch_of(data, orders[type(data)][player], seeds, counters[player])
             for data in (resident, host)
         ]
         assert torch.equal(*batches)
@@ -78,7 +85,7 @@ def test_the_next_batch_is_gathered_ahead():
     values = Counted()
     host, order = HostData(values, CPU), DataOrder(23, 4, "d")
     for counter in range(12):
-        host.batch(order, (1,), counter)
+        host.gathered(order, (1,), counter)
     host._worker.shutdown(wait=True)
     assert values.gathered == 13  # each once, and the one after the last
 
@@ -99,7 +106,7 @@ def test_a_failure_to_gather_is_raised_where_the_batch_is_wanted():
             return self
 
     with pytest.raises(OSError, match="input/output"):
-        HostData(Torn(), CPU).batch(DataOrder(8, 4, "d"), (1,), 0)
+        HostData(Torn(), CPU).gathered(DataOrder(8, 4, "d"), (1,), 0)
 
 
 @pytest.mark.parametrize("case", ["points", "images", "labels", "stacks", "mapped"])

@@ -1,0 +1,250 @@
+"""Updates that are recorded once and replayed: on a GPU, one launch in place of a thousand.
+
+An update is the same operations each time on other numbers. :class:`Replays` runs the first
+updates as they are, notes what they take from outside (draws, indices of examples, numbers that
+depend on the step), records one, and from then on puts fresh numbers where the recording reads
+them and replays it. Whatever an update changes (weights, buffers, the optimisers' tensors, what
+parts remember, the monitor's sums) lies in tensors that stay where they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.training.game import Phase
+
+if TYPE_CHECKING:
+    from harness.training.trainer import Trainer
+
+Work = Callable[[], None]
+Answers = tuple[tuple[int, int, bool], ...]
+"""For each question of the form "is this update one of every so many?", its answer."""
+Kind = tuple[Phase, Answers]
+"""Updates that are the same operations."""
+
+
+class Recorder(Protocol):
+    """What can run some work, and record work without running it.
+
+    Attributes:
+        warm_ups: Updates of each kind that it wants to run as they are before it records one.
+    """
+
+    warm_ups: int
+
+    def warm_up(self, work: Work) -> None:
+        """Run work as it will be recorded."""
+        ...
+
+    def record(self, work: Work) -> Work:
+        """Record work on fixed tensors, without effect on them; return what replays it.
+
+        Raises:
+            RuntimeError: if it cannot be recorded.
+        """
+        ...
+
+
+class CUDAGraphs:
+    """Records work as CUDA graphs that share their memory.
+
+    Args:
+        device: The GPU.
+    """
+
+    warm_ups = 3  # libraries choose their kernels and take their memory in the first ones
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, work: Work) -> None:
+        """Run work beside the main stream, as it will be recorded."""
+        main = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(main)
+        with torch.cuda.stream(self._stream):
+            work()
+        main.wait_stream(self._stream)
+
+    def record(self, work: Work) -> Work:
+        """Record work; other threads may go on to use the GPU meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            work()
+        replay: Work = graph.replay
+        return replay
+
+
+class Listening:
+    """Makes everything on the spot, and notes what was asked for.
+
+    Args:
+        counter: The update's number.
+    """
+
+    def __init__(self, counter: int) -> None:
+        self.counter = counter
+        self.produced: dict[Hashable, Callable[[int], Tensor]] = {}
+        self.questions: set[tuple[int, int]] = set()
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes of the update's number, and keep the function."""
+        self.produced[key] = produce
+        return produce(self.counter)
+
+    def every(self, count: int, offset: int) -> bool:
+        """Answer, and keep the question."""
+        self.questions.add((count, offset))
+        return (self.counter + offset) % count == 0
+
+
+@dataclass
+class Recording:
+    """One kind of update, recorded.
+
+    Attributes:
+        answers: What it was told, by question.
+        produced: What makes each of its inputs.
+        held: The tensors from which it reads them.
+        replay: Runs it.
+        moved: By how much the counts of Python's side go up with it.
+    """
+
+    answers: dict[tuple[int, int], bool]
+    produced: dict[Hashable, Callable[[int], Tensor]]
+    held: dict[Hashable, Tensor] = field(default_factory=dict)
+    replay: Work = lambda: None
+    moved: Counter[str] = field(default_factory=Counter)
+
+    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return the tensor that the recording reads."""
+        if key not in self.held:
+            raise RuntimeError(f"the recorded update asks for {key}, which those before did not")
+        return self.held[key]
+
+    def every(self, count: int, offset: int) -> bool:
+        """Answer as in all updates of this kind."""
+        if (count, offset) not in self.answers:
+            raise RuntimeError("the recorded update asks what those before did not")
+        return self.answers[count, offset]
+
+    def fill(self, counter: int) -> None:
+        """Put what an update needs where the recording reads it."""
+        for key, produce in self.produced.items():
+            made = produce(counter)
+            if key in self.held:
+                self.held[key].copy_(made)
+            else:
+                self.held[key] = made.clone()
+
+
+class Replays:
+    """Makes a trainer's updates, replayed where they have been recorded.
+
+    If an update cannot be recorded, all go on as they are, and a warning says why.
+
+    Args:
+        trainer: Whose updates.
+        recorder: How to record.
+    """
+
+    def __init__(self, trainer: Trainer, recorder: Recorder) -> None:
+        self._trainer = trainer
+        self._recorder = recorder
+        self.given_up = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Start over: the tensors that recordings use have been replaced."""
+        self._questions: dict[Phase, set[tuple[int, int]]] = {
+            "discriminator": set(),
+            "generator": set(),
+        }
+        self._warmed: dict[Kind, list[Listening]] = {}
+        self._recordings: dict[Kind, Recording] = {}
+        game = self._trainer.game
+        self._homes = [(stack, stack.buffers) for stack in (game.G, game.D)]
+
+    def update(self, phase: Phase) -> None:
+        """Make one update of a player."""
+        trainer = self._trainer
+        counter = trainer.updates(phase)
+        kind = phase, self._answers(phase, counter)
+        if not self.given_up and kind not in self._recordings:
+            if len(self._warmed.get(kind, [])) < self._recorder.warm_ups:
+                self._warm_up(phase, counter)
+                return
+            self._record(kind, counter)
+        if self.given_up:
+            trainer.update(phase)
+            return
+        recording = self._recordings[kind]
+        recording.fill(counter)
+        recording.replay()
+        trainer.advance(recording.moved)
+
+    def _answers(self, phase: Phase, counter: int) -> Answers:
+        return tuple(
+            (count, offset, (counter + offset) % count == 0)
+            for count, offset in sorted(self._questions[phase])
+        )
+
+    def _warm_up(self, phase: Phase, counter: int) -> None:
+        listening = Listening(counter)
+
+        def work() -> None:
+            self._trainer.update(phase, listening)
+            self._settle()
+
+        self._recorder.warm_up(work)
+        self._questions[phase] |= listening.questions
+        # By what is known now: a question that has just come up makes another kind of this.
+        self._warmed.setdefault((phase, self._answers(phase, counter)), []).append(listening)
+
+    def _record(self, kind: Kind, counter: int) -> None:
+        trainer, (phase, answers) = self._trainer, kind
+        known = {(count, offset): answer for count, offset, answer in answers}
+        recording = Recording(known, self._warmed.pop(kind)[-1].produced)
+        recording.fill(counter)
+
+        def work() -> None:
+            trainer.update(phase, recording)
+            self._settle()
+
+        before = Counter(trainer.counters())
+        try:
+            recording.replay = self._recorder.record(work)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.given_up = True
+            warnings.warn(f"updates are not replayed: {error}", RuntimeWarning, stacklevel=2)
+        else:
+            self._recordings[kind] = recording
+        self._bring_home()
+        # Recording ran Python's part of the update and none of the device's.
+        recording.moved.update(trainer.counters())
+        recording.moved.subtract(before)
+        trainer.advance({name: -moved for name, moved in recording.moved.items()})
+
+    def _settle(self) -> None:
+        """Bring buffers, which a forward pass replaces by new ones, back to where they lie."""
+        for stack, home in self._homes:
+            for name, buffer in home.items():
+                if stack.buffers[name] is not buffer:
+                    buffer.copy_(stack.buffers[name])
+        self._bring_home()
+
+    def _bring_home(self) -> None:
+        for stack, home in self._homes:
+            stack.buffers = home

@@ -1,0 +1,158 @@
+"""Recorded updates: what they are fed, when they are recorded, and what if they cannot be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.datasets.base import Examples
+from harness.parts import Trick
+from harness.protocols import Batch, Game
+from harness.testing.cells import CPU, Cell, assert_near, make_trainer, training_data
+from harness.testing.replaying import Tape, Tapes
+from harness.testing.specs import make_spec
+from harness.testing.training import states
+from harness.training import data
+from harness.training.data import HostData
+from harness.training.replay import Work
+from harness.training.trainer import Trainer
+
+
+def recorded(specs: Sequence[Any], recorder: Any = None, held: Examples | None = None) -> Trainer:
+    examples = held or training_data(specs[0].dataset.id)
+    return Trainer(specs, examples, CPU, recorder or Tapes())
+
+
+def assert_same(one: Trainer, other: Trainer) -> None:
+    for found, expected in zip(states(one), states(other), strict=True):
+        assert_near(found, expected, 0)
+    assert one.counters() == other.counters()
+
+
+def test_a_tape_does_what_was_done_without_doing_it_when_recorded() -> None:
+    source, target = torch.tensor([1.0, 2.0]), torch.zeros(2)
+
+    def work() -> None:
+        target.add_(source * 2)
+        target[0].mul_(3)
+
+    tape = Tape()
+    with tape:
+        work()
+    tape.undo()
+    assert target.tolist() == [0, 0]
+    tape.replay()
+    assert target.tolist() == [6, 4]
+    source.copy_(torch.tensor([0.0, 10.0]))
+    tape.replay()
+    assert target.tolist() == [18, 24]
+
+
+def test_each_kind_of_update_is_recorded_once() -> None:
+    recorder = Tapes()
+    trainer = recorded([make_spec("ring8", "gan", [("r1", {"lazy": 3})])], recorder)
+    counts = []
+    for _ in range(20):
+        trainer.train_step()
+        counts.append(recorder.recorded)
+    # G and D without the penalty, then D with it, which comes every third time.
+    assert counts[0] == 0
+    assert counts[2:] == [2] + 17 * [3]
+
+
+class Forgetful(Trick):
+    """Depends on the step behind the feed's back."""
+
+    id = "forgetful"
+    summary = source = "a fault"
+
+    def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
+        """Weigh the loss by a number that is not fed."""
+        return loss * (1 + game.progress)
+
+
+def test_a_number_that_is_not_fed_is_found() -> None:
+    specs = [make_spec("ring8", "gan")]
+    plain, replayed = make_trainer(specs), recorded(specs)
+    for trainer in (plain, replayed):
+        trainer.game.parts.append(Forgetful())
+        for _ in range(9):
+            trainer.train_step()
+    with pytest.raises(AssertionError, match=r"(generator|discriminator)/"):
+        assert_same(replayed, plain)
+
+
+def test_runs_that_leave_are_forgotten_and_the_others_recorded_again() -> None:
+    cell = Cell("digits", "dcgan")
+    specs = [cell.spec(position) for position in range(3)]
+    recorder = Tapes()
+    plain, replayed = make_trainer(specs), recorded(specs, recorder)
+    for _ in range(2):
+        for _ in range(6):
+            plain.train_step()
+            replayed.train_step()
+        assert_same(replayed, plain)
+        plain.keep([0, 2] if len(plain.specs) == 3 else [1])
+        replayed.keep([0, 2] if len(replayed.specs) == 3 else [1])
+    assert recorder.recorded == 4
+
+
+def test_a_run_that_is_put_back_is_replayed_from_there() -> None:
+    specs = [make_spec("ring8", "gan", ["ema"])]
+    plain, replayed = make_trainer(specs), recorded(specs)
+    for trainer in (plain, replayed):
+        for _ in range(5):
+            trainer.train_step()
+        saved, counters = trainer.state(0), trainer.counters()
+        for _ in range(5):
+            trainer.train_step()
+        trainer.load(0, saved, counters)
+        for _ in range(3):
+            trainer.train_step()
+    assert_same(replayed, plain)
+
+
+@pytest.mark.parametrize("variant", ["gan", "cgan"])
+def test_examples_on_the_host_are_fed_whole(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [make_spec("digits", variant, seed=seed) for seed in range(2)]
+    plain = make_trainer(specs)
+    monkeypatch.setattr(data, "RESIDENT_BYTES", 0)
+    replayed = recorded(specs)
+    assert isinstance(replayed.game.data, HostData)
+    for _ in range(8):
+        plain.train_step()
+        replayed.train_step()
+    assert_same(replayed, plain)
+
+
+class Unable(Tapes):
+    """Runs the work, then finds that it cannot be recorded."""
+
+    def record(self, work: Work) -> Work:
+        """Leave nothing but Python's counts changed, as a failed capture does."""
+        super().record(work)
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_what_cannot_be_recorded_is_run_as_it_is_and_told_of() -> None:
+    specs = [make_spec("digits", "dcgan")]
+    plain, replayed = make_trainer(specs), recorded(specs, Unable())
+    with pytest.warns(RuntimeWarning, match="not replayed: operation not permitted"):
+        for _ in range(6):
+            replayed.train_step()
+    for _ in range(6):
+        plain.train_step()
+    assert_same(replayed, plain)
+
+
+def test_too_little_memory_is_not_a_reason_to_go_on() -> None:
+    class Small(Tapes):
+        def record(self, work: Work) -> Work:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    trainer = recorded([make_spec("ring8", "gan")], Small())
+    with pytest.raises(torch.OutOfMemoryError):
+        for _ in range(6):
+            trainer.train_step()
