@@ -87,6 +87,20 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         raise only
 
 
+def check_precision(specs: Iterable[RunSpec], device: str) -> None:
+    """Refuse a precision that a device does not have.
+
+    Raises:
+        GanbenchError: naming a run, and what to do.
+    """
+    for spec in specs:
+        if spec.settings.precision == "tf32" and device != "cuda":
+            raise GanbenchError(
+                f"{spec.slug} asks for precision tf32, which only CUDA devices have: choose "
+                "float32 in the suite's settings, or --device cuda"
+            )
+
+
 def check_device(todo: Backlog, device: str) -> None:
     """Refuse to go on elsewhere with runs that have a checkpoint.
 

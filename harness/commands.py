@@ -11,7 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.bench import Backlog, backlog, check_data, check_device, train_pending
+from harness.bench import (
+    Backlog,
+    backlog,
+    check_data,
+    check_device,
+    check_precision,
+    train_pending,
+)
 from harness.catalog import remarks
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
@@ -64,6 +71,7 @@ def run_suite(
         _announce_plan(store, matrix, console)
         todo = backlog(store, selected)
         # Everything that can be refused is, before the folder gets this plan.
+        check_precision(todo.pending, device)
         check_device(todo, device)
         if todo.pending:
             check_data(todo.pending, data_root)
@@ -197,6 +205,7 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
     pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
+    check_precision(pending, device)
     cohorts = make_cohorts(pending, device)
     places = slots(device, jobs)
     rate = measure_rate()
@@ -274,6 +283,8 @@ def tune_suite(
     from harness.tuning.tune import Cell, Tuner, trial_spec
 
     cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
+    device = choose_device(device)
+    check_precision(selected, device)
     # Trials look at another split than what is reported: both must be there.
     check_data([*selected, *(trial_spec(cell, cell.default) for cell in cells)], data_root)
     store = Store(folder)
@@ -283,9 +294,9 @@ def tune_suite(
         tuner = Tuner(
             folder,
             matrix.plan,
-            LocalEngine(slots(choose_device(device), jobs)),
+            LocalEngine(slots(device, jobs)),
             Mirrors([ConsoleMirror(Console())]),
-            choose_device(device),
+            device,
             JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
             sampler,
         )

@@ -28,6 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        # In measurements; what training computes in is one of a run's settings.
         "tf32": torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32,
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "versions": {name: _version(name) for name in PACKAGES},

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
+from harness.precision import full_precision
+
 
 def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Differentiate each example's logit by the example, keeping the graph.
@@ -28,7 +30,8 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     # An alias, because the weights that judge x may themselves depend on it.
     x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
-    logits = judge(x)
+    with full_precision():
+        logits = judge(x)
     value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
     return gradient.flatten(2)

@@ -17,6 +17,9 @@ from pydantic import (
 
 from harness.version import RESULTS_VERSION
 
+Precision = Literal["float32", "float64", "tf32", "bfloat16"]
+"""Of arithmetic in training; :mod:`harness.precision` says what each means."""
+
 ID_LENGTH = 12
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 Split = Literal["train", "validation", "test"]
@@ -101,7 +104,7 @@ class Settings(Frozen):
     lr_d: float = Field(gt=0, description="discriminator's learning rate")
     beta1: float = Field(ge=0, lt=1, description="first-moment decay; SGD's momentum")
     beta2: float = Field(ge=0, lt=1, description="second-moment decay; RMSprop's alpha")
-    precision: Literal["float32", "float64"] = Field(description="of parameters and arithmetic")
+    precision: Precision = Field(description="of arithmetic in training; tf32 needs CUDA")
     log_every: int = Field(gt=0, description="steps between two rows of training diagnostics")
     evaluate_every: int = Field(gt=0, description="steps between two evaluations")
     evaluation_samples: int = Field(gt=1, le=10**7, description="generated samples per evaluation")

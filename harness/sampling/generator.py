@@ -17,6 +17,7 @@ from harness.errors import StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.parts import Part, all_parts, parts_of, schedule_of
+from harness.precision import DTYPES
 from harness.protocols import Draws
 from harness.spec import RunSpec
 from harness.store.records import read_run
@@ -24,7 +25,7 @@ from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game, Stream
 from harness.training.stack import inner_batch
 from harness.training.streams import Streams
-from harness.training.trainer import PRECISIONS, Trainer, blueprint_of
+from harness.training.trainer import Trainer, blueprint_of
 
 CHUNK = 512
 """Numbers are drawn for so many examples at once, as evaluations do: none depends on the count."""
@@ -71,7 +72,7 @@ class TrainedGenerator:
     @property
     def dtype(self) -> torch.dtype:
         """Precision of weights, latents and samples."""
-        return PRECISIONS[self.spec.settings.precision]
+        return DTYPES[self.spec.settings.precision]
 
     def inputs(self, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
         """Draw z and y as evaluations do: the beginning of any longer draw.

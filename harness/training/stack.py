@@ -10,8 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.utils._pytree import tree_map_only
 
 from harness.networks.dropout import StreamDropout
+from harness.precision import rounded
+from harness.spec import Precision
 
 Noise = Callable[[str, tuple[int, ...]], Tensor]
 """Draws U[0, 1) of ``(runs, *shape)`` for the dropout layer of a name."""
@@ -30,6 +33,7 @@ class Stack:
         condition: What is joined to it, ``(batch, condition)``, where the network takes one.
         device: Where to train.
         dtype: Precision of parameters and floating-point buffers.
+        precision: In which to compute in training.
     """
 
     def __init__(
@@ -40,8 +44,10 @@ class Stack:
         *,
         device: torch.device,
         dtype: torch.dtype,
+        precision: Precision = "float32",
     ) -> None:
         first = modules[0]
+        self.precision = precision
         self.runs = len(modules)
         self.dropouts = dropout_shapes(first, example, condition)
         self.names = [name for name, _ in first.named_parameters()]
@@ -81,7 +87,8 @@ class Stack:
             noise: Source of the dropout masks; required where a dropout layer is active.
 
         Returns:
-            The network's output, every tensor in it with a leading runs axis.
+            The network's output, every tensor in it with a leading runs axis, in the precision of
+            the parameters.
         """
         skeleton = self._skeletons[training]
         masks = self._masks(skeleton, x.shape[1], noise)
@@ -99,7 +106,12 @@ class Stack:
             return skeleton(*inputs)
 
         inputs = (x,) if y is None else (x, y)
-        return vmap(single)(list(state.values()), *inputs)
+        if not (training and rounded(self.precision)):
+            return vmap(single)(list(state.values()), *inputs)
+        # Weights are views of one tensor, made anew in each pass: there is nothing to cache.
+        with torch.autocast(self.theta.device.type, torch.bfloat16, cache_enabled=False):
+            returned = vmap(single)(list(state.values()), *inputs)
+        return tree_map_only(Tensor, lambda value: value.to(self.theta.dtype), returned)
 
     def modules(self) -> Iterator[nn.Module]:
         """Iterate over the modules of one run's network, in evaluation mode."""

@@ -12,6 +12,7 @@ from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
+from harness.precision import DTYPES, training
 from harness.spec import RunSpec
 from harness.training.data import hold
 from harness.training.game import Batch, Game, Phase, Source
@@ -27,8 +28,6 @@ from harness.training.optimizers import Optimizer, make_optimizer
 from harness.training.replay import Recorder, Replays
 from harness.training.stack import Stack
 from harness.training.streams import Streams, seeded
-
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 
 
 def blueprint_of(spec: RunSpec) -> Blueprint:
@@ -76,7 +75,8 @@ class Trainer:
                 f"data set {specs[0].dataset.id!r} has {len(data)} training examples, fewer than "
                 f"a batch of {largest}; choose a smaller batch"
             )
-        self.dtype = PRECISIONS[settings.precision]
+        self.precision = settings.precision
+        self.dtype = DTYPES[self.precision]
         self.device = device
         self.step = 0
         generators, discriminators = [], []
@@ -92,6 +92,7 @@ class Trainer:
                 torch.zeros(2, plan.condition) if plan.condition else None,
                 device=self.device,
                 dtype=self.dtype,
+                precision=self.precision,
             )
             for modules, shape, plan in (
                 (generators, (blueprint.latent,), blueprint.generator),
@@ -173,10 +174,11 @@ class Trainer:
             source: Where it takes what tells it from others; by default from its number.
         """
         batch = Batch(self.game, phase, self.updates(phase) if source is None else source)
-        if phase == "discriminator":
-            self._update_discriminator(batch)
-        else:
-            self._update_generator(batch)
+        with training(self.precision):
+            if phase == "discriminator":
+                self._update_discriminator(batch)
+            else:
+                self._update_generator(batch)
 
     def _update_discriminator(self, batch: Batch) -> None:
         game, theta = self.game, self.game.D.theta

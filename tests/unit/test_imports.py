@@ -29,7 +29,7 @@ LAYERS = [
     ["harness.metrics", "harness.networks", "harness.conditions"],
     ["harness.datasets"],
     ["harness.store"],
-    ["harness.registry"],
+    ["harness.registry", "harness.precision"],
     ["harness.spec", "harness.failpoints"],
     ["harness.errors", "harness.version"],
 ]
