@@ -182,6 +182,8 @@ class Course:
                 samples = generated[position] if whole else None
                 profile = profiles[position] if whole else None
                 self._record(run, found, beside, samples, profile, time.perf_counter() - start)
+            except torch.OutOfMemoryError:
+                raise  # fewer runs together may fit
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
                 traceback.print_exc()
                 verdicts.append(Verdict("crashed", None, f"evaluation failed: {explain(error)}"))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import signal
 import sys
@@ -20,7 +21,7 @@ from types import FrameType
 
 import torch
 
-from harness.course import CRASHED, Course, Run, explain
+from harness.course import CRASHED, PREEMPTED, Course, Run, explain, peak_memory
 from harness.datasets.base import dataset_of
 from harness.environment import environment
 from harness.errors import DataError, GanbenchError, StoreError
@@ -34,9 +35,7 @@ from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, cache_folder, hold, write_json
 from harness.store.records import Provenance, RunRecord, read_run
-from harness.training.checkpoint import (
-    find_checkpoints,
-)
+from harness.training.checkpoint import find_checkpoints, keep_networks
 from harness.training.game import Game
 from harness.training.line import Line
 from harness.training.replay import CUDAGraphs
@@ -84,18 +83,59 @@ class Job:
                 record = read_run(path)
                 if not record.is_final:
                     log = stack.enter_context(EventLog(path / "events.jsonl"))
-                    found = find_checkpoints(path / "checkpoints", spec.id)
-                    covered = [c for c in found if has_evaluations(record, c.step)]
-                    runs.append(Run(spec, path, log, covered))
+                    runs.append(begin(record, log))
             if not runs:
                 return 0
             try:
-                return self._train(runs)
+                return self._attempt(runs)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded, then reported
                 traceback.print_exc()
                 for run in runs:
                     self._crashed(run, explain(error))
                 return CRASHED
+
+    def _attempt(self, runs: list[Run]) -> int:
+        """Train runs together; where they need too much memory, half of them after the others."""
+        try:
+            return self._train(runs)
+        except torch.OutOfMemoryError as error:
+            traceback.print_exc()
+            reason = explain(error)
+        # What the failed attempt held is let go only now that its frames are gone.
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(runs) == 1:
+            self._out_of_memory(runs[0], reason)
+            return 0
+        middle = len(runs) // 2
+        codes = set()
+        for part in (runs[:middle], runs[middle:]):
+            print(f"out of memory with {len(runs)} runs; going on with {len(part)}", flush=True)
+            records = [(run, read_run(run.path)) for run in part]
+            left = [begin(record, run.log) for run, record in records if not record.is_final]
+            if left:
+                codes.add(self._attempt(left))
+        return PREEMPTED if PREEMPTED in codes else max(codes, default=0)
+
+    def _out_of_memory(self, run: Run, reason: str) -> None:
+        """Record that a run does not fit even alone: a result, with the memory that it took."""
+        record = read_run(run.path)
+        step = max((event["step"] for event in record.events if "step" in event), default=0)
+        run.log.append(
+            {
+                "type": "outcome",
+                "outcome": "oom",
+                "step": step,
+                "onset": step,
+                "reason": reason,
+                "seconds": run.seconds,
+                "evaluation_seconds": run.evaluation_seconds,
+                "peak_memory": peak_memory(self.device),
+            },
+            durable=True,
+        )
+        keep_networks(run.path, run.spec.id)
 
     def _crashed(self, run: Run, reason: str) -> None:
         try:
@@ -207,6 +247,13 @@ def provenance_of(evaluator: Evaluator, game: Game) -> Provenance:
         weights=game.averaging or "raw",
         normalization=evaluation_statistics(game.G.modules()),
     )
+
+
+def begin(record: RunRecord, log: EventLog) -> Run:
+    """Describe a run to be trained, with the checkpoints from which it can go on."""
+    found = find_checkpoints(record.path / "checkpoints", record.spec.id)
+    covered = [c for c in found if has_evaluations(record, c.step)]
+    return Run(record.spec, record.path, log, covered)
 
 
 def has_evaluations(record: RunRecord, step: int) -> bool:

@@ -39,7 +39,7 @@ class Extractor:
     overlooks: ClassVar[tuple[str, ...]] = ()
     """Kinds of change of which a little hardly shows, as the kit calls them, such as ``noise``."""
     batch: ClassVar[int] = 250
-    """Images per pass through the network; fixed, so that a number depends on nothing else."""
+    """Images per pass through the network, fixed but where memory is short."""
     most_compared: ClassVar[int] = COMPARED
     """Generated images that metrics of pairs look at: more where looking is dear anyway."""
 
@@ -47,6 +47,8 @@ class Extractor:
         self.network = network
         self.device = device
         self.sha256 = sha256
+        self.most: int | None = None
+        """Images that a pass may hold where memory was found to be short."""
 
     @classmethod
     def weights_sha256(cls) -> str:
@@ -90,7 +92,7 @@ class Extractor:
 
     @torch.inference_mode()
     def features(self, images: Values, batch: int | None = None) -> tuple[Tensor, Tensor]:
-        """Look at images.
+        """Look at images; where memory is short, at fewer in a pass, from then on.
 
         Args:
             images: uint8 ``(n, channels, height, width)``, on any device.
@@ -102,10 +104,18 @@ class Extractor:
         """
         if self.network.training:
             raise RuntimeError(f"extractor {self.id!r} is in training mode")
-        size = batch or self.batch
         made: tuple[Tensor, Tensor] | None = None
-        for start in range(0, max(1, len(images)), size):
-            features, logits = self.network(images[start : start + size].to(self.device))
+        start = 0
+        while made is None or start < len(images):
+            size = batch or self.batch
+            size = min(size, self.most or size)
+            try:
+                features, logits = self.network(images[start : start + size].to(self.device))
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                self.most = size // 2
+                continue
             if made is None:
                 rows = len(images)
                 made = (
@@ -114,7 +124,7 @@ class Extractor:
                 )
             made[0][start : start + size] = features
             made[1][start : start + size] = logits
-        assert made is not None  # noqa: S101 - there is always one pass
+            start += size
         return made
 
 
