@@ -417,6 +417,23 @@ def verify(
 
 
 @app.command()
+def doctor(
+    data_root: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what this machine can do, and what is missing for what."""
+    from harness import doctor
+
+    found = doctor.examine(data_root)
+    if as_json:
+        print(json.dumps(doctor.as_json(found), indent=1, ensure_ascii=False))
+    else:
+        doctor.print_findings(found)
+    if any(finding.state == "wrong" for finding in found):
+        raise typer.Exit(1)
+
+
+@app.command()
 def push(
     folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],
     wandb: Wandb = None,

@@ -14,6 +14,7 @@ PACKAGES = ("harness", "reports", "suites")
 LAYERS = [
     ["harness.cli"],
     ["harness.commands"],
+    ["harness.doctor"],
     ["harness.catalog", "harness.data"],
     ["harness.tuning"],
     ["harness.suite"],
