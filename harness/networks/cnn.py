@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, activation, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
 
 SLOPE = 0.1
 """Of D's LeakyReLU."""
@@ -26,7 +26,7 @@ def drawn(module: nn.Module) -> nn.Module:
     return module
 
 
-class Generator(nn.Module):
+class Generator(Hidden):
     """A linear layer to 4×4, three transposed convolutions that double the side, one more, tanh.
 
     Args:
@@ -61,15 +61,12 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map ``z (batch, latent)``, joined to y, to ``(batch, channels, 32, 32)`` in ±1."""
-        later = y if self.join_all else None
-        h, joined = z, y
-        for layer in self.hidden.values():
-            h, joined = layer(join(h, joined)), later
-        images: Tensor = self.output(join(h, later)).tanh()
+        h = self.through(z, y)
+        images: Tensor = self.output(h).tanh()
         return images
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Seven convolutions, 3×3 and strided 4×4 in turn, and a linear layer on the last map.
 
     Args:
@@ -99,13 +96,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, 32, 32)``, joined to y."""
-        later = y if self.join_all else None
-        h, joined = x, y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        logits, outputs = self.head(join(h, later))
+        features: dict[str, Tensor] = {}
+        h = self.through(x, y, features)
+        logits, outputs = self.head(h)
         return Judgement(logits, features, outputs)
 
 

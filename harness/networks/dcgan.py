@@ -15,7 +15,7 @@ from harness.networks.blueprint import (
     Upsampling,
 )
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, activation, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
 from harness.networks.virtual import VirtualBatchNorm
 
 SOURCE = "Radford et al. 2016, arXiv:1511.06434, §3 and figure 1"
@@ -52,7 +52,7 @@ def halving(kind: Downsampling, before: int, after: int, *, bias: bool) -> nn.Mo
     return nn.Sequential(nn.Conv2d(before, after, 3, 1, 1, bias=bias), pool)
 
 
-class Generator(nn.Module):
+class Generator(Hidden):
     """Transposed convolutions from 4×4 up, normalisation and ReLU between, tanh at the end.
 
     Args:
@@ -104,15 +104,12 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map ``z (batch, latent)``, joined to y, to ``(batch, channels, size, size)`` in ±1."""
-        later = y if self.join_all else None
-        h, joined = z[:, :, None, None], y
-        for layer in self.hidden.values():
-            h, joined = layer(join(h, joined)), later
-        images: Tensor = self.output(join(h, later)).tanh()
+        h = self.through(z[:, :, None, None], y)
+        images: Tensor = self.output(h).tanh()
         return images
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Strided convolutions down to 4×4 with LeakyReLU(0.2).
 
     Args:
@@ -156,13 +153,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, size, size)``, joined to y."""
-        later = y if self.join_all else None
-        h, joined = x, y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        logits, outputs = self.head(join(h, later))
+        features: dict[str, Tensor] = {}
+        h = self.through(x, y, features)
+        logits, outputs = self.head(h)
         return Judgement(logits, features, outputs)
 
 

@@ -89,6 +89,43 @@ def join(h: Tensor, y: Tensor | None) -> Tensor:
     return torch.cat([h, y], dim=1)
 
 
+class Hidden(nn.Module):
+    """Hidden layers of a network, by name; what is joined to its input may enter all of them.
+
+    Attributes:
+        hidden: The layers, in their order.
+        join_all: Whether what follows the first layer has y joined to its input too.
+    """
+
+    hidden: nn.ModuleDict
+    join_all: bool
+
+    def through(
+        self, h: Tensor, y: Tensor | None, features: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """Pass through all of them.
+
+        Args:
+            h: The network's input, to which y is joined.
+            y: ``(batch, condition)``, or None.
+            features: Takes each layer's activations by name.
+
+        Returns:
+            The input of what comes next, y joined to it where it is to all.
+        """
+        later = self.later(y)
+        for name, layer in self.hidden.items():
+            h = layer(join(h, y))
+            y = later
+            if features is not None:
+                features[name] = h
+        return join(h, later)
+
+    def later(self, y: Tensor | None) -> Tensor | None:
+        """Return what is joined after the first layer."""
+        return y if self.join_all else None
+
+
 class MinibatchDiscrimination(nn.Module):
     """Tell each example how close the others of its batch are.
 

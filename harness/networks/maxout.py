@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import StreamDropout
-from harness.networks.layers import HONOURED, Head, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, normalization
 from harness.networks.mlp import Generator
 
 PIECES = 5
@@ -48,7 +48,7 @@ class FromUnit(nn.Module):
         return 2 * h.sigmoid() - 1
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Two layers of maxout units and a logit, each behind dropout.
 
     Args:
@@ -75,13 +75,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, size, size)`` in [−1, 1], joined to y."""
-        later = y if self.join_all else None
-        h, joined = (x.flatten(1) + 1) / 2, y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        logits, outputs = self.head(self.drop(join(h, later)))
+        features: dict[str, Tensor] = {}
+        h = self.through((x.flatten(1) + 1) / 2, y, features)
+        logits, outputs = self.head(self.drop(h))
         return Judgement(logits, features, outputs)
 
 

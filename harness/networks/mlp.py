@@ -16,10 +16,10 @@ from harness.networks.blueprint import (
     Normalization,
 )
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, activation, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
 
 
-class Generator(nn.Module):
+class Generator(Hidden):
     """Hidden layers, then a linear layer to the example's shape.
 
     Args:
@@ -66,15 +66,12 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map ``z (batch, latent)``, joined to y, to examples ``(batch, *shape)``."""
-        later = y if self.join_all else None
-        h, joined = z, y
-        for layer in self.hidden.values():
-            h, joined = layer(join(h, joined)), later
-        flat: Tensor = self.squash(self.output(join(h, later)))
+        h = self.through(z, y)
+        flat: Tensor = self.squash(self.output(h))
         return flat.reshape(-1, *self.shape)
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Hidden layers with LeakyReLU(0.2), then one logit.
 
     Args:
@@ -99,13 +96,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge examples ``(batch, …)``, joined to y."""
-        later = y if self.join_all else None
-        h, joined = x.flatten(1), y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        logits, outputs = self.head(join(h, later))
+        features: dict[str, Tensor] = {}
+        h = self.through(x.flatten(1), y, features)
+        logits, outputs = self.head(h)
         return Judgement(logits, features, outputs)
 
 

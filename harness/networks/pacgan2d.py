@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
-from harness.networks.layers import HONOURED, Head, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, normalization
 from harness.networks.maxout import PIECES, Maxout
 from harness.networks.mlp import Generator
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Three layers of maxout units, then one logit.
 
     Args:
@@ -38,13 +38,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge points ``(batch, …)``, joined to y."""
-        later = y if self.join_all else None
-        h, joined = x.flatten(1), y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        logits, outputs = self.head(join(h, later))
+        features: dict[str, Tensor] = {}
+        h = self.through(x.flatten(1), y, features)
+        logits, outputs = self.head(h)
         return Judgement(logits, features, outputs)
 
 

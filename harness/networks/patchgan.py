@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dcgan import initialize
-from harness.networks.layers import activation, join, log_odds, normalization
+from harness.networks.layers import Hidden, activation, log_odds, normalization
 
 
 def receptive_field(strided: int, flat: int) -> int:
@@ -25,7 +25,7 @@ def receptive_field(strided: int, flat: int) -> int:
     return field
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Strided, then flat convolutions with LeakyReLU(0.2), then a map of logits.
 
     Args:
@@ -56,13 +56,9 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, size, size)``, joined to y, patch by patch."""
-        later = y if self.join_all else None
-        h, joined = x, y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        classes = self.output(join(h, later)).movedim(1, -1)
+        features: dict[str, Tensor] = {}
+        h = self.through(x, y, features)
+        classes = self.output(h).movedim(1, -1)
         if classes.shape[-1] == 1:
             return Judgement(classes.squeeze(-1), features)
         return Judgement(log_odds(classes), features, {"classes": classes})

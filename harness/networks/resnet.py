@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, activation, join, normalization
+from harness.networks.layers import HONOURED, Head, Hidden, activation, join, normalization
 
 
 def glorot(layer: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -46,7 +46,7 @@ class Residual(nn.Module):
         return total
 
 
-class Generator(nn.Module):
+class Generator(Hidden):
     """A linear layer to 4×4, residual blocks that double the side, normalisation, tanh.
 
     Args:
@@ -97,15 +97,12 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Map ``z (batch, latent)``, joined to y, to ``(batch, channels, size, size)`` in ±1."""
-        later = y if self.join_all else None
-        h, joined = z, y
-        for layer in self.hidden.values():
-            h, joined = layer(join(h, joined)), later
-        images: Tensor = self.output(self.last(join(h, later))).tanh()
+        h = self.through(z, y)
+        images: Tensor = self.output(self.last(h)).tanh()
         return images
 
 
-class Discriminator(nn.Module):
+class Discriminator(Hidden):
     """Four residual blocks, of which the first two halve the side, then a sum over the map.
 
     Args:
@@ -159,14 +156,11 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, size, size)``, joined to y."""
-        later = y if self.join_all else None
-        h, joined = x, y
-        features = {}
-        for name, layer in self.hidden.items():
-            h, joined = layer(join(h, joined)), later
-            features[name] = h
-        features["pooled"] = self.last(h).sum((2, 3))
-        logits, outputs = self.head(join(features["pooled"], later))
+        features: dict[str, Tensor] = {}
+        self.through(x, y, features)
+        *_, last = features.values()
+        features["pooled"] = self.last(last).sum((2, 3))
+        logits, outputs = self.head(join(features["pooled"], self.later(y)))
         return Judgement(logits, features, outputs)
 
 
