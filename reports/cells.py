@@ -109,8 +109,13 @@ class CellRuns:
     @property
     def worst(self) -> Result | None:
         """The run that did worst: a failure if there is one, else by the primary metric."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def ranked(self) -> list[Result]:
+        """The runs that have begun, the worst first."""
         begun = [result for result in self.results if result.record]
-        return max(begun, key=self._badness) if begun else None
+        return sorted(begun, key=self._badness, reverse=True)
 
     def _badness(self, result: Result) -> tuple[int, float, int]:
         primary = self.primary

@@ -60,8 +60,11 @@ class Thumbnail:
         png: The image.
         caption: Which run, and how it did.
         alt: What it shows, for someone who cannot see it.
-        failed: Whether the run failed.
+        failed: Whether the run had failed by then.
         pixelated: Whether its pixels are data, to be enlarged without smoothing.
+        moment: Position among the gallery's moments from which on it is shown.
+        ranks: Positions among the gallery's ranks, as which it is shown.
+        others: What the same place shows at other moments and of other ranks.
     """
 
     png: bytes = field(repr=False)
@@ -69,11 +72,25 @@ class Thumbnail:
     alt: str = ""
     failed: bool = False
     pixelated: bool = True
+    moment: int = 0
+    ranks: tuple[int, ...] = (0,)
+    others: tuple[Thumbnail, ...] = ()
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Thumbnails in rows and columns, keyed by (row, column); not every place is filled."""
+    """Thumbnails in rows and columns, keyed by (row, column); not every place is filled.
+
+    Attributes:
+        name: Unlike any other's.
+        title: Caption.
+        rows: Labels.
+        columns: Labels.
+        images: By place, what is seen at first: the last moment of the first rank.
+        note: How to read it.
+        moments: Labels of what a slider can show, in order; one or none where nothing moves.
+        ranks: Labels of the runs of a place that can be chosen, in order.
+    """
 
     name: str
     title: str
@@ -81,6 +98,8 @@ class Gallery:
     columns: tuple[str, ...]
     images: Mapping[tuple[str, str], Thumbnail] = field(repr=False)
     note: str = ""
+    moments: tuple[str, ...] = ()
+    ranks: tuple[str, ...] = ()
 
 
 Block = Table | Figure | Gallery

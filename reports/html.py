@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from reports.document import Document, Figure, Gallery, Thumbnail
 from reports.tables import Cell, Column, Table, interval_text, printable, value_text
 
 ROOT = Path(__file__).parent
+THUMBNAIL = 144
+"""Width of a sample image, in CSS pixels."""
 NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
 BADGES = {
     "helps": ("helps", "▲"),
@@ -48,6 +50,15 @@ def png_uri(image: Thumbnail) -> str:
     return "data:image/png;base64," + base64.b64encode(image.png).decode()
 
 
+def png_size(image: Thumbnail) -> tuple[int, int]:
+    """Return width and height in CSS pixels: whole multiples where pixels are data."""
+    width, height = (int.from_bytes(image.png[at : at + 4], "big") for at in (16, 20))
+    if width <= THUMBNAIL:
+        scale = max(1, THUMBNAIL // width) if image.pixelated else 1
+        return scale * width, scale * height
+    return THUMBNAIL, round(height * THUMBNAIL / width)
+
+
 def svg_size(figure: Figure) -> tuple[int, int]:
     """Return width and height in CSS pixels, of which a point of the view box has 4/3."""
     box = figure.svg.split('viewBox="', 1)[1].split('"', 1)[0].split()
@@ -59,6 +70,14 @@ def sort_value(cell: Cell, column: Column) -> str:
     if column.kind not in NUMERIC or cell.value is None or isinstance(cell.value, str):
         return ""
     return repr(float(cell.value))
+
+
+def breakable(text: str) -> Markup:
+    """Let a long label break where it is put together."""
+    escaped = escape(printable(text))
+    for mark in "(,=":
+        escaped = escaped.replace(mark, Markup(f"{mark}<wbr>"))  # noqa: S704 - one of ours
+    return escaped
 
 
 def kind_of(block: Table | Figure | Gallery) -> str:
@@ -83,9 +102,11 @@ def render(document: Document) -> str:
     )
     environment.globals.update(
         badges=BADGES,
+        breakable=breakable,
         interval_text=interval_text,
         kind_of=kind_of,
         numeric=NUMERIC,
+        png_size=png_size,
         png_uri=png_uri,
         sort_value=sort_value,
         svg_size=svg_size,

@@ -114,7 +114,8 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
     draw = np.random.default_rng(noise)
     environment = {"ganbench": "0.1.0", "torch": "2.15.0", "device": "cpu", "threads": 1}
     (folder / "environment-1.json").write_text(json.dumps(environment))
-    steps = spec.settings.steps
+    settings = spec.settings
+    steps = settings.steps
     died = fate.outcome in ("diverged", "oom", "crashed", None)
     end = steps // 2 if died else steps
     info = protocol(spec.dataset.id, images=images)
@@ -152,6 +153,9 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                         "coverage": spread / classes,
                     }
                 )
+            if step in (0, end // 2 // settings.log_every * settings.log_every):
+                file = write_samples(folder, step, images=images, spread=classes, seed=noise + step)
+                log.append({"type": "samples", "step": step, "file": file})
         file = write_samples(folder, end, images=images, spread=min(spread, 8), seed=noise)
         log.append({"type": "samples", "step": end, "file": file})
         if fate.outcome is not None:

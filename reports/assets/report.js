@@ -1,4 +1,4 @@
-// Sorts and filters tables; the page is complete without it.
+// Sorts and filters tables, moves sample images through training; the page is complete without it.
 "use strict";
 (() => {
   const keyOf = (row, column) => {
@@ -45,6 +45,58 @@
       count.textContent = words.length ? `${shown} of ${rows.length} rows` : "";
     });
   };
+  const labelled = (text, ...elements) => {
+    const label = document.createElement("label");
+    label.append(text, ...elements);
+    return label;
+  };
+  const addControls = (table) => {
+    const moments = table.dataset.moments.split("|").filter(Boolean);
+    const ranks = table.dataset.ranks.split("|").filter(Boolean);
+    const cells = [...table.querySelectorAll("td")].map((cell) => [...cell.children]);
+    let moment = moments.length - 1;
+    let rank = 0;
+    const show = () => {
+      for (const frames of cells) {
+        // A run that ended early shows its last samples from then on.
+        const shown = frames
+          .filter((frame) => frame.dataset.ranks.split(" ").includes(String(rank)))
+          .sort((a, b) => a.dataset.moment - b.dataset.moment)
+          .filter((frame, i) => i === 0 || Number(frame.dataset.moment) <= moment)
+          .at(-1);
+        for (const frame of frames) frame.hidden = frame !== shown;
+      }
+    };
+    const bar = document.createElement("div");
+    bar.className = "controls";
+    if (moments.length > 1) {
+      const slider = document.createElement("input");
+      const output = document.createElement("output");
+      Object.assign(slider, { type: "range", min: 0, max: moment, step: 1, value: moment });
+      const say = () => {
+        output.textContent = moments[moment];
+        slider.setAttribute("aria-valuetext", moments[moment]);
+      };
+      slider.addEventListener("input", () => {
+        moment = Number(slider.value);
+        say();
+        show();
+      });
+      say();
+      bar.append(labelled("Samples at", slider, output));
+    }
+    if (ranks.length > 1) {
+      const select = document.createElement("select");
+      for (const name of ranks) select.add(new Option(name));
+      select.addEventListener("change", () => {
+        rank = select.selectedIndex;
+        show();
+      });
+      bar.append(labelled("Seed", select));
+    }
+    if (bar.children.length) table.parentElement.before(bar);
+  };
+  for (const table of document.querySelectorAll("table.gallery")) addControls(table);
   for (const table of document.querySelectorAll("table.data")) {
     if (table.tBodies[0].rows.length > 8) addFilter(table);
     if (table.tBodies[0].rows.length < 2) continue;

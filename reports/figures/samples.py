@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ from PIL import Image, UnidentifiedImageError
 from reports.figures.style import BAD, GOOD
 
 SIDE = 168
-"""Pixels of a scatter thumbnail; twice what a page shows it at."""
+"""Pixels of a scatter thumbnail; more than a page shows it at, for dense screens."""
+LEVELS = 15
+"""Steps of opacity of the points in it; few, so that the file is small."""
+GRID = 8
+"""Tiles of a stored sample grid, in each direction."""
 LARGEST = 4096
 """Pixels of the longest side of a sample grid that is read."""
 MOST_POINTS = 2500
@@ -37,9 +42,22 @@ def read_grid(path: Path) -> Image.Image | None:
         return None
 
 
-def halve(image: Image.Image) -> Image.Image:
-    """Keep the upper left quarter of an 8×8 grid, which has whole tiles."""
-    return image.crop((0, 0, max(1, image.width // 2), max(1, image.height // 2)))
+def spaced(image: Image.Image, tiles: int) -> Image.Image:
+    """Keep the upper left tiles of an 8×8 grid, so many in each direction, a clear line apart.
+
+    An image that is no such grid is returned as it is.
+    """
+    width, height = (side // GRID for side in image.size)
+    if (width * GRID, height * GRID) != image.size:
+        return image
+    mode = "LA" if image.mode == "L" else "RGBA"
+    size = tiles * (width + 1) - 1, tiles * (height + 1) - 1
+    made = Image.new(mode, size)
+    for i in range(tiles):
+        for j in range(tiles):
+            tile = image.crop((j * width, i * height, (j + 1) * width, (i + 1) * height))
+            made.paste(tile.convert(mode), (j * (width + 1), i * (height + 1)))
+    return made
 
 
 def read_points(path: Path) -> NDArray[np.float32] | None:
@@ -68,14 +86,18 @@ def view_of(modes: Sequence[Sequence[float]] | None, points: NDArray[np.float32]
 
 
 def scatter_png(
-    points: NDArray[np.float32], modes: Sequence[Sequence[float]] | None, sigma: float | None
+    points: NDArray[np.float32],
+    modes: Sequence[Sequence[float]] | None,
+    sigma: float | None,
+    hit: Sequence[bool] | None = None,
 ) -> tuple[bytes, int]:
-    """Draw points over rings at 3σ around the true modes.
+    """Draw points over the true modes: rings at 3σ around those hit, crosses on those missed.
 
     Args:
         points: ``(n, 2)``.
         modes: Centres; None where they are not known.
         sigma: Standard deviation of each mode.
+        hit: For each mode, whether it was; without it all are rings.
 
     Returns:
         A PNG with a transparent background, and how many points lie outside of it.
@@ -90,16 +112,37 @@ def scatter_png(
         # A plus of five pixels per point, lighter at the arms: a dot that survives halving.
         for dx, dy, weight in ((0, 0, 1.0), (1, 0, 0.5), (-1, 0, 0.5), (0, 1, 0.5), (0, -1, 0.5)):
             np.add.at(density, (lines + dy, columns + dx), weight)
-    pixels = np.zeros((SIDE, SIDE, 4), dtype=np.uint8)
-    pixels[..., :3] = _rgb(GOOD)
-    pixels[..., 3] = np.round(255 * (1 - np.exp(-0.9 * density))).astype(np.uint8)
+    pixels = np.round(LEVELS * (1 - np.exp(-0.9 * density))).astype(np.uint8)
+    if modes:
+        found = tuple(hit) if hit is not None else (True,) * len(modes)
+        centres = tuple((float(x), float(y)) for x, y in modes)
+        pixels[_marks(centres, sigma or 0.0, reach, found)] = LEVELS + 1
+    image = Image.fromarray(pixels)
+    image.putpalette([*_rgb(GOOD) * (LEVELS + 1), *_rgb(BAD)])
+    opacities = bytes([*(round(255 * k / LEVELS) for k in range(LEVELS + 1)), 255])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True, transparency=opacities)
+    return buffer.getvalue(), int((~inside).sum())
+
+
+@lru_cache(maxsize=256)
+def _marks(
+    modes: tuple[tuple[float, float], ...], sigma: float, reach: float, hit: tuple[bool, ...]
+) -> NDArray[np.bool_]:
+    """Return where rings and crosses are, ``(SIDE, SIDE)``."""
     axis = (np.arange(SIDE) + 0.5) / SIDE * 2 * reach - reach
-    for x, y in modes or ():
-        radius = max(3 * (sigma or 0.0), 3.2 * reach / SIDE * 2)
-        distance = np.hypot(axis[None, :] - x, -axis[:, None] - y)
-        ring = np.abs(distance - radius) < reach / SIDE * 1.3
-        pixels[ring] = (*_rgb(BAD), 255)
-    return encode_png(Image.fromarray(pixels)), int((~inside).sum())
+    pixel = 2 * reach / SIDE
+    marked = np.zeros((SIDE, SIDE), dtype=bool)
+    for (x, y), found in zip(modes, hit, strict=True):
+        across, up = axis[None, :] - x, -axis[:, None] - y
+        distance = np.hypot(across, up)
+        if found:
+            radius = max(3 * sigma, 3.2 * pixel)
+            marked |= np.abs(distance - radius) < 0.65 * pixel
+        else:
+            arm = np.minimum(np.abs(across - up), np.abs(across + up))
+            marked |= (arm < 1.1 * pixel) & (distance < 5.5 * pixel)
+    return marked
 
 
 def histogram_png(

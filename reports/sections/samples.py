@@ -1,174 +1,281 @@
-"""Fifth chapter: what the generators made, the worst seed of each cell, and the modes they hit."""
+"""What the generators made: samples over training, the worst seed of each cell first."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
+from harness.store.events import Event
 from reports.cells import CellRuns, Result, SuiteCells
-from reports.document import Block, Figure, Gallery, Section, Thumbnail
-from reports.figures.effects import share_map
+from reports.document import Block, Gallery, Section, Thumbnail
 from reports.figures.samples import (
+    GRID,
     encode_png,
-    halve,
     histogram_png,
     read_grid,
     read_points,
     scatter_png,
+    spaced,
 )
-from reports.tables import significant, unique_names
+from reports.sections.modes import build_maps
+from reports.tables import percent, significant, unique_names
 
-BUDGET = 1_800_000
-"""Bytes that all thumbnails of a report may take."""
+BUDGET_PER_RUN = 18_000
+"""Bytes of PNG that all thumbnails of a report may take for each of its runs."""
+LEAST_BUDGET, MOST_BUDGET = 1_800_000, 6_000_000
+MOST_IMAGES = 1200
+"""Thumbnails of a report, whatever their size."""
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Parts of training after which samples are shown."""
+WORST, COMMON, BEST = range(3)
 LEAD = (
-    "Shown is the worst seed of each cell: a failed one if there is any, else the one with the "
-    "worst primary metric. The best of a cell flatters; the worst is what you may get.",
+    "Shown first is the worst seed of each cell: a failed one if there is any, else the one with "
+    "the worst primary metric. The best of a cell flatters; the worst is what you may get. A run "
+    "draws from the same latents at every moment, and so do runs of one seed in all cells: choose "
+    "the common seed to compare image by image.",
 )
 
 
-def sample_file(result: Result) -> Path | None:
-    """Return the last sample file that a run wrote, if it lies in the run's folder."""
-    if result.record is None:
-        return None
-    for event in reversed(result.record.of_type("samples")):
-        path = result.file(str(event["file"]))
-        if path is not None:
-            return path
-    return None
+@dataclass(frozen=True)
+class Choice:
+    """Which samples are shown, and how much of each.
+
+    Attributes:
+        ranks: Which runs of a cell: its worst, that of a seed common to all cells, its best.
+        shares: Parts of training, ascending.
+        tiles: Of an image grid, in each direction.
+        left_out: What a reader is told; empty where nothing is.
+    """
+
+    ranks: tuple[int, ...]
+    shares: tuple[float, ...]
+    tiles: int
+    left_out: str = ""
 
 
-def caption_of(cell: CellRuns, result: Result) -> str:
-    """Say which run a thumbnail shows and how it did."""
+CHOICES = (
+    Choice((WORST, COMMON, BEST), SHARES, 4),
+    Choice((WORST,), SHARES, 4, "To keep the page small, only the worst seed is shown."),
+    Choice((WORST,), (0.0, 0.5, 1.0), 4,
+           "To keep the page small, only the worst seed and three moments are shown."),
+    Choice((WORST,), (1.0,), 4,
+           "To keep the page small, only the last samples of the worst seed are shown."),
+    Choice((WORST,), (1.0,), 2,
+           "To keep the page small, only a few of the last samples of the worst seed are shown."),
+)  # fmt: skip
+"""From much to little; the first that keeps to the budget is taken."""
+TOO_LARGE = "The sample images are too large for a page; see the samples in the runs' folders."
+
+
+def sample_events(result: Result) -> list[Event]:
+    """Return the records of a run's sample files, in order."""
+    return result.record.of_type("samples") if result.record else []
+
+
+def at_share(events: Sequence[Event], steps: int, share: float) -> Event:
+    """Return the record nearest to a part of training; the last one for all of it."""
+    if share >= 1:
+        return events[-1]
+    return min(events, key=lambda event: abs(event["step"] - share * steps))
+
+
+def chosen(cell: CellRuns, ranks: Sequence[int], seed: int) -> list[tuple[Result, tuple[int, ...]]]:
+    """Return the runs of a cell that are shown, each with what it is shown as; the worst first.
+
+    Args:
+        cell: The cell.
+        ranks: As what runs can be shown.
+        seed: The common one.
+    """
+    runs = cell.ranked
+    if not runs:
+        return []
+    common = next((run for run in runs if run.planned.seed == seed), None)
+    roles = {WORST: runs[0], COMMON: common, BEST: runs[-1]}
+    return [
+        (run, shown_as)
+        for run in runs
+        if (shown_as := tuple(rank for rank in ranks if roles[rank] is run))
+    ]
+
+
+def caption_of(cell: CellRuns, result: Result, event: Event, *, last: bool) -> str:
+    """Say which run a thumbnail shows, when, and how it did."""
     primary = cell.primary
-    value = result.last(primary.name) if primary else None
-    words = [f"seed {result.planned.seed}", result.status]
+    words = [f"seed {result.planned.seed}"]
+    if last:
+        words.append(result.status)
+        value = result.last(primary.name) if primary else None
+    else:
+        measured = evaluation_at(result, event["step"])
+        value = measured.get("values", {}).get(primary.name) if primary else None
+        words.append(f"{significant(measured['kimg'])} kimg" if measured else "")
     if value is not None:
         words.append(significant(value))
-    return ", ".join(words)
+    return ", ".join(word for word in words if word)
 
 
-def thumbnail(cell: CellRuns, facts: dict[str, Any]) -> Thumbnail | None:
-    """Make the thumbnail of a cell's worst run; None where it left no samples."""
-    worst = cell.worst
-    path = sample_file(worst) if worst else None
-    if worst is None or path is None:
-        return None
-    place = f"{cell.dataset}, {cell.variant}, {cell.tricks}"
-    caption = caption_of(cell, worst)
-    if path.suffix == ".npy":
+def evaluation_at(result: Result, step: int) -> Event:
+    """Return the evaluation at a step; empty if there is none."""
+    evaluations = result.record.of_type("evaluation") if result.record else []
+    return next((event for event in evaluations if event["step"] == step), {})
+
+
+@dataclass
+class Painter:
+    """Makes thumbnails, each file once."""
+
+    facts: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self._made: dict[tuple[Path, int], tuple[bytes, str, str] | None] = {}
+
+    def paint(self, result: Result, event: Event, tiles: int) -> tuple[bytes, str, str] | None:
+        """Return image, what it is, and what a caption has to add; None without a file."""
+        path = result.file(str(event["file"]))
+        if path is None:
+            return None
+        if (path, tiles) not in self._made:
+            points = path.suffix == ".npy"
+            made = self._points(path, result, event) if points else self._grid(path, tiles)
+            self._made[path, tiles] = made
+        return self._made[path, tiles]
+
+    def _points(self, path: Path, result: Result, event: Event) -> tuple[bytes, str, str] | None:
         points = read_points(path)
         if points is None:
             return None
-        line = points.shape[1] == 1
-        draw = histogram_png if line else scatter_png
-        png, outside = draw(points, facts.get("modes"), facts.get("sigma"))
+        modes, sigma = self.facts.get("modes"), self.facts.get("sigma")
+        if points.shape[1] == 1:
+            png, outside = histogram_png(points, modes, sigma)
+            truth = "under the true density"
+        else:
+            counts = evaluation_at(result, event["step"]).get("histogram")
+            hit = [count > 0 for count in counts] if counts else None
+            fits = hit is not None and modes is not None and len(hit) == len(modes)
+            png, outside = scatter_png(points, modes, sigma, hit if fits else None)
+            truth = "over the true modes"
+            truth += f", {sum(hit)} of {len(hit)} hit" if fits and hit is not None else ""
         beyond = f", {outside} of {len(points)} out of view" if outside else ""
-        truth = "under the true density" if line else "over the true modes"
-        alt = f"{len(points)} generated points {truth}: {place}, {caption}{beyond}"
-        return Thumbnail(png, caption + beyond, alt, worst.failed, pixelated=False)
-    grid = read_grid(path)
-    if grid is None:
+        return png, f"{len(points)} generated points {truth}", beyond
+
+    def _grid(self, path: Path, tiles: int) -> tuple[bytes, str, str] | None:
+        grid = read_grid(path)
+        return None if grid is None else (encode_png(spaced(grid, tiles)), "generated samples", "")
+
+
+def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> Thumbnail | None:
+    """Make all thumbnails of a cell; None where its worst run left no samples."""
+    made: list[Thumbnail] = []
+    for result, shown_as in chosen(cell, choice.ranks, seed):
+        events, record = sample_events(result), result.record
+        if not events or record is None:
+            continue
+        before: Event | None = None
+        for moment, share in enumerate(choice.shares):
+            event = at_share(events, record.spec.settings.steps, share)
+            painted = painter.paint(result, event, choice.tiles)
+            if painted is None or event is before:
+                continue
+            before, last = event, event is events[-1]
+            png, what, beyond = painted
+            caption = caption_of(cell, result, event, last=last) + beyond
+            place = f"{cell.dataset}, {cell.variant}, {cell.tricks}"
+            onset = result.outcome.get("onset")
+            failed = result.failed and (last or (onset is not None and event["step"] >= onset))
+            image = what == "generated samples"
+            made.append(
+                Thumbnail(png, caption, f"{what}: {place}, {caption}", failed, image, moment,
+                          shown_as)
+            )  # fmt: skip
+    first = [t for t in made if WORST in t.ranks]
+    if not first:
         return None
-    alt = f"generated samples: {place}, {caption}"
-    return Thumbnail(encode_png(grid), caption, alt, worst.failed)
+    shown = first[-1]
+    return replace(shown, others=tuple(t for t in made if t is not shown))
 
 
-def fitted(galleries: list[Gallery]) -> tuple[list[Gallery], str]:
-    """Show fewer samples of each image grid until all thumbnails keep to the budget."""
-    note = ""
-    for share in ("a quarter", "a sixteenth", "a sixty-fourth"):
-        if sum(len(t.png) for g in galleries for t in g.images.values()) <= BUDGET:
-            return galleries, note
-        galleries = [
-            replace(g, images={place: _smaller(t) for place, t in g.images.items()})
-            for g in galleries
-        ]
-        note = f"To keep the page small, {share} of each stored grid is shown."
-    if sum(len(t.png) for g in galleries for t in g.images.values()) > BUDGET:
-        return (
-            [],
-            "The sample images are too large for a page; see the samples in the runs' folders.",
-        )
-    return galleries, note
-
-
-def _smaller(image: Thumbnail) -> Thumbnail:
-    if not image.pixelated:
-        return image
-    with Image.open(io.BytesIO(image.png)) as picture:
-        return replace(image, png=encode_png(halve(picture)))
-
-
-def captured(result: Result) -> tuple[float, int] | None:
-    """Return the share of modes or classes with a generated example, and how many there are."""
-    evaluations = result.record.of_type("evaluation") if result.record else []
-    counted = [event for event in evaluations if event.get("histogram")]
-    return (counted[-1]["coverage"], len(counted[-1]["histogram"])) if counted else None
-
-
-def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
-    """Draw which share of the modes each cell captured; None where no run counted them."""
-    shares: dict[tuple[str, str], tuple[float, str]] = {}
-    for cell in cells:
-        found = [c for result in cell.finals if (c := captured(result)) is not None]
+def galleries_of(
+    cells: SuiteCells, painters: dict[str, Painter], choice: Choice, most: int
+) -> list[Gallery]:
+    """Make one gallery per data set, of at most so many cells in all."""
+    galleries = []
+    for dataset, name in zip(cells.datasets, unique_names(cells.datasets), strict=True):
+        group = cells.of_dataset(dataset)
+        seeds = Counter(result.planned.seed for cell in group for result in cell.results)
+        seed = min(seeds, key=lambda seed: (-seeds[seed], seed))
+        found = {}
+        for cell in group:
+            image = thumbnails(cell, painters[dataset], choice, seed) if most > 0 else None
+            if image is not None:
+                found[cell.variant, cell.tricks] = image
+                most -= 1
         if found:
-            share = float(np.mean([c[0] for c in found]))
-            total = found[0][1]
-            text = f"{share * total:.1f}".removesuffix(".0")
-            shares[cell.variant, cell.tricks] = (share, f"{text} of {total}  (n={len(found)})")
-    if not shares:
-        return None
-    rows = list(dict.fromkeys(cell.variant for cell in cells))
-    columns = list(dict.fromkeys(cell.tricks for cell in cells))
-    return Figure(
-        name,
-        f"{dataset}: modes or classes captured",
-        f"A map of {len(rows)} variants by {len(columns)} tricks, deeper blue for more modes.",
-        share_map(rows, columns, shares),
-        "Mean over all finished runs, failed ones with what they had captured when they ended; "
-        "a mode counts from one generated example on.",
+            several = len(choice.ranks) > 1 and any(len(c.ranked) > 1 for c in group)
+            names = ("worst of each cell", f"seed {seed} in every cell", "best of each cell")
+            galleries.append(
+                Gallery(
+                    f"samples-{name}",
+                    f"{dataset}: samples, the worst seed first",
+                    tuple(v for v in cells.variants if any(v == row for row, _ in found)),
+                    tuple(t for t in cells.tricks if any(t == column for _, column in found)),
+                    found,
+                    _legend(painters[dataset].facts, choice.tiles),
+                    tuple(f"{percent(share)} of training" for share in choice.shares),
+                    names if several else (),
+                )
+            )
+    return galleries
+
+
+def size_of(galleries: Sequence[Gallery]) -> int:
+    """Return the bytes of all thumbnails."""
+    return sum(
+        len(thumbnail.png)
+        for gallery in galleries
+        for image in gallery.images.values()
+        for thumbnail in (image, *image.others)
     )
+
+
+def fitted(cells: SuiteCells) -> tuple[list[Gallery], str]:
+    """Make the galleries, with as much in them as keeps to the budget, and say what is left out."""
+    painters = {dataset: Painter(cells.data_facts(dataset)) for dataset in cells.datasets}
+    budget = min(max(LEAST_BUDGET, BUDGET_PER_RUN * len(cells.results)), MOST_BUDGET)
+    count = len(cells.cells)
+    for choice in CHOICES:
+        least = choice is CHOICES[-1]
+        if count * len(choice.ranks) * len(choice.shares) > MOST_IMAGES and not least:
+            continue
+        galleries = galleries_of(cells, painters, choice, MOST_IMAGES)
+        if size_of(galleries) <= budget:
+            note = choice.left_out
+            if count > MOST_IMAGES:
+                note += f" Of {count} cells, only the first {MOST_IMAGES} are shown."
+            return galleries, note
+    return [], TOO_LARGE
 
 
 def build(cells: SuiteCells) -> Section:
     """Make the chapter."""
-    galleries: list[Gallery] = []
-    maps: list[Figure] = []
-    for dataset, name in zip(cells.datasets, unique_names(cells.datasets), strict=True):
-        group = cells.of_dataset(dataset)
-        facts = cells.data_facts(dataset)
-        found = {(c.variant, c.tricks): t for c in group if (t := thumbnail(c, facts)) is not None}
-        if found:
-            galleries.append(
-                Gallery(
-                    f"samples-{name}",
-                    f"{dataset}: samples of the worst seed",
-                    tuple(dict.fromkeys(cell.variant for cell in group)),
-                    tuple(t for t in cells.tricks if any(c.tricks == t for c in group)),
-                    found,
-                    _legend(facts),
-                )
-            )
-        figure = coverage_figure(dataset, group, f"coverage-{name}")
-        if figure:
-            maps.append(figure)
-    galleries, note = fitted(galleries)
-    blocks: tuple[Block, ...] = (*maps, *galleries)
+    galleries, note = fitted(cells)
+    blocks: tuple[Block, ...] = (*build_maps(cells), *galleries)
     lead = (*LEAD, note) if note else LEAD
     return Section(
         "samples", "Samples and modes", lead if blocks else ("No samples yet.",), (), blocks
     )
 
 
-def _legend(facts: dict[str, Any]) -> str:
+def _legend(facts: dict[str, Any], tiles: int) -> str:
     value = "The last number of a caption is the primary metric."
     if facts.get("kind") == "points" and facts.get("shape") == [1]:
         return f"Blue: a histogram of generated points. Orange: the true density. {value}"
     if facts.get("kind") == "points":
-        return f"Blue: generated points. Orange rings: 3σ around the true modes. {value}"
-    return value
+        return (
+            "Blue: generated points. Orange rings: 3σ around the true modes that were hit; orange "
+            f"crosses: modes that no high-quality sample hit. {value}"
+        )
+    return f"{tiles * tiles} of the {GRID * GRID} stored images of a run are shown. {value}"
