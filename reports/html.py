@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,7 +43,7 @@ def policy(css: str, script: str) -> str:
 
 def svg_uri(svg: str) -> str:
     """Write an SVG as a data address; percent-encoding is smaller than base64 here."""
-    return "data:image/svg+xml," + quote(" ".join(svg.split()), safe=" =:/;,()!*$@?+~.-_'")
+    return "data:image/svg+xml," + quote(re.sub(r"[ \t\n]+", " ", svg), safe=" =:/;,()!*$@?+~.-_'")
 
 
 def png_uri(image: Thumbnail) -> str:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 
 from reports.effects import Effect
 from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short_apart, styled, to_svg
-from reports.tables import significant
+from reports.tables import NO_BREAK, significant
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "blue-white-orange", ["#0b5a94", "#6aaed6", "#f4f4f2", "#f2a66a", "#b84a00"]
 )
 """Blue is better, orange is worse; told apart by every common kind of colour vision."""
+BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4f7", "#7fb3d9", "#08457e"])
+REACH = 2
+"""Powers of two at which the colours of ratios end."""
+ON_DARK, ON_LIGHT = "#ffffff", "#000000"
+GAP = 6 * NO_BREAK
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
@@ -57,8 +65,43 @@ def forest(effects: Sequence[Effect]) -> str:
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.xaxis.set_major_formatter(lambda value, _: f"×{significant(value, 2)}")
-        axes.set_xlabel("primary metric with the trick / without      ◂ better    |    worse ▸")
+        axes.set_xlabel(f"◂ better{GAP}primary metric with the trick / without{GAP}worse ▸")
         return to_svg(canvas)
+
+
+def readable_on(colour: tuple[float, float, float, float]) -> str:
+    """Return the dark or the light ink, whichever stands out more from a field's colour.
+
+    Fields keep their colour on a dark page, so these inks are none that such a page replaces.
+    """
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in colour[:3]]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    # The contrast with white and with black is equal at this luminance (WCAG 2.1).
+    return ON_DARK if luminance < 0.179 else ON_LIGHT
+
+
+def _field(axes: Axes, column: float, row: float, colour: Any, **edge: Any) -> None:
+    axes.add_patch(
+        Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, facecolor=colour,
+                  **{"edgecolor": "none", **edge})
+    )  # fmt: skip
+
+
+def _finish_map(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xticks(range(len(columns)), short_apart(columns, 18))
+    axes.set_yticks(range(len(rows)), short_apart(rows))
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def excludes_nothing(effect: Effect) -> bool:
+    """Say whether the interval of a ratio lies on one side of 1."""
+    return effect.interval is not None and not effect.interval.low <= 1 <= effect.interval.high
 
 
 def effect_map(
@@ -66,58 +109,56 @@ def effect_map(
 ) -> str:
     """Draw the ratio of every cell as a coloured field with its number and its failures.
 
+    Where the interval over seeds excludes 1, the field has a frame and its number a star.
+
     Args:
         rows: Labels of data set and variant.
         columns: Labels of tricks.
-        effects: By (row, column); where there is none, the field stays empty.
+        effects: By (row, column); where there is none, the field is a dash.
     """
     with styled():
-        height = 1.3 + 0.42 * len(rows)
+        height = 1.9 + 0.42 * len(rows)
         canvas, (axes,) = facets(1, columns=1, width=2.6 + 1.35 * len(columns), height=height)
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
                 effect = effects.get((row, column))
-                ratio = effect.ratio if effect else None
-                share = 0.5 if ratio is None else 0.5 + max(-2.0, min(2.0, math.log2(ratio))) / 4
-                known = effect is not None and effect.pairs > 0
-                axes.add_patch(
-                    Rectangle(
-                        (j - 0.47, i - 0.44),
-                        0.94,
-                        0.88,
-                        facecolor=DIVERGING(share) if ratio is not None else "none",
-                        edgecolor=MUTED if ratio is None else "none",
-                        linewidth=0.6,
-                        linestyle=":",
-                    )
-                )
-                if effect is None or not known:
+                if effect is None or effect.pairs == 0:
+                    text = "–" if effect is None else "no pair yet"
+                    axes.text(j, i, text, ha="center", va="center", color=MUTED, fontsize=7.5)
                     continue
-                # These two inks stand on the field's own colour, in a dark page too.
-                ink = "#fefefe" if ratio is not None and abs(share - 0.5) > 0.36 else "#1b1f23"
-                ink = ink if ratio is not None else INK
-                label = f"×{significant(ratio, 2)}" if ratio is not None else "no pair survived"
-                with_trick, without = effect.failures
-                lift = 0.14 if with_trick or without else 0
-                axes.text(
-                    j, i - lift, label, ha="center", va="center", color=ink,
-                    fontsize=9.5 if ratio is not None else 7.5,
-                )  # fmt: skip
-                if lift:
-                    axes.text(
-                        j, i + 0.23, f"failed {without} → {with_trick} of {effect.pairs}",
-                        ha="center", va="center", color=ink, fontsize=7,
-                    )  # fmt: skip
-        axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xticks(range(len(columns)), short_apart(columns, 18))
-        axes.set_yticks(range(len(rows)), short_apart(rows))
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+                _draw_effect(axes, j, i, effect)
+        _finish_map(axes, rows, columns)
+        scale = ScalarMappable(Normalize(-REACH, REACH), DIVERGING)
+        bar = canvas.colorbar(
+            scale, ax=axes, location="bottom", aspect=40, shrink=0.6, fraction=0.04, pad=0.03
+        )
+        ticks = range(-REACH, REACH + 1)
+        bar.set_ticks(list(ticks), labels=[f"×{significant(2.0**k, 2)}" for k in ticks])
+        bar.outline.set_visible(False)
+        bar.ax.tick_params(length=0)
+        bar.set_label(f"◂ better{GAP}with the trick / without{GAP}worse ▸", color=INK)
         return to_svg(canvas)
+
+
+def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> None:
+    with_trick, without = effect.failures
+    failures = f"failed {without} → {with_trick} of {effect.pairs}"
+    if effect.ratio is None:
+        # There is no colour for what has no ratio; hatching says that it was run.
+        _field(axes, column, row, "none", edgecolor=MUTED, linewidth=0.6, hatch="////", alpha=0.45)
+        label, ink, size = "no pair survived", INK, 7.5
+    else:
+        share = 0.5 + max(-1.0, min(1.0, math.log2(effect.ratio) / REACH)) / 2
+        colour = DIVERGING(share)
+        marked = excludes_nothing(effect)
+        frame = {"edgecolor": INK, "linewidth": 1.8} if marked else {}
+        _field(axes, column, row, colour, **frame)
+        star = " ★" if marked else ""
+        label, ink, size = f"×{significant(effect.ratio, 2)}{star}", readable_on(colour), 9.5
+    lift = 0.14 if with_trick or without else 0
+    axes.text(column, row - lift, label, ha="center", va="center", color=ink, fontsize=size)
+    if lift:
+        axes.text(column, row + 0.23, failures, ha="center", va="center", color=ink, fontsize=7)
 
 
 def share_map(
@@ -130,26 +171,17 @@ def share_map(
         columns: Labels of tricks.
         shares: By (row, column): the share, and a text such as ``7.5 / 8``.
     """
-    blues = LinearSegmentedColormap.from_list("blues", ["#f1f4f7", "#7fb3d9", "#08457e"])
     with styled():
         height = 0.9 + 0.36 * len(rows)
         canvas, (axes,) = facets(1, columns=1, width=2.2 + 1.3 * len(columns), height=height)
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
                 if (row, column) not in shares:
+                    axes.text(j, i, "–", ha="center", va="center", color=MUTED, fontsize=7.5)
                     continue
                 share, label = shares[row, column]
-                field = Rectangle((j - 0.47, i - 0.44), 0.94, 0.88, facecolor=blues(share))
-                axes.add_patch(field)
-                ink = "#fefefe" if share > 0.62 else "#1b1f23"
+                _field(axes, j, i, BLUES(share))
+                ink = readable_on(BLUES(share))
                 axes.text(j, i, label, ha="center", va="center", color=ink)
-        axes.set_xlim(-0.5, len(columns) - 0.5)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xticks(range(len(columns)), short_apart(columns, 18))
-        axes.set_yticks(range(len(rows)), short_apart(rows))
-        axes.xaxis.tick_top()
-        axes.tick_params(length=0)
-        axes.grid(visible=False)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
+        _finish_map(axes, rows, columns)
         return to_svg(canvas)

@@ -168,6 +168,7 @@ def shifts_table(found: Sequence[Shift]) -> Table:
         ),
         "Means over pairs that both survived. Descriptive: not tested. A distance can fall while "
         "fewer samples lie on a mode, and the other way round; look here before believing either.",
+        folded=True,
         empty="No pair has both survived and been measured otherwise.",
     )
 
@@ -257,6 +258,8 @@ def build(cells: SuiteCells) -> Section:
                 "interval over seeds. Filled dots are claims; blue is better, orange is worse.",
             )
         )
+    heat_map, every_cell = _per_cell(cells, word)
+    blocks.append(heat_map)
     blocks.append(
         effects_table(
             "verdicts",
@@ -276,27 +279,30 @@ def build(cells: SuiteCells) -> Section:
             )
         )
     blocks.append(shifts_table(shifts(cells)))
-    blocks += _per_cell(cells, word)
+    blocks.append(every_cell)
     unlike = differences(cells)
     if unlike:
         blocks.append(differences_table(unlike))
     return Section("verdicts", "Verdicts", lead(cells, overall), claims, tuple(blocks))
 
 
-def _per_cell(cells: SuiteCells, word: str) -> list[Block]:
+def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
     found = cell_effects(cells)
     rows = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
     by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in found}
     columns = cells.treatments
-    return [
+    return (
         Figure(
             "effects-by-cell",
-            f"Ratio of {word} in every cell",
-            f"A map of {len(rows)} rows (data set and variant) by {len(columns)} tricks.",
+            f"Which trick helps which variant: ratio of {word} in every cell",
+            f"A map of {len(rows)} rows (data set and variant) by {len(columns)} tricks; its "
+            "numbers are in the table of effects in every cell.",
             effect_map(rows, columns, by_place),
             "Blue fields are better with the trick, orange ones worse; colours end at a factor of "
-            "4. Empty fields are cells that were skipped. No field is a claim: with few seeds, "
-            "single cells vary.",
+            "4. A frame and a star (★) mark where the 95 % interval over seeds excludes 1, taken "
+            "for itself: of twenty fields without any effect, one is marked by chance, so no field "
+            "is a claim. Hatched fields have no ratio, because in every pair a run failed; a dash "
+            "stands for a cell that was skipped or is no comparison.",
         ),
         Table(
             "effects-by-cell",
@@ -310,4 +316,4 @@ def _per_cell(cells: SuiteCells, word: str) -> list[Block]:
             "Descriptive: not tested cell by cell.",
             folded=True,
         ),
-    ]
+    )
