@@ -75,6 +75,7 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
     from reports.cells import group
     from reports.document import Document
     from reports.sections import (
+        cost,
         losses,
         measurements,
         outcomes,
@@ -97,13 +98,14 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         representation.build(cells),
         theory.build(cells),
     )
-    lasting = survival.build(cells)
+    lasting, price = survival.build(cells), cost.build(cells)
     searched, elsewhere = tuning.build(folder), published.build(cells)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         *((lasting,) if lasting else ()),
         measurements.build(cells),
+        *((price,) if price else ()),
         *((elsewhere,) if elsewhere else ()),
         training.build(cells),
         *(section for section in optional if section),

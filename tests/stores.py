@@ -37,12 +37,18 @@ class Fate:
         value: The primary metric's last value.
         reason: Text of the outcome record.
         signs: Signs of instability in it; None where it says nothing of them.
+        seconds: Of training.
+        device: That it was trained on.
+        memory: Peak, in bytes.
     """
 
     outcome: str | None = "ok"
     value: float = 1.0
     reason: str = ""
     signs: Mapping[str, Any] | None = None
+    seconds: float = 12.5
+    device: str = "cpu"
+    memory: int | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
     """Write one run's folder: attempt, protocol, diagnostics, evaluations, samples, outcome."""
     folder = store.create(spec)
     draw = np.random.default_rng(noise)
-    environment = {"ganbench": "0.1.0", "torch": "2.15.0", "device": "cpu", "threads": 1}
+    environment = {"ganbench": "0.1.0", "torch": "2.15.0", "device": fate.device, "threads": 1}
     (folder / "environment-1.json").write_text(json.dumps(environment))
     settings = spec.settings
     steps = settings.steps
@@ -167,11 +173,11 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                     "onset": end // 2 if fate.outcome == "collapsed" else None,
                     "reason": fate.reason,
                     **({} if fate.signs is None else {"signs": fate.signs}),
-                    "seconds": 12.5,
+                    "seconds": fate.seconds,
                     "evaluation_seconds": 1.5,
                     "kimg": end * spec.settings.batch / 1000,
                     "updates": {"d": end, "g": end},
-                    "peak_memory": None,
+                    "peak_memory": fate.memory,
                 }
             )
 

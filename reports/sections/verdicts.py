@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reports.cells import BASELINE, CellRuns, SuiteCells
+from reports.cost import Surcharge, surcharges
 from reports.document import Block, Claim, Figure, Section
 from reports.effects import (
     ALPHA,
@@ -107,6 +108,15 @@ def sentence(effect: Effect, word: str) -> str:
     elif effect.verdict == "no evidence" and effect.smallest_p >= ALPHA:
         text += f" {effect.pairs} pairs could not reach p < {ALPHA} whatever they showed."
     return text
+
+
+def cost_words(charge: Surcharge | None) -> str:
+    """Say what a trick adds to the time of training; nothing where that is not known."""
+    if charge is None:
+        return ""
+    span = f" ({significant(charge.least, 2)} to {significant(charge.most, 2)})"
+    cells = "1 cell" if charge.cells == 1 else f"{charge.cells} cells{span}"
+    return f" Cost: training time ×{NO_BREAK}{significant(charge.ratio)} over {cells}."
 
 
 def _p_words(p: float) -> str:
@@ -245,7 +255,11 @@ def build(cells: SuiteCells) -> Section:
             ),
         )
     word = metric_word(cells)
-    claims = tuple(Claim(e.verdict, e.tricks, sentence(e, word)) for e in overall)
+    charges = surcharges(cells)
+    claims = tuple(
+        Claim(e.verdict, e.tricks, sentence(e, word) + cost_words(charges.get(e.tricks)))
+        for e in overall
+    )
     blocks: list[Block] = []
     if any(effect.ratio is not None for effect in overall):
         blocks.append(
