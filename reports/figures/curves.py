@@ -167,7 +167,9 @@ def draw_cliff(
             finished = [(rate, v) for rate, v in trials if v is not None and v > 0]
             failed = [rate for rate, v in trials if v is None]
             plot.plot(*_columns(finished), "o", color=GOOD, alpha=0.75, markersize=5)
-            plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
+            if failed:
+                # What is not clipped takes room, even where there is nothing to draw.
+                plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
             plot.set_xscale("log")
             plot.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
             plot.xaxis.set_minor_formatter(NullFormatter())

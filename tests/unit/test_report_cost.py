@@ -14,6 +14,8 @@ from reports.build import write_report
 from reports.cells import SuiteCells, group
 from reports.comma_separated import render
 from reports.cost import costs_of, front, spent, surcharges
+from reports.figures.cost import Priced, draw_cost
+from reports.figures.curves import draw_cliff
 from reports.sections.cost import build, tricks_table
 from reports.sections.verdicts import cost_words
 from reports.tables import Table
@@ -99,5 +101,12 @@ def test_no_chapter_without_any_seconds(tmp_path: Path) -> None:
 def test_the_first_sentences_say_the_cost(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=2)
     page = write_report(root).read_text()
-    claims = page[page.index('<ul class="claims">') : page.index("</ul>", page.index("claims"))]
+    claims = page.partition('<ul class="claims">')[2].partition("</ul>")[0]
     assert re.search(r"Cost: training time ×\s1\.00 over 1 cell\.", claims)
+
+
+def test_a_plot_without_failures_keeps_its_room() -> None:
+    """An empty line that is not clipped makes the layout collapse, which warns."""
+    assert draw_cliff({"lr_g": [(1e-3, 1.0)], "lr_d": [(1e-3, 1.0)]}, {})
+    cells = [Priced("a", 9.0, 1.3, True), Priced("b", 5.0, 2.3, True)]
+    assert draw_cost({"cpu": cells, "cuda": cells}, "fd", lower=True)
