@@ -108,7 +108,12 @@
       button.addEventListener("click", () => sortBy(table, heading, column));
     });
   }
+  const closed = [];
   addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details")) details.open = true;
+    closed.push(...document.querySelectorAll("details:not([open])"));
+    for (const details of closed) details.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const details of closed.splice(0)) details.open = false;
   });
 })();

@@ -136,6 +136,15 @@ class Page:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", {"features": [feature]})
 
+    def press(self, key: str, code: int) -> None:
+        """Press and release a key, by its name and its Windows code."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code, **text},
+            )
+
     def screenshot(self, file: Path, *, whole: bool = False) -> None:
         """Save what is seen, or the whole page, as a PNG."""
         answer = self.call("Page.captureScreenshot", {"captureBeyondViewport": whole})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from tests.browser.chromium import EXECUTABLE, Page
 from tests.stores import Fate, Where, build_store, plausible, write_tuning
 
 pytestmark = pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed")
+PACKAGE = importlib.util.find_spec("axe_core_python")
+"""Carries axe.min.js; only the file is used."""
 ATTACK = (
     "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 )
@@ -173,3 +177,128 @@ def test_figures_follow_the_dark_preference(page: Page, tmp_path: Path) -> None:
     dark = page.evaluate(brightest)
     page.prefer("light")
     assert light < 215 < dark
+
+
+def test_a_hostile_name_is_shown_as_text(page: Page) -> None:
+    shown = page.evaluate("document.body.innerText")
+    assert ATTACK in shown
+    assert page.evaluate("[...document.images].every(i => i.getAttribute('src') !== 'x')")
+
+
+GALLERY = "document.querySelector('.block.gallery')"
+FRAMES = f"""[...{GALLERY}.querySelectorAll('td')].filter(td => td.children.length).map(
+    td => [...td.children].filter(f => !f.hidden).map(
+        f => [f.dataset.ranks.split(' '), Number(f.dataset.moment), f.innerText.trim()]))"""
+
+
+def test_the_last_samples_of_the_worst_seed_are_seen_first(page: Page) -> None:
+    for frames in page.evaluate(FRAMES):
+        ((ranks, moment, caption),) = frames
+        assert "0" in ranks and moment > 0 and "seed" in caption
+
+
+def test_the_slider_moves_all_samples_of_its_gallery_by_key(page: Page) -> None:
+    slider = f"{GALLERY}.querySelector('input[type=range]')"
+    page.evaluate(f"{slider}.focus()")
+    page.press("Home", 36)
+    said = "[s.getAttribute('aria-valuetext'), s.nextElementSibling.textContent]"
+    said = f"(s => {said})({slider})"
+    assert page.evaluate(said) == ["0\u00a0% of training"] * 2
+    first = page.evaluate(FRAMES)
+    assert all(len(frames) == 1 and frames[0][1] == 0 for frames in first)
+    page.press("ArrowRight", 39)
+    page.press("ArrowRight", 39)
+    assert page.evaluate(said) == ["50\u00a0% of training"] * 2
+    middle = page.evaluate(FRAMES)
+    assert all(len(frames) == 1 for frames in middle) and middle != first
+    page.press("End", 35)
+    assert all("kimg" not in frames[0][2] for frames in page.evaluate(FRAMES))
+
+
+def test_another_seed_can_be_chosen(page: Page) -> None:
+    choose = f"""(place => {{
+        const select = {GALLERY}.querySelector('select');
+        select.selectedIndex = place;
+        select.dispatchEvent(new Event('change'));
+        return select.options[place].text;
+    }})"""
+    assert page.evaluate(f"{choose}(1)") == "seed 0 in every cell"
+    assert all(frames[0][2].startswith("seed 0,") for frames in page.evaluate(FRAMES))
+    assert page.evaluate(f"{choose}(0)") == "worst of each cell"
+    assert not all(frames[0][2].startswith("seed 0,") for frames in page.evaluate(FRAMES))
+
+
+def test_tables_sort_by_key_and_say_so(page: Page) -> None:
+    heading = "document.querySelector('table.data thead th:nth-child(3)')"
+    page.evaluate(f"{heading}.querySelector('button').focus()")
+    for direction in ("ascending", "descending"):
+        page.press("Enter", 13)
+        assert page.evaluate(f"{heading}.getAttribute('aria-sort')") == direction
+
+
+def test_every_table_can_be_sorted_by_every_column(page: Page) -> None:
+    lacking = page.evaluate("""[...document.querySelectorAll('table.data')]
+        .filter(t => t.tBodies[0].rows.length > 1)
+        .filter(t => [...t.tHead.rows[0].cells].some(c => !c.querySelector('button')))
+        .map(t => t.parentElement.getAttribute('aria-label'))""")
+    assert lacking == []
+
+
+def test_what_has_the_focus_is_seen(page: Page) -> None:
+    page.evaluate("document.activeElement.blur()")
+    for _ in range(12):
+        page.press("Tab", 9)
+        style, width, name = page.evaluate("""(e => {
+            const style = getComputedStyle(e);
+            return [style.outlineStyle, parseFloat(style.outlineWidth), e.outerHTML.slice(0, 80)];
+        })(document.activeElement)""")
+        assert style != "none" and width >= 1, name
+
+
+def test_a_print_has_everything(page: Page) -> None:
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = false)")
+    page.evaluate("""addEventListener('beforeprint', () => {
+        window.opened = [...document.querySelectorAll('details')].every(d => d.open);
+    })""")
+    printed = base64.b64decode(page.call("Page.printToPDF", {"printBackground": True})["data"])
+    assert printed.startswith(b"%PDF") and printed.count(b"/Type /Page\n") > 5
+    assert page.evaluate("window.opened") is True
+    assert page.evaluate("[...document.querySelectorAll('details')].every(d => !d.open)")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with every kind of block, of few cells: axe looks at each element."""
+
+    def fate(where: Where) -> Fate:
+        return Fate("collapsed", 3.0) if where.tricks != "none" and where.seed else Fate()
+
+    folder = tmp_path_factory.mktemp("small") / "suite"
+    root = build_store(folder, variants=("gan",), seeds=3, fate_of=fate)
+    write_tuning(root)
+    return write_report(root)
+
+
+@pytest.mark.skipif(PACKAGE is None, reason="axe-core-python is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 400])
+def test_axe_finds_nothing_serious(page: Page, small: Path, scheme: str, width: int) -> None:
+    assert PACKAGE is not None and PACKAGE.origin is not None
+    page.size(width, 900)
+    page.prefer(scheme)
+    page.open(small)
+    # What the DevTools evaluate is not subject to the page's policy. axe cannot see through the
+    # gradients at the edges of boxes, and would judge no contrast inside them.
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate("document.querySelectorAll('.box').forEach(b => b.style.background = 'none')")
+    page.evaluate(Path(PACKAGE.origin).with_name("axe.min.js").read_text() + ";1")
+    found = page.evaluate("""axe.run(document).then(result => ({
+        passed: result.passes.length,
+        wrong: result.violations
+            .filter(v => ['serious', 'critical'].includes(v.impact))
+            .map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]),
+    }))""")
+    page.prefer("light")
+    page.size(1280, 900)
+    assert found["wrong"] == []
+    assert found["passed"] > 20
