@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from reports.cells import CellRuns, Result, SuiteCells
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure
+from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
-from reports.tables import unique_names
+from reports.figures.samples import read_points, view_of
+from reports.tables import Cell, Column, Table, percent, unique_names
+
+ORACLE = 1 - math.exp(-4.5)
+"""Share of a round Gaussian in the plane within 3σ of its centre, 1 − exp(−9/2)."""
+MOST_PANELS = 72
+"""Cells whose density is drawn."""
+WRAP = 6
+"""Panels side by side where no tricks are compared."""
 
 
 def captured(result: Result) -> tuple[float, int] | None:
@@ -41,6 +56,165 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
     )
 
 
+@dataclass(frozen=True)
+class Landed:
+    """Where the samples of a cell's finished runs are at the end.
+
+    Attributes:
+        points: Stored points of all runs, ``(n, 2)``.
+        counts: High-quality samples per mode, by run, ``(runs, modes)``.
+        samples: Samples per run that these are counted among.
+        runs: Ids.
+    """
+
+    points: NDArray[np.float32]
+    counts: NDArray[np.float64]
+    samples: int
+    runs: tuple[str, ...]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Share of all samples by mode, of high quality only."""
+        shares: NDArray[np.float64] = self.counts.mean(0) / self.samples
+        return shares
+
+    @property
+    def hit(self) -> NDArray[np.float64]:
+        """Share of runs that hit each mode."""
+        hit: NDArray[np.float64] = (self.counts > 0).mean(0)
+        return hit
+
+
+def landed(cell: CellRuns, modes: int) -> Landed | None:
+    """Collect the last points and counts of a cell's finished runs; None without any."""
+    points, counts, runs, samples = [], [], [], 0
+    for result in cell.finals:
+        record = result.record
+        if record is None or not record.of_type("samples"):
+            continue
+        event = record.of_type("samples")[-1]
+        path = result.file(str(event["file"]))
+        found = read_points(path) if path else None
+        counted = [e for e in record.of_type("evaluation") if e["step"] == event["step"]]
+        histogram = counted[-1].get("histogram") if counted else None
+        if found is None or found.shape[1] != 2 or not histogram or len(histogram) != modes:
+            continue
+        points.append(found)
+        counts.append(histogram)
+        runs.append(result.planned.id)
+        samples = record.spec.settings.evaluation_samples
+    if not points:
+        return None
+    return Landed(np.concatenate(points), np.array(counts, dtype=float), samples, tuple(runs))
+
+
+def density_blocks(
+    dataset: str, cells: Sequence[CellRuns], facts: dict[str, Any], name: str
+) -> list[Block]:
+    """Draw and tabulate where points lie; nothing where data is not a mixture in the plane."""
+    modes, sigma = np.array(facts.get("modes") or (), dtype=float), facts.get("sigma")
+    if modes.ndim != 2 or modes.shape[1:] != (2,) or not sigma:
+        return []
+    found = [(cell, one) for cell in cells if (one := landed(cell, len(modes))) is not None]
+    if not found:
+        return []
+    reach = view_of(modes.tolist(), np.zeros((0, 2), np.float32))
+    shown = found[:MOST_PANELS]
+    left_out = (
+        f" Of {len(found)} cells, the first {MOST_PANELS} are drawn; the table has them all."
+        if len(found) > MOST_PANELS
+        else ""
+    )
+    truth = Density(
+        "true density",
+        true_mass(modes, float(sigma), reach),
+        (ORACLE / len(modes),) * len(modes),
+        (1.0,) * len(modes),
+    )
+    figure = Figure(
+        f"density-{name}",
+        f"{dataset}: where the points of all seeds lie",
+        f"Densities of generated points for {len(shown)} cells beside the true density of "
+        f"{len(modes)} modes; the table below says how many modes each cell hit.",
+        draw_densities(panels(shown, truth, reach), modes, float(sigma), reach),
+        "The stored points of all finished runs of a cell at their end, failed ones included, on "
+        "the scale of the true density; what is out of view is in no bin. A number is a mode's "
+        "percentage of all samples, high-quality ones only (within 3σ); the mark says how many "
+        f"runs hit it.{left_out}",
+    )
+    return [figure, modes_table(dataset, found, len(modes), name)]
+
+
+def panels(
+    shown: Sequence[tuple[CellRuns, Landed]], truth: Density, reach: float
+) -> list[tuple[str, list[Density | None]]]:
+    """Lay panels out: a row per variant and a column per trick, or one after the other."""
+
+    def panel(title: str, one: Landed) -> Density:
+        return Density(title, mass_of(one.points, reach), tuple(one.shares), tuple(one.hit))
+
+    tricks = sorted({cell.tricks for cell, _ in shown}, key=lambda trick: trick != BASELINE)
+    tricks = list(dict.fromkeys([*tricks[:1], *(cell.tricks for cell, _ in shown)]))
+    if len(tricks) == 1:
+        line: list[Density | None] = [truth, *(panel(c.variant, one) for c, one in shown)]
+        line += [None] * (-len(line) % WRAP if len(line) > WRAP else 0)
+        return [("", line[i : i + WRAP]) for i in range(0, len(line), WRAP)]
+    rows: list[tuple[str, list[Density | None]]] = []
+    for variant in dict.fromkeys(cell.variant for cell, _ in shown):
+        by_trick = {cell.tricks: one for cell, one in shown if cell.variant == variant}
+        first = truth if not rows else Density("", truth.mass, truth.shares, truth.hit)
+        line = [first]
+        for trick in tricks:
+            one = by_trick.get(trick)
+            line.append(panel("" if rows else trick, one) if one is not None else None)
+        rows.append((variant, line))
+    return rows
+
+
+def modes_table(
+    dataset: str, found: Sequence[tuple[CellRuns, Landed]], modes: int, name: str
+) -> Table:
+    """Say of each cell which modes its runs hit, and how evenly."""
+    rows: list[tuple[Cell, ...]] = [
+        (Cell("true density"), Cell(None), Cell(None), Cell(modes), Cell(0), Cell(0), Cell(ORACLE),
+         *[Cell(ORACLE / modes)] * 2)
+    ]  # fmt: skip
+    for cell, one in found:
+        hit, shares, n = one.hit, one.shares, len(one.runs)
+        rows.append(
+            (
+                Cell(cell.variant),
+                Cell(cell.tricks),
+                Cell(n),
+                Cell(int((hit == 1).sum())),
+                Cell(int(((hit > 0) & (hit < 1)).sum())),
+                Cell(int((hit == 0).sum())),
+                Cell(float(shares.sum()), None, n, one.runs),
+                Cell(float(shares.max()), None, n, one.runs),
+                Cell(float(shares.min()), None, n, one.runs),
+            )
+        )
+    return Table(
+        f"modes-{name}",
+        f"{dataset}: which modes were hit",
+        (
+            Column("Variant"),
+            Column("Tricks"),
+            Column("Runs", "count"),
+            Column("By every run", "count", "modes that every run hit"),
+            Column("By some", "count", "modes that some runs hit and others did not"),
+            Column("By none", "count", "modes that no run hit"),
+            Column("High quality", "share", "samples within 3σ of a mode, mean over runs"),
+            Column("Commonest mode", "share", "its share of all samples, mean over runs"),
+            Column("Rarest mode", "share", "its share of all samples, mean over runs"),
+        ),
+        tuple(rows),
+        f"A fair sampler gives each of {modes} modes {percent(ORACLE / modes)} of its samples. "
+        "More high quality than the truth has, with few modes, is collapse.",
+        folded=True,
+    )
+
+
 def build_maps(cells: SuiteCells) -> list[Block]:
     """Make the maps of all data sets whose modes or classes are counted."""
     blocks: list[Block] = []
@@ -49,4 +223,5 @@ def build_maps(cells: SuiteCells) -> list[Block]:
         figure = coverage_figure(dataset, group, f"coverage-{name}")
         if figure:
             blocks.append(figure)
+        blocks += density_blocks(dataset, group, cells.data_facts(dataset), name)
     return blocks

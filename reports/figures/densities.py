@@ -1,0 +1,141 @@
+"""Figure of where generated points lie, beside the truth, with the modes that they hit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+from scipy import stats
+
+from reports.figures.style import BAD, FAINT, GOOD, INK, MUTED, facets, short, styled, to_svg
+
+BINS = 52
+"""Of a density, in each direction."""
+GAMMA = 0.4
+"""Power of the density that opacity follows, so that thin regions are still seen."""
+MOST_NUMBERS = 25
+"""Modes up to which each one's share is written."""
+
+
+@dataclass(frozen=True)
+class Density:
+    """One panel.
+
+    Attributes:
+        title: Above it; empty for none.
+        mass: Share of all points by bin, ``(BINS, BINS)``, the first axis upwards.
+        shares: By mode: its share of all samples.
+        hit: By mode: the share of runs that hit it.
+    """
+
+    title: str
+    mass: NDArray[np.float64]
+    shares: tuple[float, ...]
+    hit: tuple[float, ...]
+
+
+def true_mass(modes: NDArray[np.float64], sigma: float, reach: float) -> NDArray[np.float64]:
+    """Return the probability of each bin under equally likely round Gaussians.
+
+    Args:
+        modes: Centres, ``(modes, 2)``.
+        sigma: Their standard deviation.
+        reach: Half the side of the square that is divided into bins.
+
+    Returns:
+        ``(BINS, BINS)``, the first axis upwards.
+    """
+    edges = np.linspace(-reach, reach, BINS + 1)
+    across, up = (
+        np.diff(stats.norm.cdf(edges[None, :], centres[:, None], sigma), axis=1)
+        for centres in (modes[:, 0], modes[:, 1])
+    )
+    mass: NDArray[np.float64] = np.einsum("mi,mj->ij", up, across) / len(modes)
+    return mass
+
+
+def mass_of(points: NDArray[np.float32], reach: float) -> NDArray[np.float64]:
+    """Return the share of points ``(n, 2)`` in each bin; those out of view count in none."""
+    edges = np.linspace(-reach, reach, BINS + 1)
+    counts, _, _ = np.histogram2d(points[:, 1], points[:, 0], bins=(edges, edges))
+    mass: NDArray[np.float64] = counts / max(len(points), 1)
+    return mass
+
+
+def draw_densities(
+    rows: Sequence[tuple[str, Sequence[Density | None]]],
+    modes: NDArray[np.float64],
+    sigma: float,
+    reach: float,
+) -> str:
+    """Draw panels in rows; in each, density as opacity, and a mark at every mode.
+
+    Args:
+        rows: Label and panels, as many in each; None leaves a place empty.
+        modes: Centres, ``(modes, 2)``.
+        sigma: Their standard deviation.
+        reach: Half the side of what is shown.
+    """
+    columns = max(len(panels) for _, panels in rows)
+    peak = float(true_mass(modes, sigma, reach).max())
+    with styled():
+        canvas, axes = facets(columns * len(rows), columns=columns, width=1.8, height=1.8)
+        for i, (label, panels) in enumerate(rows):
+            for j in range(columns):
+                plot = axes[i * columns + j]
+                panel = panels[j] if j < len(panels) else None
+                plot.set_xticks([])
+                plot.set_yticks([])
+                plot.set_aspect("equal")
+                for spine in plot.spines.values():
+                    spine.set_visible(panel is not None)
+                    spine.set_color(FAINT)
+                if j == 0 and label:
+                    plot.set_ylabel(short(label, 19), fontsize=9, fontweight="bold")
+                if panel is not None:
+                    _draw(plot, panel, modes, reach, peak)
+        handles = [
+            Line2D([], [], color=BAD, marker="o", markerfacecolor="none", linestyle="",
+                   markersize=6, label="mode that every run hit"),
+            Line2D([], [], color=MUTED, marker="o", markerfacecolor="none", linestyle="",
+                   markersize=6, label="that some runs hit"),
+            Line2D([], [], color=BAD, marker="x", linestyle="", markersize=6,
+                   label="that none hit"),
+        ]  # fmt: skip
+        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        return to_svg(canvas)
+
+
+def _draw(
+    plot: Axes, panel: Density, modes: NDArray[np.float64], reach: float, peak: float
+) -> None:
+    image = np.zeros((BINS, BINS, 4))
+    image[..., :3] = [int(GOOD[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    image[..., 3] = np.round(np.minimum(panel.mass / peak, 1.0) ** GAMMA, 2)
+    plot.imshow(
+        image, origin="lower", extent=(-reach, reach, -reach, reach), interpolation="nearest"
+    )
+    size = 7.0 if len(modes) <= 10 else 5.0
+    for (x, y), share, hit in zip(modes, panel.shares, panel.hit, strict=True):
+        marker = "x" if hit == 0 else "o"
+        colour = MUTED if 0 < hit < 1 else BAD
+        plot.plot([x], [y], marker, color=colour, markersize=size, markerfacecolor="none",
+                  markeredgewidth=1.0)  # fmt: skip
+        if hit and len(modes) <= MOST_NUMBERS:
+            # Inwards from a ring, above the point of a grid.
+            ring = len(modes) <= 10
+            place, offset = ((0.72 * x, 0.72 * y), (0, 0)) if ring else ((x, y), (0, 4))
+            plot.annotate(
+                _percent(share), place, offset, textcoords="offset points", ha="center",
+                va="center" if ring else "bottom", fontsize=7.5 if ring else 6.5, color=INK,
+            )  # fmt: skip
+    if panel.title:
+        plot.set_title(short(panel.title, 24), fontsize=9)
+
+
+def _percent(share: float) -> str:
+    return "<1" if share < 0.005 else f"{100 * share:.0f}"
