@@ -11,10 +11,12 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.figures.style import BAD, FAINT, GOOD, INK, MUTED, facets, short, styled, to_svg
+from reports.figures.style import BAD, FAINT, INK, MUTED, facets, short, styled, to_svg
 
 BINS = 52
 """Of a density, in each direction."""
+BLUE = "#2b8cd0"
+"""Of a density: an image does not change with the page around it, so it suits light and dark."""
 GAMMA = 0.4
 """Power of the density that opacity follows, so that thin regions are still seen."""
 MOST_NUMBERS = 25
@@ -114,7 +116,7 @@ def _draw(
     plot: Axes, panel: Density, modes: NDArray[np.float64], reach: float, peak: float
 ) -> None:
     image = np.zeros((BINS, BINS, 4))
-    image[..., :3] = [int(GOOD[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    image[..., :3] = [int(BLUE[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     image[..., 3] = np.round(np.minimum(panel.mass / peak, 1.0) ** GAMMA, 2)
     plot.imshow(
         image, origin="lower", extent=(-reach, reach, -reach, reach), interpolation="nearest"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -153,20 +153,27 @@ def panels(
     def panel(title: str, one: Landed) -> Density:
         return Density(title, mass_of(one.points, reach), tuple(one.shares), tuple(one.hit))
 
-    tricks = sorted({cell.tricks for cell, _ in shown}, key=lambda trick: trick != BASELINE)
-    tricks = list(dict.fromkeys([*tricks[:1], *(cell.tricks for cell, _ in shown)]))
-    if len(tricks) == 1:
-        line: list[Density | None] = [truth, *(panel(c.variant, one) for c, one in shown)]
+    variants = list(dict.fromkeys(cell.variant for cell, _ in shown))
+    tricks = list(dict.fromkeys(cell.tricks for cell, _ in shown))
+    tricks.sort(key=lambda trick: trick != BASELINE)
+    if len(tricks) == 1 or 2 * len(shown) < len(variants) * len(tricks):
+        line: list[Density | None] = [truth]
+        for cell, one in shown:
+            plain = len(tricks) == 1 or cell.tricks == BASELINE
+            line.append(panel(cell.variant if plain else f"{cell.variant} · {cell.tricks}", one))
         line += [None] * (-len(line) % WRAP if len(line) > WRAP else 0)
         return [("", line[i : i + WRAP]) for i in range(0, len(line), WRAP)]
     rows: list[tuple[str, list[Density | None]]] = []
-    for variant in dict.fromkeys(cell.variant for cell, _ in shown):
+    untitled = set(tricks)
+    for variant in variants:
         by_trick = {cell.tricks: one for cell, one in shown if cell.variant == variant}
-        first = truth if not rows else Density("", truth.mass, truth.shares, truth.hit)
-        line = [first]
+        line = [truth if not rows else replace(truth, title="")]
         for trick in tricks:
-            one = by_trick.get(trick)
-            line.append(panel("" if rows else trick, one) if one is not None else None)
+            if trick not in by_trick:
+                line.append(None)
+                continue
+            line.append(panel(trick if trick in untitled else "", by_trick[trick]))
+            untitled.discard(trick)
         rows.append((variant, line))
     return rows
 
