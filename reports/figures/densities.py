@@ -28,13 +28,13 @@ class Density:
     """One panel.
 
     Attributes:
-        title: Above it; empty for none.
+        title: Above it, line by line.
         mass: Share of all points by bin, ``(BINS, BINS)``, the first axis upwards.
         shares: By mode: its share of all samples.
         hit: By mode: the share of runs that hit it.
     """
 
-    title: str
+    title: tuple[str, ...]
     mass: NDArray[np.float64]
     shares: tuple[float, ...]
     hit: tuple[float, ...]
@@ -136,7 +136,7 @@ def _draw(
                 va="center" if ring else "bottom", fontsize=7.5 if ring else 6.5, color=INK,
             )  # fmt: skip
     if panel.title:
-        plot.set_title(short(panel.title, 24), fontsize=9)
+        plot.set_title("\n".join(short(line, 21) for line in panel.title), fontsize=8.5)
 
 
 def _percent(share: float) -> str:

@@ -126,7 +126,7 @@ def density_blocks(
         else ""
     )
     truth = Density(
-        "true density",
+        ("true density",),
         true_mass(modes, float(sigma), reach),
         (ORACLE / len(modes),) * len(modes),
         (1.0,) * len(modes),
@@ -150,7 +150,7 @@ def panels(
 ) -> list[tuple[str, list[Density | None]]]:
     """Lay panels out: a row per variant and a column per trick, or one after the other."""
 
-    def panel(title: str, one: Landed) -> Density:
+    def panel(title: tuple[str, ...], one: Landed) -> Density:
         return Density(title, mass_of(one.points, reach), tuple(one.shares), tuple(one.hit))
 
     variants = list(dict.fromkeys(cell.variant for cell, _ in shown))
@@ -160,19 +160,19 @@ def panels(
         line: list[Density | None] = [truth]
         for cell, one in shown:
             plain = len(tricks) == 1 or cell.tricks == BASELINE
-            line.append(panel(cell.variant if plain else f"{cell.variant} · {cell.tricks}", one))
+            line.append(panel((cell.variant,) if plain else (cell.variant, cell.tricks), one))
         line += [None] * (-len(line) % WRAP if len(line) > WRAP else 0)
         return [("", line[i : i + WRAP]) for i in range(0, len(line), WRAP)]
     rows: list[tuple[str, list[Density | None]]] = []
     untitled = set(tricks)
     for variant in variants:
         by_trick = {cell.tricks: one for cell, one in shown if cell.variant == variant}
-        line = [truth if not rows else replace(truth, title="")]
+        line = [truth if not rows else replace(truth, title=())]
         for trick in tricks:
             if trick not in by_trick:
                 line.append(None)
                 continue
-            line.append(panel(trick if trick in untitled else "", by_trick[trick]))
+            line.append(panel((trick,) if trick in untitled else (), by_trick[trick]))
             untitled.discard(trick)
         rows.append((variant, line))
     return rows

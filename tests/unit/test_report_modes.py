@@ -41,7 +41,7 @@ def test_up_is_up_and_right_is_right() -> None:
 
 
 def test_marks_and_numbers_of_modes() -> None:
-    panel = Density("x", np.zeros((BINS, BINS)), (0.31, 0.0), (1.0, 0.0))
+    panel = Density(("x",), np.zeros((BINS, BINS)), (0.31, 0.0), (1.0, 0.0))
     svg = draw_densities([("row", [panel, None])], CENTRES, 0.1, 2.0)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert "31" in texts and "row" in texts and "0" not in texts
