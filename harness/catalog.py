@@ -15,6 +15,7 @@ from harness.errors import GanbenchError, StoreError, UnknownNameError
 from harness.registry import Registry, nearest
 from harness.spec import ID_LENGTH, RunSpec, encode_numbers
 from harness.store.records import RunRecord, read_run
+from harness.store.wording import provenance_lines
 
 KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "probes", "extractors", "suites")
 
@@ -368,24 +369,3 @@ def number_text(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.4g}" if isinstance(value, int | float) else str(value["nonfinite"])
-
-
-def provenance_lines(found: Mapping[str, Any] | None) -> list[str]:
-    """Say in sentences what a run's numbers rest on."""
-    if found is None:
-        return []
-    weights = f", sha256 {found['weights_sha256']}" if found["weights_sha256"] else ""
-    libraries = ", ".join(f"{name} {number}" for name, number in found["libraries"].items())
-    measured = (
-        "its weights as they are trained"
-        if found["weights"] == "raw"
-        else f"the average of its weights ({found['weights']}), the raw ones beside it"
-    )
-    return [
-        f"extractor {found['extractor']}{weights}",
-        f"{found['samples']} samples against {found['reference']} "
-        f"({found['reference_count']} examples), real data from {found['floor']}",
-        f"{found['dtype']}, preprocessing {found['preprocessing']}, on {found['device']}; "
-        f"{libraries}",
-        f"G is measured by {measured}; normalization in evaluation: {found['normalization']}",
-    ]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from reports.figures.lines import LOG_SPAN
 from reports.figures.style import (
     BAD,
     GOOD,
@@ -28,8 +29,6 @@ from reports.figures.style import (
 from reports.tables import significant
 
 Points = Sequence[tuple[float, float]]
-LOG_SPAN = 20.0
-"""Largest over smallest value from which an axis becomes logarithmic."""
 
 
 @dataclass(frozen=True)
