@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 
 LOG_SPAN = 20.0
 """Largest over smallest value from which an axis becomes logarithmic."""
-WIDTH, HEIGHT = 3300, 1560
+SMALL, LARGE = (3300, 1560), (6600, 3000)
+"""Width and height of plots; letters are of one size in both."""
 LEFT, RIGHT, TOP, BOTTOM = 470, 60, 70, 220
 HUGE = 1e300
 """What lies beyond is drawn there: differences of two such numbers are still finite."""
@@ -86,24 +88,34 @@ def log_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     return tuple(tick for tick in candidates if low <= tick <= high)
 
 
-def kimg_axis(end: float) -> Axis:
+def kimg_axis(end: float, size: tuple[int, int] = SMALL) -> Axis:
     """Lay out the axis of thousands of images that D has seen, from 0 on."""
     end = end if 0 < end < HUGE else 1.0
-    return Axis(0.0, end, LEFT, WIDTH - RIGHT, False, linear_ticks(0.0, end, 4))
+    most = 4 if size == SMALL else 8
+    return Axis(0.0, end, LEFT, size[0] - RIGHT, False, linear_ticks(0.0, end, most))
 
 
-def value_axis(values: Sequence[float]) -> Axis:
+def value_axis(values: Sequence[float], bottom: int) -> Axis:
     """Lay out the axis of some values, logarithmic where they are positive and span decades."""
     low, high = min(values), max(values)
     if low > 0 and high > LOG_SPAN * low:
         low, high = low / 1.15, high * 1.15
-        return Axis(low, high, HEIGHT - BOTTOM, TOP, True, log_ticks(low, high, 4))
+        return Axis(low, high, bottom, TOP, True, log_ticks(low, high, 4))
     margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.5
     low, high = low - margin, high + margin
     if not high > low:
         # So close together that rounding takes the margin.
         low, high = low - 1.0, high + 1.0
-    return Axis(low, high, HEIGHT - BOTTOM, TOP, False, linear_ticks(low, high, 4))
+    return Axis(low, high, bottom, TOP, False, linear_ticks(low, high, 4))
+
+
+@lru_cache(64)
+def kimg_ticks(axis: Axis, bottom: int) -> str:
+    """Write the numbers below an axis, which all plots of a page have in common."""
+    return "".join(
+        f'<text x="{place}" y="{bottom + 160}">{tick_text(tick)}</text>'
+        for tick, place in zip(axis.ticks, axis.place(axis.ticks), strict=True)
+    )
 
 
 def tick_text(value: float) -> str:
@@ -117,6 +129,8 @@ def tick_text(value: float) -> str:
 
 def clipped(values: Sequence[float]) -> list[float]:
     """Bring values beyond all measure back to where they can be drawn."""
+    if min(values, default=0.0) >= -HUGE and max(values, default=0.0) <= HUGE:
+        return list(values)
     return [min(max(value, -HUGE), HUGE) for value in values]
 
 
@@ -125,6 +139,7 @@ def plot(
     x: Axis,
     alt: str,
     *,
+    size: tuple[int, int] = SMALL,
     died: bool = False,
     onset: float | None = None,
     level: float | None = None,
@@ -133,8 +148,9 @@ def plot(
 
     Args:
         lines: At least one with a point.
-        x: From :func:`kimg_axis`.
+        x: From :func:`kimg_axis`, of the same size.
         alt: What it shows, for someone who cannot see it; any text.
+        size: Width and height.
         died: Whether the run ended where its first line does, and not well: an ×.
         onset: kimg at which a collapse began: a vertical line.
         level: A value to compare with, such as that of real data: a dashed horizontal line.
@@ -146,18 +162,18 @@ def plot(
     values = [value for column in columns for value in column]
     if level is not None:
         values += clipped([level])
-    y = value_axis(values)
+    width, height = size
+    bottom, right = height - BOTTOM, width - RIGHT
+    y = value_axis(values, bottom)
+    large = " large" if size == LARGE else ""
     parts = [
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(alt)}">'
+        f'<svg class="plot{large}" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(alt)}">'
     ]
-    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
-    grid, texts = [], []
+    grid, texts = [], [kimg_ticks(x, bottom)]
     for tick, place in zip(y.ticks, y.place(y.ticks), strict=True):
         grid.append(f"M{LEFT} {place}H{right}")
         texts.append(f'<text class="y" x="{LEFT - 60}" y="{place + 38}">{tick_text(tick)}</text>')
-    for tick, place in zip(x.ticks, x.place(x.ticks), strict=True):
-        texts.append(f'<text x="{place}" y="{bottom + 160}">{tick_text(tick)}</text>')
-        grid.append(f"M{place} {bottom}v40")
     parts.append(f'<path class="grid" d="{"".join(grid)}"/><g>{"".join(texts)}</g>')
     if level is not None:
         parts.append(f'<path class="level" d="M{LEFT} {y.place(clipped([level]))[0]}H{right}"/>')

@@ -197,8 +197,8 @@ def gaps_table(cells: SuiteCells) -> Table:
     )
 
 
-def command(plan: SuitePlan, cell: CellRuns) -> str:
-    """Write the command that runs one cell again."""
+def command(plan: SuitePlan, cell: CellRuns, seed: int | None = None) -> str:
+    """Write the command that runs one cell again, or one seed of it."""
     options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
     options += [("extractor", named) for named in plan.extractors]
     options += [("profile", plan.profile)] if plan.profile else []
@@ -208,6 +208,7 @@ def command(plan: SuitePlan, cell: CellRuns) -> str:
         ("only", f"variant={cell.variant}"),
         ("only", f"tricks={cell.tricks}"),
     ]
+    options += [("only", f"seed={seed}")] if seed is not None else []
     words = [f"--{name} {shlex.quote(str(value))}" for name, value in options]
     return " ".join(["ganbench run", shlex.quote(plan.source or plan.suite), *words])
 

@@ -1,0 +1,222 @@
+"""Sample images of one run over its training, few and small enough for a page of its own."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from harness.store.events import Event
+from harness.store.records import RunRecord
+from reports.figures.samples import (
+    GRID,
+    LARGEST,
+    PNG_SIGNATURE,
+    encode_png,
+    histogram_png,
+    read_grid,
+    read_points,
+    scatter_png,
+    spaced,
+)
+
+MOST, FEWER = 8, 4
+"""Moments of a run's training that its page shows; fewer if they are large."""
+BUDGET = 180_000
+"""Bytes that they may take together, before they are written as text."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the generator made of the same latents at one moment.
+
+    Attributes:
+        step: When.
+        kimg: Thousands of images that D had seen; None where no evaluation says.
+        png: The image.
+        alt: What it shows, for someone who cannot see it.
+        pixelated: Whether its pixels are data, to be enlarged without smoothing.
+    """
+
+    step: int
+    kimg: float | None
+    png: bytes = field(repr=False)
+    alt: str
+    pixelated: bool = True
+
+    @property
+    def address(self) -> Markup:
+        """The image as a data address, which has nothing to escape."""
+        data = base64.b64encode(self.png).decode()
+        return Markup(f"data:image/png;base64,{data}")  # noqa: S704 - letters and digits
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Moments in order, with what is left out.
+
+    Attributes:
+        shown: The moments.
+        found: How many sample files the run tells of.
+        unreadable: How many of those that were to be shown are absent or damaged.
+        tiles: How many of each grid's are shown, in each direction.
+    """
+
+    shown: tuple[Moment, ...]
+    found: int
+    unreadable: int = 0
+    tiles: int = GRID
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Choose so many of some places, the first and the last among them; one is the last."""
+    if count <= most:
+        return list(range(count))
+    if most == 1:
+        return [count - 1]
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
+
+
+def is_whole_png(data: bytes) -> bool:
+    """Say whether bytes are a whole PNG of a sensible size, without decoding its pixels."""
+    if not data.startswith(PNG_SIGNATURE) or data[12:16] != b"IHDR":
+        return False
+    width, height = struct.unpack(">II", data[16:24])
+    if not (0 < width <= LARGEST and 0 < height <= LARGEST):
+        return False
+    place = len(PNG_SIGNATURE)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        end = place + 8 + length
+        checksum = data[end : end + 4]
+        if checksum != struct.pack(">I", zlib.crc32(data[place + 4 : end])):
+            return False
+        if data[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False
+
+
+class SampleFolder:
+    """Finds the sample files of a run, and none that lies elsewhere.
+
+    Args:
+        path: The run's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._root = os.path.realpath(path)
+        self._inside: dict[str, bool] = {}
+
+    def find(self, name: str) -> Path | None:
+        """Return a file by its name relative to the run's folder; None if it is not in there."""
+        if "\0" in name:
+            return None
+        path = f"{self._root}/{name}"
+        folder = os.path.dirname(path)  # noqa: PTH120 - a thousand runs have many thousand files
+        if folder not in self._inside:
+            real = os.path.realpath(folder)
+            self._inside[folder] = real == self._root or real.startswith(f"{self._root}/")
+        if not self._inside[folder] or os.path.islink(path):  # noqa: PTH114
+            return None
+        return Path(path)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sample file as an image, with what it shows and whether its pixels are data."""
+
+    png: bytes = field(repr=False)
+    shows: str
+    pixelated: bool
+
+    def cropped(self, tiles: int) -> Picture | None:
+        """Keep so many tiles of an image grid in each direction; None if it cannot be read."""
+        if tiles == GRID or not self.pixelated:
+            return self
+        grid = read_grid(io.BytesIO(self.png))
+        return None if grid is None else replace(self, png=encode_png(spaced(grid, tiles)))
+
+
+def picture_of(path: Path, facts: dict[str, Any], counts: Sequence[int] | None) -> Picture | None:
+    """Draw a sample file; None if it is absent or damaged.
+
+    Args:
+        path: The file.
+        facts: What the run's protocol says of the data.
+        counts: Generated examples by mode, where they were counted.
+    """
+    if path.suffix == ".npy":
+        points = read_points(path)
+        if points is None:
+            return None
+        modes, sigma = facts.get("modes"), facts.get("sigma")
+        if points.shape[1] == 1:
+            png, outside = histogram_png(points, modes, sigma)
+            truth = "under the true density"
+        else:
+            hit = [count > 0 for count in counts] if counts and modes else []
+            known = len(hit) == len(modes or ()) > 0
+            png, outside = scatter_png(points, modes, sigma, hit if known else None)
+            truth = "over the true modes"
+            truth += f", {sum(hit)} of {len(hit)} hit" if known else ""
+        beyond = f", {outside} of them out of view" if outside else ""
+        return Picture(png, f"{len(points)} generated points {truth}{beyond}", False)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return Picture(data, "generated samples", True) if is_whole_png(data) else None
+
+
+def moments_of(record: RunRecord, evaluations: Sequence[Event], facts: dict[str, Any]) -> Moments:
+    """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
+
+    Args:
+        record: The run.
+        evaluations: Its evaluations.
+        facts: What its protocol says of the data: centres of modes and their width.
+    """
+    events = record.of_type("samples")
+    measured = {event["step"]: event for event in evaluations}
+    folder = SampleFolder(record.path)
+    pictures: dict[int, Picture] = {}
+    for place in evenly(len(events), MOST):
+        path = folder.find(str(events[place]["file"]))
+        counts = measured.get(events[place]["step"], {}).get("histogram")
+        found = picture_of(path, facts, counts) if path is not None else None
+        if found is not None:
+            pictures[place] = found
+    sizes = [len(picture.png) for picture in pictures.values()]
+    asked, tiles = min(MOST, len(events)), GRID
+    places = list(pictures)
+    for tiles, most in product((GRID, 4, 2, 1), (MOST, FEWER)):
+        kept = evenly(len(sizes), most)
+        if sum(sizes[i] for i in kept) * tiles**2 <= BUDGET * GRID**2:
+            places = [places[i] for i in kept]
+            break
+    else:
+        places = places[-1:]
+    shown = [
+        Moment(
+            event["step"],
+            measured.get(event["step"], {}).get("kimg"),
+            part.png,
+            part.shows,
+            part.pixelated,
+        )
+        for event, picture in ((events[place], pictures[place]) for place in places)
+        if (part := picture.cropped(tiles)) is not None
+    ]
+    if not any(moment.pixelated for moment in shown):
+        tiles = GRID
+    return Moments(tuple(shown), len(events), asked - len(pictures), tiles)
