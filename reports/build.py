@@ -8,15 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from reports.cells import SuiteCells
     from reports.compare import Comparison
     from reports.document import Document
 
 MANIFEST = ".report.json"
 """Beside the page: what it was made of, and the files it consists of."""
+FOLDER = "runs"
+"""Beside the page: a page for each run that has begun, and the list of all."""
+
+
+def package_digest() -> str:
+    """Name what makes reports: the content of this package."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted(
+        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js", ".yaml")
+    ):
+        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def source_digest(folder: Path) -> str:
@@ -25,12 +40,7 @@ def source_digest(folder: Path) -> str:
     Of logs, size and time of change are taken, not content: a finished suite must be recognised
     in milliseconds.
     """
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for file in sorted(
-        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js", ".yaml")
-    ):
-        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    digest = hashlib.sha256(package_digest().encode())
     plan = folder / "suite.json"
     digest.update(plan.read_bytes() if plan.exists() else b"")
     followed = [*folder.glob("runs/*/events.jsonl"), *folder.glob("runs/*/environment-*.json")]
@@ -53,7 +63,16 @@ def is_current(folder: Path, out: Path | None = None) -> bool:
         bool(files)
         and manifest.get("digest") == source_digest(folder)
         and all((out / name).is_file() for name in files)
+        # One look into the folder, for a suite may have ten thousand of these.
+        and manifest.get("pages", {}).keys() <= _names(out / FOLDER)
     )
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 - no path is needed
+    except OSError:
+        return set()
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
@@ -71,8 +90,19 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         StoreError: if it holds no results.
         CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
     """
+    return lay_out(read_cells(folder, skip_corrupt=skip_corrupt), folder)
+
+
+def read_cells(folder: Path, *, skip_corrupt: bool = False) -> SuiteCells:
+    """Read a results folder; raises what :func:`compose` does."""
     from harness.store.records import read_suite
     from reports.cells import group
+
+    return group(read_suite(folder, skip_corrupt=skip_corrupt))
+
+
+def lay_out(cells: SuiteCells, folder: Path) -> Document:
+    """Lay out the report of a suite that has been read."""
     from reports.document import Document
     from reports.sections import (
         cost,
@@ -91,7 +121,6 @@ def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
         verdicts,
     )
 
-    cells = group(read_suite(folder, skip_corrupt=skip_corrupt))
     optional = (
         rates.build(cells),
         losses.build(cells),
@@ -145,7 +174,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
 
 
 def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:
-    """Write page, Markdown, tables and figures; the same bytes for the same store.
+    """Write page, Markdown, tables, figures and run pages; the same bytes for the same store.
 
     Args:
         folder: A results folder, such as ``results/stability``; runs may be in progress.
@@ -162,10 +191,17 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     from harness.errors import StoreError
     from harness.store.folders import write_atomically
     from reports import comma_separated, html, latex, markdown, structured
+    from reports.run_files import RunFiles
+    from reports.run_links import RunLinks
 
     digest = source_digest(folder)
-    document = compose(folder, skip_corrupt=skip_corrupt)
-    files = {"index.html": html.render(document), "report.md": markdown.render(document)}
+    runs = RunFiles(folder, package_digest())
+    cells = read_cells(folder, skip_corrupt=skip_corrupt)
+    document, links = lay_out(cells, folder), RunLinks(cells)
+    files = {
+        "index.html": html.render(document, links),
+        "report.md": markdown.render(document, links),
+    }
     for table in document.tables():
         files[f"tables/{table.name}.csv"] = comma_separated.render(table)
         files[f"tables/{table.name}.tex"] = latex.render(table)
@@ -173,9 +209,10 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     for figure in document.figures():
         files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
     out = folder / "report" if out is None else out
-    before = _read_manifest(out).get("files", [])
+    manifest = _read_manifest(out)
+    before, pages = manifest.get("files", []), manifest.get("pages", {})
     try:
-        for name in ("tables", "figures"):
+        for name in ("tables", "figures", FOLDER):
             (out / name).mkdir(parents=True, exist_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)
         for name, text in files.items():
@@ -184,11 +221,12 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
         for name in set(before) - set(files):
             if Path(name).parent in (Path("tables"), Path("figures")):
                 (out / name).unlink(missing_ok=True)
-        if not skip_corrupt:
-            # A report that leaves damaged runs out is never current: without the option, the
-            # next reading has to refuse.
-            manifest = {"digest": digest, "files": sorted(files)}
-            write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+        written = runs.write(cells, out / FOLDER, pages)
+        # A report that leaves damaged runs out is never current: without the option, the next
+        # reading has to refuse.
+        manifest = {"files": sorted(files), "pages": written}
+        manifest |= {} if skip_corrupt else {"digest": digest}
+        write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the report to {out}: {error.strerror}") from error
     return out / "index.html"

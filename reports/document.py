@@ -64,6 +64,7 @@ class Thumbnail:
         pixelated: Whether its pixels are data, to be enlarged without smoothing.
         moment: Position among the gallery's moments from which on it is shown.
         ranks: Positions among the gallery's ranks, as which it is shown.
+        run: Id of the run.
         others: What the same place shows at other moments and of other ranks.
     """
 
@@ -74,6 +75,7 @@ class Thumbnail:
     pixelated: bool = True
     moment: int = 0
     ranks: tuple[int, ...] = (0,)
+    run: str = ""
     others: tuple[Thumbnail, ...] = ()
 
 

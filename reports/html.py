@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +14,9 @@ from markupsafe import Markup, escape
 
 from reports.document import Document, Figure, Gallery, Thumbnail
 from reports.tables import Cell, Column, Table, interval_text, printable, value_text
+
+if TYPE_CHECKING:
+    from reports.run_links import RunLinks
 
 ROOT = Path(__file__).parent
 THUMBNAIL = 144
@@ -91,8 +94,13 @@ def finalize(value: Any) -> Any:
     return printable(value) if type(value) is str else value
 
 
-def render(document: Document) -> str:
-    """Write the whole page."""
+def render(document: Document, links: RunLinks | None = None) -> str:
+    """Write the whole page.
+
+    Args:
+        document: What it shows.
+        links: What leads to the runs behind a number; None where they have no pages.
+    """
     environment = Environment(
         loader=FileSystemLoader(ROOT / "templates"),
         autoescape=True,
@@ -106,6 +114,7 @@ def render(document: Document) -> str:
         breakable=breakable,
         interval_text=interval_text,
         kind_of=kind_of,
+        links=links,
         numeric=NUMERIC,
         png_size=png_size,
         png_uri=png_uri,

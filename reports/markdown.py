@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from reports.document import Document, Figure, Gallery, Section
 from reports.tables import NO_BREAK, Cell, Column, Table, full_text, printable
+
+if TYPE_CHECKING:
+    from reports.run_links import RunLinks
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$])")
 NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
@@ -30,15 +34,18 @@ def code(text: str) -> str:
     return f"{fence}{pad}{clean}{pad}{fence}".replace("|", "\\|")
 
 
-def entry(cell: Cell, column: Column) -> str:
-    """Write one entry of a table."""
+def entry(cell: Cell, column: Column, links: RunLinks | None = None) -> str:
+    """Write one entry of a table; what names a single run leads to its page."""
     text = full_text(cell, column)
     if column.kind == "code" and cell.value:
-        return code(text)
-    return f"**{escape(text)}**" if column.kind == "verdict" else escape(text)
+        written = code(text)
+    else:
+        written = f"**{escape(text)}**" if column.kind == "verdict" else escape(text)
+    page = links.page(cell.runs[0]) if links is not None and len(cell.runs) == 1 else None
+    return written if page is None else f"[{written}]({page})"
 
 
-def render_table(table: Table) -> str:
+def render_table(table: Table, links: RunLinks | None = None) -> str:
     """Write a table with its caption and note."""
     parts = [f"### {escape(table.title)}"]
     if table.rows:
@@ -47,7 +54,9 @@ def render_table(table: Table) -> str:
             "|" + "|".join("--:" if c.kind in NUMERIC else "---" for c in table.columns) + "|",
         ]
         lines += [
-            "| " + " | ".join(entry(c, k) for c, k in zip(row, table.columns, strict=True)) + " |"
+            "| "
+            + " | ".join(entry(c, k, links) for c, k in zip(row, table.columns, strict=True))
+            + " |"
             for row in table.rows
         ]
         parts.append("\n".join(lines))
@@ -67,19 +76,22 @@ def render_figure(figure: Figure) -> str:
     return "\n\n".join([*parts, escape(figure.note)] if figure.note else parts)
 
 
-def render_gallery(gallery: Gallery) -> str:
+def render_gallery(gallery: Gallery, links: RunLinks | None = None) -> str:
     """Say what a gallery shows; the images themselves are in the page."""
     lines = [f"### {escape(gallery.title)}", "The images are in `index.html`."]
-    lines.append(
-        "\n".join(
-            f"- {escape(row)} · {escape(column)}: {escape(image.caption)}"
-            for (row, column), image in gallery.images.items()
+    shown = []
+    for (row, column), image in gallery.images.items():
+        caption = escape(image.caption)
+        page = links.page(image.run) if links is not None else None
+        shown.append(
+            f"- {escape(row)} · {escape(column)}: "
+            + (caption if page is None else f"[{caption}]({page})")
         )
-    )
+    lines.append("\n".join(shown))
     return "\n\n".join(lines)
 
 
-def render_section(section: Section) -> str:
+def render_section(section: Section, links: RunLinks | None = None) -> str:
     """Write a chapter."""
     parts = [f"## {escape(section.title)}"]
     if section.claims:
@@ -93,17 +105,22 @@ def render_section(section: Section) -> str:
     for block in section.blocks:
         match block:
             case Table():
-                parts.append(render_table(block))
+                parts.append(render_table(block, links))
             case Figure():
                 parts.append(render_figure(block))
             case Gallery():
-                parts.append(render_gallery(block))
+                parts.append(render_gallery(block, links))
     return "\n\n".join(parts)
 
 
-def render(document: Document) -> str:
-    """Write the whole report."""
+def render(document: Document, links: RunLinks | None = None) -> str:
+    """Write the whole report.
+
+    Args:
+        document: What it shows.
+        links: Addresses of the pages of runs; None where they have none.
+    """
     facts = "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in document.facts)
     parts = [f"# {escape(document.title)}", escape(document.summary), facts]
-    parts += [render_section(section) for section in document.sections]
+    parts += [render_section(section, links) for section in document.sections]
     return "\n\n".join(part for part in parts if part) + "\n"

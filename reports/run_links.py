@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from urllib.parse import quote
 
+from reports.build import FOLDER
 from reports.cells import SuiteCells
 
-FOLDER = "runs"
-"""Beside the report: a page for each run that has begun, and the list of all."""
 LIST = "index.html"
 
 

@@ -472,6 +472,22 @@ class RunPages:
                     found.append((relation, f"seed {planned.seed}", address(name)))
         return found
 
+    def cell_rows(self, cell: CellRuns) -> str:
+        """Return where the list shows a cell's runs; all of it, if there is no other."""
+        runs = [result.planned.id for result in cell.results]
+        return (self.links.behind(runs) if len(runs) > 1 else None) or LIST
+
+    def context(self, cell: CellRuns, position: int) -> tuple[object, ...]:
+        """Return what the page of a run shows beside the records of the run."""
+        result = cell.results[position]
+        return (
+            self._cells.suite.plan.suite,
+            result.planned,
+            self.neighbours(cell, position),
+            self.cell_rows(cell),
+            repeat_command(self._cells, cell, result),
+        )
+
     def render(self, cell: CellRuns, position: int) -> str:
         """Write the page of a run that has begun.
 
@@ -493,7 +509,6 @@ class RunPages:
         facts = data if isinstance(data, dict) else {}
         moments = moments_of(record, history.evaluations, facts)
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
-        numbers = [self.links.numbers[r.planned.id] for r in cell.results]
         plots = metric_plots(history, end)
         return self._template.render(
             **self._fixed,
@@ -504,10 +519,8 @@ class RunPages:
             reason=reason_of(result),
             facts=facts_of(history, primary),
             neighbours=self.neighbours(cell, position),
-            cell_rows=self.links.behind([r.planned.id for r in cell.results])
-            if len(numbers) > 1
-            else LIST,
-            cell_size=len(numbers),
+            cell_rows=self.cell_rows(cell),
+            cell_size=len(cell.results),
             metric_plots=plots,
             diagnostic_plots=diagnostic_plots(history, end),
             died=history.died,

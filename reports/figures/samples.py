@@ -138,13 +138,12 @@ def scatter_png(
     columns = np.clip(columns[inside].astype(np.intp), 1, SIDE - 2)
     lines = np.clip(lines[inside].astype(np.intp), 1, SIDE - 2)
     counts = np.bincount(lines * SIDE + columns, minlength=SIDE * SIDE)
-    hits = np.minimum(counts, DENSEST).astype(np.uint8).reshape(SIDE, SIDE)
+    hits = np.minimum(counts, DENSEST).astype(np.uint8)
     # A plus of five pixels per point, lighter at the arms: a dot that survives halving.
     halves = 2 * hits
-    halves[1:] += hits[:-1]
-    halves[:-1] += hits[1:]
-    halves[:, 1:] += hits[:, :-1]
-    halves[:, :-1] += hits[:, 1:]
+    for step in (1, SIDE):
+        halves[step:] += hits[:-step]
+        halves[:-step] += hits[step:]
     pixels = np.minimum(halves, DENSEST)
     if modes:
         found = hit if hit is not None else (True,) * len(modes)
@@ -152,7 +151,8 @@ def scatter_png(
             _mark(float(x), float(y), bool(was), sigma or 0.0, reach)
             for (x, y), was in zip(modes, found, strict=True)
         ]
-        pixels.reshape(-1)[np.concatenate(marks)] = DENSEST + 1
+        pixels[np.concatenate(marks)] = DENSEST + 1
+    pixels = pixels.reshape(SIDE, SIDE)
     return palette_png(pixels, SCATTER_COLOURS, SCATTER_OPACITIES), int((~inside).sum())
 
 

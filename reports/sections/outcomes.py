@@ -47,19 +47,26 @@ def onset(cell: CellRuns) -> list[int]:
 
 def outcome_row(cell: CellRuns) -> tuple[Cell, ...]:
     """Write one cell's outcomes as a row."""
-    counts, n = cell.counts, len(cell.finals)
-    unfinished = sum(counts[s] for s in STATUSES if s not in SHOWN)
+    n = len(cell.finals)
+    others = tuple(status for status in STATUSES if status not in SHOWN)
     steps = onset(cell)
     ids = tuple(result.planned.id for result in cell.finals)
+    failed = tuple(result.planned.id for result in cell.results if result.failed)
     return (
         Cell(cell.dataset),
         Cell(cell.variant),
         Cell(cell.tricks),
-        *(Cell(counts[status]) for status in SHOWN),
-        Cell(unfinished),
+        *(count_cell(cell, status) for status in SHOWN),
+        count_cell(cell, *others),
         Cell(cell.failures / n if n else None, wilson(cell.failures, n), n, ids, "lower"),
-        Cell(float(median(steps)) if steps else None, None, len(steps)),
+        Cell(float(median(steps)) if steps else None, None, len(steps), failed),
     )
+
+
+def count_cell(cell: CellRuns, *statuses: str) -> Cell:
+    """Count the runs of some statuses."""
+    ids = tuple(result.planned.id for result in cell.results if result.status in statuses)
+    return Cell(len(ids), None, None, ids)
 
 
 def failures_table(cells: SuiteCells) -> Table:
@@ -69,7 +76,7 @@ def failures_table(cells: SuiteCells) -> Table:
             Cell(cell.dataset),
             Cell(cell.variant),
             Cell(cell.tricks),
-            Cell(result.planned.seed),
+            Cell(result.planned.seed, runs=(result.planned.id,)),
             Cell(result.status),
             Cell(result.outcome.get("step")),
             Cell(str(result.outcome.get("reason") or "")),

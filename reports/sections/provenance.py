@@ -186,7 +186,8 @@ def gaps_table(cells: SuiteCells) -> Table:
         if not result.final:
             text = suite.corrupt.get(result.planned.id, "")
             text = text or str(result.outcome.get("reason") or "run the suite again to finish it")
-            rows.append((Cell(result.status), Cell(result.planned.folder), Cell(text)))
+            run = Cell(result.planned.folder, runs=(result.planned.id,))
+            rows.append((Cell(result.status), run, Cell(text)))
     return Table(
         "gaps",
         "What is missing from the numbers",

@@ -189,7 +189,7 @@ def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> T
             image = what == "generated samples"
             made.append(
                 Thumbnail(png, caption, f"{what}: {place}, {caption}", failed, image, moment,
-                          shown_as)
+                          shown_as, result.planned.id)
             )  # fmt: skip
     first = [t for t in made if WORST in t.ranks]
     if not first:

@@ -1,0 +1,83 @@
+"""Writes the pages of runs beside a report, and only those that are not as they should be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from reports.cells import SuiteCells
+from reports.run_list import render_list
+from reports.run_pages import RunPages
+
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return name, size and time of change of the records in a run's folder."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                (entry.name, entry.stat())
+                for entry in entries
+                if entry.name.startswith("environment-")
+                or entry.name in ("events.jsonl", "spec.json")
+            ]
+    except OSError:
+        return ()
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
+
+class RunFiles:
+    """Remembers the records of all runs as they are before anybody reads them.
+
+    What is appended later than that may be missing from a page, which is then made again next
+    time.
+
+    Args:
+        folder: The results folder.
+        made_by: Names what makes pages.
+    """
+
+    def __init__(self, folder: Path, made_by: str) -> None:
+        self._made_by = made_by
+        self._stamps: dict[str, Stamp] = {}
+        runs = folder / "runs"
+        if runs.is_dir():
+            with os.scandir(runs) as entries:
+                self._stamps = {entry.path: stamp(Path(entry.path)) for entry in entries}
+
+    def write(self, cells: SuiteCells, out: Path, before: Mapping[str, str]) -> dict[str, str]:
+        """Write what is new or has changed, and remove pages of runs that went away.
+
+        A page is not synchronised to the disk: whatever ends this process, there is no manifest
+        until all are written, and without it all are written again.
+
+        Args:
+            cells: The suite, read after this was made.
+            out: Folder of the pages.
+            before: What this returned the last time.
+
+        Returns:
+            By page, what it was made of.
+        """
+        pages = RunPages(cells)
+        present = set(os.listdir(out))  # noqa: PTH208 - names are all that is needed
+        made: dict[str, str] = {}
+        for cell in cells.cells:
+            for position, result in enumerate(cell.results):
+                name = pages.links.pages.get(result.planned.id)
+                if name is None or result.record is None:
+                    continue
+                stamps = self._stamps.get(str(result.record.path), ())
+                content = (self._made_by, stamps, pages.context(cell, position))
+                made[name] = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+                if before.get(name) != made[name] or name not in present:
+                    page = pages.render(cell, position)
+                    (out / name).write_bytes(page.encode(errors="replace"))
+        (out / "index.html").write_bytes(render_list(cells, pages.links).encode(errors="replace"))
+        for name in before.keys() - made.keys():
+            if Path(name).name == name and name in present:
+                (out / name).unlink(missing_ok=True)
+        return made
