@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reports.run_links import FOLDER
+
 if TYPE_CHECKING:
     from reports.cells import SuiteCells
     from reports.compare import Comparison
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 
 MANIFEST = ".report.json"
 """Beside the page: what it was made of, and the files it consists of."""
-FOLDER = "runs"
-"""Beside the page: a page for each run that has begun, and the list of all."""
 
 
 def package_digest() -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from reports.build import FOLDER
-from reports.cells import SuiteCells
+if TYPE_CHECKING:
+    from reports.cells import SuiteCells
+
+FOLDER = "runs"
+"""Beside the report: a page for each run that has begun, and the list of all."""
 
 LIST = "index.html"
 

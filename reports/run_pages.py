@@ -101,11 +101,6 @@ def curve_of(events: Sequence[Event], name: str, part: str = "values") -> Curve:
     return thin(points, MOST_POINTS)
 
 
-def kimg_at(events: Sequence[Event], step: int | None) -> float | None:
-    """Return the kimg of the record at a step; None if there is none."""
-    return next((event["kimg"] for event in events if event["step"] == step), None)
-
-
 @dataclass(frozen=True)
 class History:
     """The records of one run, sorted once."""
@@ -126,20 +121,21 @@ class History:
         return self.result.status in ("diverged", "oom", "crashed")
 
     @property
+    def end(self) -> float:
+        """Thousand images that D will have seen if the run reaches its last step."""
+        settings = self.record.spec.settings
+        for event in (*self.losses[-1:], *self.evaluations[-1:]):
+            if event["step"] and event["kimg"]:
+                return float(event["kimg"] / event["step"] * settings.steps)
+        return settings.steps * settings.batch / 1000
+
+    @property
     def onset(self) -> float | None:
-        """Kimg at which it collapsed."""
-        if self.result.status != "collapsed":
+        """Thousand images that D had seen when a collapse began; None without one."""
+        step = self.result.outcome.get("onset")
+        if self.result.status != "collapsed" or step is None:
             return None
-        return kimg_at(self.evaluations, self.result.outcome.get("onset"))
-
-
-def planned_kimg(history: History) -> float:
-    """Return how many kimg D will have seen if the run reaches its end."""
-    settings = history.record.spec.settings
-    for event in (*history.losses[-1:], *history.evaluations[-1:]):
-        if event["step"] and event["kimg"]:
-            return float(event["kimg"] / event["step"] * settings.steps)
-    return settings.steps * settings.batch / 1000
+        return float(step * self.end / self.record.spec.settings.steps)
 
 
 def figure(
@@ -173,7 +169,7 @@ def text(foreign: str) -> str:
     return escape(foreign if foreign.isprintable() else printable(foreign))
 
 
-def metric_plots(history: History, end: float) -> list[Markup]:
+def metric_plots(history: History) -> list[Markup]:
     """Plot every metric over training, the primary one first and large."""
     plots: list[Markup] = []
     for metric in sorted(history.record.metrics, key=lambda metric: not metric.primary):
@@ -191,7 +187,7 @@ def metric_plots(history: History, end: float) -> list[Markup]:
         floor = metric.floor
         svg = plot(
             lines,
-            kimg_axis(end, size),
+            kimg_axis(history.end, size),
             f"{name} over training: {_course(measured or raw)}",
             size=size,
             died=history.died,
@@ -203,9 +199,9 @@ def metric_plots(history: History, end: float) -> list[Markup]:
     return plots
 
 
-def diagnostic_plots(history: History, end: float) -> list[Markup]:
+def diagnostic_plots(history: History) -> list[Markup]:
     """Plot what training tells of itself; what belongs together in one plot."""
-    x = kimg_axis(end)
+    x = kimg_axis(history.end)
     names = dict.fromkeys(name for event in history.losses for name in event["values"])
     groups = [[name for name in pair if name in names] for pair in TOGETHER]
     grouped = {name for group in groups for name in group}
@@ -306,9 +302,7 @@ def attempts_told(history: History) -> list[Happening]:
     told = []
     for event in attempts:
         others = len(event.get("cohort") or ()) - 1
-        company = (
-            f"together with {others} other run{'s' * (others != 1)}" if others > 0 else "alone"
-        )
+        company = f"together with {others} more" if others > 0 else "alone"
         resumed = event["resumed_from"] or 0
         how = f"resumes from step {resumed}" if resumed else "begins"
         where = [str(event[key]) for key in ("device", "time") if event.get(key)]
@@ -503,13 +497,12 @@ class RunPages:
             raise ValueError(f"run {result.planned.id} has no records to show")
         history = History.of(result, result.record)
         record, primary = history.record, history.record.primary
-        end = planned_kimg(history)
         protocols = record.of_type("protocol")
         data = protocols[-1].get("data") if protocols else None
         facts = data if isinstance(data, dict) else {}
         moments = moments_of(record, history.evaluations, facts)
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
-        plots = metric_plots(history, end)
+        plots = metric_plots(history)
         return self._template.render(
             **self._fixed,
             planned=result.planned,
@@ -522,7 +515,7 @@ class RunPages:
             cell_rows=self.cell_rows(cell),
             cell_size=len(cell.results),
             metric_plots=plots,
-            diagnostic_plots=diagnostic_plots(history, end),
+            diagnostic_plots=diagnostic_plots(history),
             died=history.died,
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),

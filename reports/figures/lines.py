@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 
+from reports.tables import printable
+
 LOG_SPAN = 20.0
 """Largest over smallest value from which an axis becomes logarithmic."""
 SMALL, LARGE = (3300, 1560), (6600, 3000)
@@ -120,7 +122,7 @@ def kimg_ticks(axis: Axis, bottom: int) -> str:
 
 def tick_text(value: float) -> str:
     """Write the number of a tick."""
-    text = f"{value:.4g}"
+    text = f"{value:.0f}" if 1e4 <= abs(value) < 1e5 else f"{value:.4g}"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa}e{int(exponent)}"
@@ -168,7 +170,7 @@ def plot(
     large = " large" if size == LARGE else ""
     parts = [
         f'<svg class="plot{large}" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(alt)}">'
+        f'aria-label="{escape(printable(alt))}">'
     ]
     grid, texts = [], [kimg_ticks(x, bottom)]
     for tick, place in zip(y.ticks, y.place(y.ticks), strict=True):
