@@ -65,21 +65,29 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     best = [one.value for one in chosen]
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
-    first = [r.record.curve(metric.name, weights) for r in cell.results if r.record]
-    untrained = [v[0] for s, v in first if s and s[0] == 0 and math.isfinite(v[0])]
-    total = len(values) + (cell.failures if ranked else 0)
+    first = [(r, r.record.curve(metric.name, weights)) for r in cell.results if r.record]
+    untrained = [(r, v[0]) for r, (s, v) in first if s and s[0] == 0 and math.isfinite(v[0])]
+    started = tuple(r.planned.id for r, _ in untrained)
+    everyone = ids + tuple(r.planned.id for r in cell.finals if ranked and r.failed)
 
-    def made(value: float | None, limits: Interval | None, n: int) -> Cell:
-        return Cell(value, limits, n, ids, metric.better, metric.name)
+    def made(
+        value: float | None, limits: Interval | None, n: int, runs: tuple[str, ...] = ids
+    ) -> Cell:
+        return Cell(value, limits, n, runs, metric.better, metric.name)
 
     return (
         Cell(cell.variant),
         Cell(cell.tricks),
         made(mean, interval, len(values)),
-        made(median, None, total),
+        made(median, None, len(everyone), everyone),
         made(best_mean, best_interval, len(best)),
         Cell(searched if best else None),
-        made(float(np.median(untrained)) if untrained else None, None, len(untrained)),
+        made(
+            float(np.median([value for _, value in untrained])) if untrained else None,
+            None,
+            len(untrained),
+            started,
+        ),
     )
 
 

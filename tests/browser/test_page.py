@@ -152,7 +152,8 @@ def test_landmarks_headings_and_skip_link(page: Page) -> None:
         assert page.evaluate(f"{count}('{landmark}')") == 1
     assert page.evaluate("document.querySelector('.skip').hash") == "#verdicts"
     assert page.evaluate(
-        "[...document.querySelectorAll('nav a')].every(a => document.querySelector(a.hash))"
+        "[...document.querySelectorAll('nav a[href^=\"#\"]')]"
+        ".every(a => document.querySelector(a.hash))"
     )
 
 
