@@ -117,9 +117,9 @@ def test_from_a_number_to_its_runs_to_a_page_and_back(page: Page, report: Path) 
     assert page.complaints() == []
     rows = "[...document.querySelectorAll('.list tbody tr')]"
     kept = page.evaluate(f"{rows}.map(r => Number(r.id.slice(1)))")
-    assert wanted == f"?runs={ranges(kept)}" and len(kept) == 5
+    assert wanted == f"?runs={ranges(kept)}" and 1 < len(kept) < 24
     said = page.evaluate("document.querySelector('.selection').innerText")
-    assert said.startswith("5 of 24 runs")
+    assert said.startswith(f"{len(kept)} of 24 runs")
     opened = follow(page, f"{rows}[1].querySelector('a')")
     assert page.complaints() == [] and Path(opened).suffix == ".html"
     assert follow(page, "document.querySelector('a[rel=next]')") != opened
