@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord, Weights
 
 BASELINE = "none"
@@ -63,13 +65,15 @@ class Result:
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Return (kimg, value) of every evaluation with a finite value, step 0 included."""
+        return self.points("evaluation", metric)
+
+    def points(self, kind: str, name: str) -> list[tuple[float, float]]:
+        """Return (kimg, value) of every event of a type that has a finite value of that name."""
         if self.record is None:
             return []
-        return [
-            (event["kimg"], event["values"][metric])
-            for event in self.record.of_type("evaluation")
-            if math.isfinite(event["values"].get(metric, math.nan))
-        ]
+        found = self.record.series(kind, name)
+        finite = np.isfinite(found.values)
+        return list(zip(found.kimg[finite].tolist(), found.values[finite].tolist(), strict=True))
 
 
 @dataclass(frozen=True)

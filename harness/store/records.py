@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.events import Event, effective, read_events
+from harness.store.packed import Packed, Series, series_of
 
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
 FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
@@ -192,18 +194,35 @@ class RunRecord:
 
     path: Path
     spec: RunSpec
-    events: list[Event] = field(repr=False)
+    events: Sequence[Event] = field(repr=False)
     """Effective events: nothing doubled by attempts that were cut off."""
 
     def of_type(self, kind: str) -> list[Event]:
         """Return the events of one type, in order."""
-        return [event for event in self.events if event["type"] == kind]
+        return [*self.newest(kind)][::-1]
+
+    def newest(self, kind: str) -> Iterator[Event]:
+        """Return the events of one type one by one, the last one first."""
+        if isinstance(self.events, Packed):
+            return self.events.newest(kind)
+        return (event for event in reversed(self.events) if event["type"] == kind)
+
+    def series(self, kind: str, name: str, place: str = "values") -> Series:
+        """Return one number over training, from all events of a type that have it.
+
+        Args:
+            kind: Such as ``losses`` or ``evaluation``.
+            name: Of the number.
+            place: Key of the dictionary that holds it.
+        """
+        if isinstance(self.events, Packed):
+            return self.events.series(kind, place, name)
+        return series_of(self.of_type(kind), place, name)
 
     @property
     def outcome(self) -> Event | None:
         """The last outcome record; None while the run is in progress or was killed."""
-        outcomes = self.of_type("outcome")
-        return outcomes[-1] if outcomes else None
+        return next(self.newest("outcome"), None)
 
     @property
     def is_final(self) -> bool:
@@ -213,8 +232,8 @@ class RunRecord:
     @cached_property
     def metrics(self) -> list[MetricInfo]:
         """The columns of its evaluations, in order; empty before the first attempt."""
-        protocols = self.of_type("protocol")
-        return [MetricInfo(**info) for info in protocols[-1]["metrics"]] if protocols else []
+        protocol = next(self.newest("protocol"), None)
+        return [MetricInfo(**info) for info in protocol["metrics"]] if protocol else []
 
     @property
     def primary(self) -> MetricInfo | None:
@@ -229,13 +248,13 @@ class RunRecord:
 
     def curve(self, name: str, weights: Weights = "values") -> tuple[list[int], list[float]]:
         """Return steps and values of one metric over all evaluations."""
-        rows = [e for e in self.of_type("evaluation") if name in e.get(weights, {})]
-        return [e["step"] for e in rows], [e[weights][name] for e in rows]
+        found = self.series("evaluation", name, weights)
+        return [int(step) for step in found.steps], found.values.tolist()
 
     def last(self, name: str, weights: Weights = "values") -> float | None:
         """Return a metric's value at the last evaluation, None if there was none."""
-        values = self.curve(name, weights)[1]
-        return values[-1] if values else None
+        values = self.series("evaluation", name, weights).values
+        return float(values[-1]) if len(values) else None
 
     def best(self, metric: MetricInfo, weights: Weights = "values") -> Best | None:
         """Choose the best of the evaluations after step 0.
@@ -412,7 +431,8 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
         if not (folder / "spec.json").exists():
             continue
         try:
-            runs[planned.id] = ReportedRun.of(read_run(folder, planned.id))
+            record = read_run(folder, planned.id)
+            runs[planned.id] = ReportedRun(folder, record.spec, Packed(record.events))
         except CorruptRecordError as error:
             if not skip_corrupt:
                 raise

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
+import numpy as np
+
 from harness.store.records import MetricInfo
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
@@ -39,19 +41,17 @@ def paired(result: Result, diagnostic: str, metric: str) -> Pairs:
     """
     if result.record is None:
         return []
-    rows = [
-        (event["step"], value)
-        for event in result.record.of_type("losses")
-        if math.isfinite(value := event["values"].get(diagnostic, math.nan))
+    losses = result.record.series("losses", diagnostic)
+    finite = np.isfinite(losses.values)
+    steps, values = losses.steps[finite], losses.values[finite].tolist()
+    measured = result.record.series("evaluation", metric)
+    ends = np.searchsorted(steps, measured.steps, side="right").tolist()
+    starts = np.searchsorted(steps, [0, *measured.steps[:-1]], side="right").tolist()
+    return [
+        (median(values[start:end]), quality)
+        for start, end, quality in zip(starts, ends, measured.values.tolist(), strict=True)
+        if end > start and math.isfinite(quality)
     ]
-    pairs, before = [], 0
-    for event in result.record.of_type("evaluation"):
-        step, quality = event["step"], event["values"].get(metric, math.nan)
-        since = [value for place, value in rows if before < place <= step]
-        if since and math.isfinite(quality):
-            pairs.append((median(since), quality))
-        before = step
-    return pairs
 
 
 def correlation(pairs: Pairs) -> float | None:

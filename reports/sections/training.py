@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.curves import Curve, draw_curves, draw_diagnostics, median_curve
@@ -27,20 +25,9 @@ def curve_of(result: Result, metric: str) -> Curve:
     """Return a run's curve, with where it died or collapsed."""
     points = result.curve(metric)
     onset = result.outcome.get("onset") if result.status == "collapsed" else None
-    evaluations = result.record.of_type("evaluation") if result.record else []
+    evaluations = result.record.newest("evaluation") if result.record and onset is not None else ()
     place = next((e["kimg"] for e in evaluations if e["step"] == onset), None)
     return Curve(points, result.status in ("diverged", "oom"), place)
-
-
-def diagnostic_points(result: Result, name: str) -> list[tuple[float, float]]:
-    """Return (kimg, value) of a training diagnostic, the finite ones."""
-    if result.record is None:
-        return []
-    return [
-        (event["kimg"], value)
-        for event in result.record.of_type("losses")
-        if math.isfinite(value := event["values"].get(name, math.nan))
-    ]
 
 
 def distance_figure(
@@ -79,7 +66,7 @@ def diagnostics_figure(
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for cell in cells:
-            curves = [diagnostic_points(result, diagnostic) for result in cell.results]
+            curves = [result.points("losses", diagnostic) for result in cell.results]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
                 row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)
