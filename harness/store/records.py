@@ -38,6 +38,7 @@ from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.events import Event, effective, read_events
 from harness.store.packed import Packed, Series, series_of
+from harness.store.parallel import in_order
 
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
 FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
@@ -412,6 +413,15 @@ def read_plan(path: Path) -> SuitePlan:
         raise StoreError(f"{file} is damaged ({error!r}); running the suite rewrites it") from error
 
 
+def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
+    """Read a run and pack its events; return what is wrong with it instead of raising."""
+    try:
+        record = read_run(*which)
+        return ReportedRun(record.path, record.spec, Packed(record.events))
+    except StoreError as error:
+        return error
+
+
 def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
     """Read a results folder, also while runs are in progress.
 
@@ -426,17 +436,15 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
     plan = read_plan(path)
     runs: dict[str, ReportedRun] = {}
     corrupt: dict[str, str] = {}
-    for planned in plan.runs:
-        folder = path / "runs" / planned.folder
-        if not (folder / "spec.json").exists():
-            continue
-        try:
-            record = read_run(folder, planned.id)
-            runs[planned.id] = ReportedRun(folder, record.spec, Packed(record.events))
-        except CorruptRecordError as error:
-            if not skip_corrupt:
-                raise
-            corrupt[planned.id] = str(error)
+    folders = {run.id: path / "runs" / run.folder for run in plan.runs}
+    begun = [(folder, run) for run, folder in folders.items() if (folder / "spec.json").exists()]
+    for (_, run), found in zip(begun, in_order(_read_reported, begun), strict=True):
+        if isinstance(found, ReportedRun):
+            runs[run] = found
+        elif skip_corrupt and isinstance(found, CorruptRecordError):
+            corrupt[run] = str(found)
+        else:
+            raise found
     known = {planned.folder for planned in plan.runs}
     root = path / "runs"
     stale = sorted(p.name for p in root.iterdir() if p.name not in known) if root.is_dir() else []
