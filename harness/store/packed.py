@@ -40,6 +40,9 @@ class Series(NamedTuple):
     values: NDArray[np.float64]
 
 
+NOTHING = Series(np.zeros(0), np.zeros(0), np.zeros(0))
+
+
 def series_of(events: Iterable[Event], place: str, name: str) -> Series:
     """Collect one number from the events that have it in the dictionary under ``place``."""
     rows = [(e["step"], e["kimg"], e[place][name]) for e in events if name in e.get(place, {})]
@@ -210,19 +213,15 @@ class Packed(Sequence[Event]):
 
     def series(self, kind: str, place: str, name: str) -> Series:
         """Return one number of all events of a type that have it; see :func:`series_of`."""
-        having = [
-            i
-            for i, form in enumerate(self._forms)
-            if form.kind == kind and (place, name) in form.columns
-        ]
-        alone = not any(e["type"] == kind and name in e.get(place, {}) for e in self._others)
-        if not having and alone:
-            return series_of((), place, name)
-        if len(having) > 1 or not alone:
+        key = (place, name)
+        having = [i for i, f in enumerate(self._forms) if f.kind == kind and key in f.columns]
+        if len(having) > 1 or any(event["type"] == kind for event in self._others):
             return series_of(reversed([*self.newest(kind)]), place, name)
-        form = self._forms[having[0]]
-        table = np.frombuffer(self._numbers[having[0]]).reshape(-1, form.width)
-        return Series(*(table[:, form.columns[key]] for key in ("step", "kimg", (place, name))))
+        if not having:
+            return NOTHING
+        columns = self._forms[having[0]].columns
+        table = np.frombuffer(self._numbers[having[0]]).reshape(-1, self._forms[having[0]].width)
+        return Series(table[:, columns["step"]], table[:, columns["kimg"]], table[:, columns[key]])
 
     def _event(self, place: int, row: int) -> Event:
         if not place:

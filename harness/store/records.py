@@ -25,13 +25,13 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import CorruptRecordError, StoreError
@@ -262,17 +262,13 @@ class RunRecord:
 
         None for a metric without a direction, and where no value is finite.
         """
-        steps, values = self.curve(metric.name, weights)
-        searched = [
-            (value, step)
-            for step, value in zip(steps, values, strict=True)
-            if step > 0 and math.isfinite(value)
-        ]
-        if metric.better == "none" or not searched:
+        found = self.series("evaluation", metric.name, weights)
+        searched = (found.steps > 0) & np.isfinite(found.values)
+        if metric.better == "none" or not searched.any():
             return None
-        pick = min if metric.better == "lower" else max
-        value, step = pick(searched, key=lambda found: found[0])
-        return Best(value, step, len(searched))
+        steps, values = found.steps[searched], found.values[searched]
+        place = values.argmin() if metric.better == "lower" else values.argmax()
+        return Best(float(values[place]), int(steps[place]), len(values))
 
     @property
     def attempts(self) -> list[Event]:

@@ -39,11 +39,13 @@ class Curve:
         points: (kimg, value), finite.
         died: Whether the run diverged or ran out of memory where the curve ends.
         onset: kimg at which a collapsed run collapsed; None for others.
+        drawn: Whether it has a line of its own; the median takes it in either way.
     """
 
     points: Points
     died: bool = False
     onset: float | None = None
+    drawn: bool = True
 
 
 def median_curve(curves: Sequence[Points]) -> list[tuple[float, float]]:
@@ -51,15 +53,13 @@ def median_curve(curves: Sequence[Points]) -> list[tuple[float, float]]:
 
     Where fewer are left, the median would be one of the survivors only.
     """
-    by_place: dict[float, list[float]] = {}
-    for points in curves:
-        for place, value in points:
-            by_place.setdefault(place, []).append(value)
-    return [
-        (place, float(np.median(values)))
-        for place, values in sorted(by_place.items())
-        if 2 * len(values) >= len(curves)
-    ]
+    points = np.array([point for curve in curves for point in curve]).reshape(-1, 2)
+    places, which, counts = np.unique(points[:, 0], return_inverse=True, return_counts=True)
+    ordered = points[np.lexsort((points[:, 1], which)), 1]
+    first = np.cumsum(counts) - counts
+    middle = (ordered[first + (counts - 1) // 2] + ordered[first + counts // 2]) / 2
+    reached = 2 * counts >= len(curves)
+    return list(zip(places[reached].tolist(), middle[reached].tolist(), strict=True))
 
 
 def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str) -> str:
@@ -91,6 +91,8 @@ def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str)
 
 def _draw_seeds(plot: Axes, curves: Sequence[Curve], style: dict[str, Any]) -> None:
     for curve in curves:
+        if not curve.drawn:
+            continue
         xs, ys = _columns(thin(curve.points))
         plot.plot(xs, ys, linewidth=0.7, alpha=0.4, **style)
         if curve.died and xs:

@@ -25,6 +25,8 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#7
 light and dark pages."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.5)))
 GOOD, BAD = PALETTE[0], PALETTE[1]
+MOST_STYLES = 1 + len(PALETTE) * len(DASHES)
+"""Lines that can be told apart: the first is ink."""
 DARK_INKS = {
     INK: "#e3e6e9",
     FAINT: "#3d444c",

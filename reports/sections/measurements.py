@@ -43,7 +43,8 @@ def centre(values: list[float], *, geometric: bool) -> Centre:
 
 def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     """Say whether the raw weights were measured beside averaged ones."""
-    return any(r.record and r.record.curve(metric.name, "raw")[0] for r in cell.results)
+    records = (result.record for result in cell.results if result.record)
+    return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
 
 
 def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") -> tuple[Cell, ...]:
@@ -65,8 +66,11 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     best = [one.value for one in chosen]
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
-    first = [(r, r.record.curve(metric.name, weights)) for r in cell.results if r.record]
-    untrained = [(r, v[0]) for r, (s, v) in first if s and s[0] == 0 and math.isfinite(v[0])]
+    courses = [
+        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.results if r.record
+    ]
+    first = [(r, float(c.values[0])) for r, c in courses if len(c.steps) and c.steps[0] == 0]
+    untrained = [(r, value) for r, value in first if math.isfinite(value)]
     started = tuple(r.planned.id for r, _ in untrained)
     everyone = ids + tuple(r.planned.id for r in cell.finals if ranked and r.failed)
 
@@ -124,10 +128,10 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
     )
     direction = {"lower": "lower is better", "higher": "higher is better", "none": "a diagnostic"}
     role = "The primary metric: " if metric.primary else ""
-    averaged = any(has_raw(cell, metric) for cell in cells)
+    raw = [has_raw(cell, metric) for cell in cells]
+    averaged = any(raw)
     rows: list[tuple[Cell, ...]] = []
-    for cell in cells:
-        both = has_raw(cell, metric)
+    for cell, both in zip(cells, raw, strict=True):
         kinds: tuple[Weights, ...] = ("values", "raw") if both else ("values",)
         for weights in kinds:
             row = metric_row(cell, metric, weights)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.curves import Curve, draw_curves, draw_diagnostics, median_curve
-from reports.figures.style import thin
+from reports.figures.style import MOST_STYLES, thin
 from reports.tables import ARROWS, unique_names
 
 DIAGNOSTICS = (
@@ -19,6 +21,33 @@ DIAGNOSTICS = (
 )
 COMPARABLE = frozenset({"d_accuracy_real", "d_accuracy_fake", "d_off_half"})
 """What is on one scale for every objective; losses and gradient norms are not."""
+MOST_PLOTS = 24
+"""Variants in a figure of distances."""
+MOST_COLUMNS = 8
+"""Variants in a figure of diagnostics."""
+MOST_SEEDS = 800
+"""Thin lines in a figure, over all its plots."""
+
+
+def drawable(cells: list[CellRuns], labels: SuiteCells, most: int) -> tuple[list[CellRuns], str]:
+    """Choose the cells of a figure, the first ones in order, and say what is left out."""
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    treatments = list(dict.fromkeys(labels.treatment(cell) for cell in cells))
+    chosen = [
+        cell
+        for cell in cells
+        if cell.variant in variants[:most] and labels.treatment(cell) in treatments[:MOST_STYLES]
+    ]
+    missing = [
+        f"the first {limit} of {len(names)} {noun}"
+        for names, limit, noun in (
+            (variants, most, "variants"),
+            (treatments, MOST_STYLES, "tricks"),
+        )
+        if len(names) > limit
+    ]
+    said = f" To stay readable, {' and '.join(missing)} are drawn." if missing else ""
+    return chosen, said
 
 
 def curve_of(result: Result, metric: str) -> Curve:
@@ -37,14 +66,18 @@ def distance_figure(
     primary = next((cell.primary for cell in cells if cell.primary), None)
     if primary is None:
         return None
+    alike = [c for c in cells if c.primary is not None and c.primary.name == primary.name]
+    chosen, said = drawable(alike, labels, MOST_PLOTS)
+    most = max(1, MOST_SEEDS // len(chosen))
     panels: dict[str, dict[str, list[Curve]]] = {}
-    for cell in cells:
-        if cell.primary is None or cell.primary.name != primary.name:
-            continue
+    for cell in chosen:
         curves = [curve_of(result, primary.name) for result in cell.results]
         panels.setdefault(cell.variant, {})[labels.treatment(cell)] = [
-            c for c in curves if c.points
+            replace(curve, drawn=i < most) for i, curve in enumerate(c for c in curves if c.points)
         ]
+    if any(len(cell.results) > most for cell in chosen):
+        seeds = "seed has a line" if most == 1 else f"{most} seeds have lines"
+        said += f" Only each cell's first {seeds} of its own; medians are over all."
     if not any(curves for panel in panels.values() for curves in panel.values()):
         return None
     return Figure(
@@ -53,7 +86,8 @@ def distance_figure(
         f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
         draw_curves(panels, primary.name.partition("[")[0].partition("@")[0]),
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
-        "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began.",
+        "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began."
+        + said,
     )
 
 
@@ -62,10 +96,11 @@ def diagnostics_figure(
 ) -> Figure | None:
     """Draw medians of training diagnostics on one data set; None if there are none."""
     rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
-    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    chosen, said = drawable(cells, labels, MOST_COLUMNS)
+    variants = list(dict.fromkeys(cell.variant for cell in chosen))
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        for cell in cells:
+        for cell in chosen:
             curves = [result.points("losses", diagnostic) for result in cell.results]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
@@ -82,7 +117,7 @@ def diagnostics_figure(
         "Medians over seeds. Losses and gradients of different objectives are not comparable, so "
         "each has its own scale; an accuracy of D "
         "near 1 on both real and generated data means that G learns little from it. d_off_half "
-        "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart.",
+        "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart." + said,
         folded=True,
     )
 
