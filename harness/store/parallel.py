@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, TypeVar
 
 FEWEST = 500
@@ -35,7 +36,7 @@ def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[F
     """
     count = max(1, min(cores(), len(items) // FEWEST))
     ends = [len(items) * i // count for i in range(count + 1)]
-    mine, *others = (items[start:end] for start, end in zip(ends, ends[1:], strict=False))
+    mine, *others = (items[start:end] for start, end in pairwise(ends))
     with ThreadPoolExecutor(max(1, len(others))) as pool:
         asked = [pool.submit(_ask, work, share) for share in others]
         with uncollected():
@@ -46,7 +47,7 @@ def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[F
 
 
 def _ask(work: Callable[[Any], Any], share: Sequence[Any]) -> list[Any]:
-    child = subprocess.run(
+    child = subprocess.run(  # noqa: S603 - a module of our own
         [sys.executable, "-m", __name__],
         input=pickle.dumps((work, share)),
         stdout=subprocess.PIPE,
