@@ -198,9 +198,10 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     runs = RunFiles(folder, package_digest())
     cells = read_cells(folder, skip_corrupt=skip_corrupt)
     document, links = lay_out(cells, folder), RunLinks(cells)
+    read = document.for_readers()
     files = {
-        "index.html": html.render(document, links),
-        "report.md": markdown.render(document, links),
+        "index.html": html.render(read, links),
+        "report.md": markdown.render(read, links),
     }
     for table in document.tables():
         files[f"tables/{table.name}.csv"] = comma_separated.render(table)

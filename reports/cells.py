@@ -90,7 +90,7 @@ class CellRuns:
         """The columns of its evaluations; empty before any run has begun."""
         return next((r.record.metrics for r in self.results if r.record and r.record.metrics), [])
 
-    @property
+    @cached_property
     def primary(self) -> MetricInfo | None:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)
@@ -138,23 +138,23 @@ class SuiteCells:
     suite: SuiteRecord
     cells: tuple[CellRuns, ...]
 
-    @property
+    @cached_property
     def datasets(self) -> list[str]:
         """Labels of the data sets, in order."""
         return list(dict.fromkeys(cell.dataset for cell in self.cells))
 
-    @property
+    @cached_property
     def variants(self) -> list[str]:
         """Labels of the variants, in order."""
         return list(dict.fromkeys(cell.variant for cell in self.cells))
 
-    @property
+    @cached_property
     def tricks(self) -> list[str]:
         """Labels of the tricks, the baseline first, then in order."""
         found = dict.fromkeys(cell.tricks for cell in self.cells)
         return sorted(found, key=lambda label: label != BASELINE)
 
-    @property
+    @cached_property
     def results(self) -> list[Result]:
         """All planned runs."""
         return [result for cell in self.cells for result in cell.results]
@@ -218,11 +218,12 @@ class SuiteCells:
         found += [f"without {trick}" for trick in left]
         return found or (["another order"] if cell.tricks != tricks else [])
 
-    @property
+    @cached_property
     def treatments(self) -> list[str]:
         """What is compared with something, in order."""
         treated = (cell for cell in self.cells if self.control(cell) is not None)
-        ordered = sorted(treated, key=lambda cell: self.tricks.index(cell.tricks))
+        places = {label: place for place, label in enumerate(self.tricks)}
+        ordered = sorted(treated, key=lambda cell: places[cell.tricks])
         return list(dict.fromkeys(self.treatment(cell) for cell in ordered))
 
     def of_dataset(self, dataset: str) -> list[CellRuns]:

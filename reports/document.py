@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reports.effects import Verdict
-from reports.tables import Table
+from reports.tables import Table, shortened
 
 PREDICATES: dict[Verdict, str] = {
     "helps": "helps",
@@ -133,6 +133,17 @@ class Document:
     summary: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+
+    def for_readers(self) -> Document:
+        """Cut tables that are longer than anyone reads; their files have them whole."""
+        sections = (
+            replace(
+                section,
+                blocks=tuple(shortened(b) if isinstance(b, Table) else b for b in section.blocks),
+            )
+            for section in self.sections
+        )
+        return replace(self, sections=tuple(sections))
 
     def tables(self) -> list[Table]:
         """Return all tables, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.statistics.intervals import Interval
@@ -17,6 +17,8 @@ percentage points,
 ``prose`` wraps where ``text`` stays on one line."""
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 ABSENT = "–"
+MOST_ROWS = 200
+"""Of a table in the page and in Markdown."""
 NO_BREAK = "\u00a0"
 """A space that keeps a number and its unit on one line."""
 
@@ -81,6 +83,17 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.name}: {len(row)} entries for {len(self.columns)} columns")
+
+
+def shortened(table: Table) -> Table:
+    """Keep the first rows of a table that is too long to be read, and say where all are."""
+    if len(table.rows) <= MOST_ROWS:
+        return table
+    said = (
+        f"The first {MOST_ROWS} of {len(table.rows)} rows; all are in tables/{table.name}.csv. "
+        + table.note
+    )
+    return replace(table, rows=table.rows[:MOST_ROWS], note=said.rstrip())
 
 
 def printable(text: str) -> str:

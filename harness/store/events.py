@@ -53,6 +53,28 @@ def decode(line: bytes) -> Event:
     return record
 
 
+def decode_all(lines: list[bytes]) -> list[Event] | None:
+    """Read the lines of a log at once, faster than one by one; None if there is a bad one."""
+    if not lines:
+        return []
+    bodies = []
+    for line in lines:
+        body, found, crc = line.rpartition(b', "crc": "')
+        if not found or crc != b'%08x"}' % zlib.crc32(b"}", zlib.crc32(body)):
+            return None
+        bodies.append(body)
+    try:
+        records: list[Event] = parse(b"[" + b"},".join(bodies) + b"}]")
+        if len(records) != len(lines) or any(r.pop("schema") > SCHEMA for r in records):
+            return None
+    except (ValueError, KeyError):
+        return None
+    return [
+        decode_numbers(record) if b'"nonfinite"' in body else record
+        for record, body in zip(records, bodies, strict=True)
+    ]
+
+
 def parse(text: bytes) -> Any:
     """Read JSON as the standard library does, three times as fast.
 
@@ -86,8 +108,12 @@ def read_events(path: Path, *, skip_corrupt: bool = False) -> list[Event]:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
+    lines = split_lines(data)[0]
+    events = decode_all(lines)
+    if events is not None:
+        return events
     events = []
-    for number, line in enumerate(split_lines(data)[0], start=1):
+    for number, line in enumerate(lines, start=1):
         try:
             events.append(decode(line))
         except ValueError as error:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from harness.store.events import Event
 
 Shape = tuple[Any, ...]
-"""Type of an event, then of each further key: its name, what it holds (``None`` for a list, the
-names for a dictionary), and the types of that."""
+"""Type of an event, then three of each further key: its name, the names that a dictionary holds
+(None for anything else), and the type, or types of what is held."""
 NUMBERS = {int, float}
 WHOLE = 2**53
 """Integers from here on are not exact as floats."""
@@ -57,6 +57,7 @@ class Form:
         shape: From :func:`dismantle`.
 
     Attributes:
+        parts: The shape's threes.
         regular: Whether there is nothing but numbers and texts in it.
         kind: Type of the events.
         width: Numbers in a row.
@@ -74,7 +75,8 @@ class Form:
         self.whole: list[int] = []
         self.columns: dict[Any, int] = {}
         self.regular = True
-        for key, names, types in shape[1:]:
+        self.parts = list(zip(shape[1::3], shape[2::3], shape[3::3], strict=True))
+        for key, names, types in self.parts:
             if types is str:
                 self.words += 1
                 continue
@@ -112,7 +114,7 @@ class Form:
             numbers[place] = int(numbers[place])
         event: Event = {"type": self.kind}
         left, words = iter(numbers), iter(texts)
-        for key, names, types in self.shape[1:]:
+        for key, names, types in self.parts:
             if types is str:
                 event[key] = next(words)
             elif types in NUMBERS:
@@ -132,16 +134,16 @@ def dismantle(event: Event) -> tuple[Shape, list[float], list[str]]:
     for key, item in event.items():
         kind = type(item)
         if kind is float or kind is int:
-            shape.append((key, None, kind))
+            shape += key, None, kind
             numbers.append(item)
         elif kind is dict:
-            shape.append((key, (*item,), (*map(type, item.values()),)))
+            shape += key, (*item,), (*map(type, item.values()),)
             numbers += item.values()
         elif kind is list:
-            shape.append((key, None, (*map(type, item),)))
+            shape += key, None, (*map(type, item),)
             numbers += item
         elif key != "type":
-            shape.append((key, None, kind))
+            shape += key, None, kind
             if kind is str:
                 texts.append(item)
     return tuple(shape), numbers, texts

@@ -254,8 +254,15 @@ class RunRecord:
 
     def last(self, name: str, weights: Weights = "values") -> float | None:
         """Return a metric's value at the last evaluation, None if there was none."""
+        measured = self._last_evaluation.get(weights, {})
+        if name in measured:
+            return float(measured[name])
         values = self.series("evaluation", name, weights).values
         return float(values[-1]) if len(values) else None
+
+    @cached_property
+    def _last_evaluation(self) -> Event:
+        return next(self.newest("evaluation"), {})
 
     def best(self, metric: MetricInfo, weights: Weights = "values") -> Best | None:
         """Choose the best of the evaluations after step 0.

@@ -23,9 +23,9 @@ COMPARABLE = frozenset({"d_accuracy_real", "d_accuracy_fake", "d_off_half"})
 """What is on one scale for every objective; losses and gradient norms are not."""
 MOST_PLOTS = 24
 """Variants in a figure of distances."""
-MOST_COLUMNS = 8
+MOST_COLUMNS = 6
 """Variants in a figure of diagnostics."""
-MOST_SEEDS = 800
+MOST_SEEDS = 600
 """Thin lines in a figure, over all its plots."""
 
 

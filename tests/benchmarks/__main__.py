@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from tests.benchmarks import evaluating, repeating, stacking, starting
+from tests.benchmarks import evaluating, repeating, reporting, stacking, starting
 
 
 def main() -> None:
@@ -29,6 +29,7 @@ def main() -> None:
         repeating.measure,
         repeating.measure_on_gpu,
         evaluating.measure_stability,
+        reporting.measure,
     ):
         found.append(benchmark())
         print(json.dumps(found[-1], indent=1))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from reports.statistics import ranks
 from reports.statistics.correlation import (
     fisher_z,
     mean_correlation,
@@ -166,6 +167,25 @@ def test_sign_flip_p_is_scipys_permutation_test() -> None:
         (scores,), np.sum, permutation_type="samples", n_resamples=np.inf
     )
     assert sign_flip_p(scores) == pytest.approx(result.pvalue)
+
+
+def test_chances_of_long_lists_are_those_of_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [int(size) for size in np.random.default_rng(0).integers(1, 200, 90)]
+    monkeypatch.setattr(ranks, "LONG", 10**9)
+    whole = ranks.chances_of_sums(sizes)
+    monkeypatch.setattr(ranks, "LONG", 50)
+    np.testing.assert_allclose(ranks.chances_of_sums(sizes), whole, rtol=0, atol=1e-15)
+    assert whole.size == sum(sizes) + 1
+    assert whole.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("lean", [0.0, 0.05])
+def test_sign_flip_p_of_very_many_pairs(lean: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = signed_ranks(np.random.default_rng(1).normal(lean, 1, 1500))
+    assert len(scores) * (len(scores) + 1) / 2 > ranks.LARGEST_SUM
+    by_normal = sign_flip_p(scores)
+    monkeypatch.setattr(ranks, "LARGEST_SUM", 10**7)
+    assert by_normal == pytest.approx(sign_flip_p(scores), abs=5e-4)
 
 
 def test_sign_flip_p_of_failures_is_mcnemars_exact_test() -> None:
