@@ -138,13 +138,24 @@ def run(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER…",
+            help="Results folder, such as results/stability; or several of the same plan, trained "
+            "with --only on several machines: one report of all.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report; needed for several. Default: FOLDER/report."),
+    ] = None,
     skip_corrupt: Annotated[
         bool, typer.Option(help="List runs with damaged records instead of refusing.")
     ] = False,
 ) -> None:
     """Write tables, figures, index.html and report.md, also while runs are in progress."""
-    _write_report(folder, skip_corrupt=skip_corrupt)
+    _write_report(folders, out, skip_corrupt=skip_corrupt)
 
 
 @app.command()
@@ -482,16 +493,19 @@ def _conclude(folder: Path, code: int) -> None:
     if code == PREEMPTED:
         print(f"stopped and saved; the same command goes on, `ganbench report {folder}` reports")
     else:
-        _write_report(folder)
+        _write_report([folder])
     raise typer.Exit(code)
 
 
-def _write_report(folder: Path, *, skip_corrupt: bool = False) -> None:
-    from reports.build import is_current, write_report
+def _write_report(
+    folders: list[Path], out: Path | None = None, *, skip_corrupt: bool = False
+) -> None:
+    from reports.build import is_current, place_of, write_report
 
-    page = folder / "report" / "index.html"
-    if not is_current(folder):
-        page = write_report(folder, skip_corrupt=skip_corrupt)
+    out = place_of(folders) if out is None else out
+    page = out / "index.html"
+    if not is_current(folders, out):
+        page = write_report(folders, out, skip_corrupt=skip_corrupt)
     print(f"report: {page}")
 
 

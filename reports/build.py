@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,13 +35,32 @@ def package_digest() -> str:
     return digest.hexdigest()
 
 
-def source_digest(folder: Path) -> str:
+Folders = Path | Sequence[Path]
+"""One results folder, or several of the same plan."""
+
+
+def listed(folders: Folders) -> list[Path]:
+    """Return results folders as a list."""
+    return [folders] if isinstance(folders, Path) else [*folders]
+
+
+def source_digest(folders: Folders) -> str:
     """Name what a report depends on: this package, the plan, every run's log, tuning results.
 
     Of logs, size and time of change are taken, not content: a finished suite must be recognised
     in milliseconds.
     """
     digest = hashlib.sha256(package_digest().encode())
+    several = listed(folders)
+    for folder in several:
+        if len(several) > 1:
+            # Which run came from where is in the report.
+            digest.update(f"{folder.resolve()}\0".encode(errors="surrogateescape"))
+        _follow(folder, digest)
+    return digest.hexdigest()
+
+
+def _follow(folder: Path, digest: hashlib._Hash) -> None:
     plan = folder / "suite.json"
     digest.update(plan.read_bytes() if plan.exists() else b"")
     followed = [*folder.glob("runs/*/events.jsonl"), *folder.glob("runs/*/environment-*.json")]
@@ -51,21 +71,34 @@ def source_digest(folder: Path) -> str:
     runs = folder / "runs"
     names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
     digest.update("\n".join(names).encode(errors="surrogateescape"))
-    return digest.hexdigest()
 
 
-def is_current(folder: Path, out: Path | None = None) -> bool:
-    """Say whether a folder's report is there and nothing that it shows has changed since."""
-    out = folder / "report" if out is None else out
+def is_current(folders: Folders, out: Path | None = None) -> bool:
+    """Say whether a report is there and nothing that it shows has changed since."""
+    out = place_of(folders) if out is None else out
     manifest = _read_manifest(out)
     files = manifest.get("files", [])
     return (
         bool(files)
-        and manifest.get("digest") == source_digest(folder)
+        and manifest.get("digest") == source_digest(folders)
         and all((out / name).is_file() for name in files)
         # One look into the folder, for a suite may have ten thousand of these.
         and manifest.get("pages", {}).keys() <= _names(out / FOLDER)
     )
+
+
+def place_of(folders: Folders) -> Path:
+    """Return where a report goes unless it is said: ``report`` inside the only folder.
+
+    Raises:
+        GanbenchError: if there are several, of which none is more its place than another.
+    """
+    first, *others = listed(folders)
+    if others:
+        from harness.errors import GanbenchError
+
+        raise GanbenchError("several results folders: say where their report goes, by --out FOLDER")
+    return first / "report"
 
 
 def _names(folder: Path) -> set[str]:
@@ -83,25 +116,25 @@ def _read_manifest(out: Path) -> dict[str, Any]:
     return manifest if isinstance(manifest, dict) else {}
 
 
-def compose(folder: Path, *, skip_corrupt: bool = False) -> Document:
-    """Read a results folder and lay out its report.
+def compose(folders: Folders, *, skip_corrupt: bool = False) -> Document:
+    """Read a results folder, or several of one plan, and lay out the report.
 
     Raises:
-        StoreError: if it holds no results.
+        StoreError: if one holds no results, or their plans differ.
         CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
     """
-    return lay_out(read_cells(folder, skip_corrupt=skip_corrupt), folder)
+    return lay_out(read_cells(folders, skip_corrupt=skip_corrupt), folders)
 
 
-def read_cells(folder: Path, *, skip_corrupt: bool = False) -> SuiteCells:
-    """Read a results folder; raises what :func:`compose` does."""
-    from harness.store.records import read_suite
+def read_cells(folders: Folders, *, skip_corrupt: bool = False) -> SuiteCells:
+    """Read results folders; raises what :func:`compose` does."""
+    from harness.store.merging import read_suites
     from reports.cells import group
 
-    return group(read_suite(folder, skip_corrupt=skip_corrupt))
+    return group(read_suites(listed(folders), skip_corrupt=skip_corrupt))
 
 
-def lay_out(cells: SuiteCells, folder: Path) -> Document:
+def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     """Lay out the report of a suite that has been read."""
     from reports.document import Document
     from reports.sections import (
@@ -128,7 +161,7 @@ def lay_out(cells: SuiteCells, folder: Path) -> Document:
         theory.build(cells),
     )
     lasting, price = survival.build(cells), cost.build(cells)
-    searched, elsewhere = tuning.build(folder), published.build(cells)
+    searched, elsewhere = tuning.build(listed(folders)), published.build(cells)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
@@ -173,19 +206,20 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     return out / "index.html"
 
 
-def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:
+def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:
     """Write page, Markdown, tables, figures and run pages; the same bytes for the same store.
 
     Args:
-        folder: A results folder, such as ``results/stability``; runs may be in progress.
-        out: Where to write; ``report`` inside the folder unless given.
+        folders: A results folder, such as ``results/stability``; runs may be in progress. Or
+            several of the same plan, trained on several machines.
+        out: Where to write; ``report`` inside the folder unless given, as it must be for several.
         skip_corrupt: List damaged runs instead of refusing.
 
     Returns:
         Path of ``index.html``.
 
     Raises:
-        StoreError: if the folder holds no results, or the report cannot be written.
+        StoreError: if a folder holds no results, plans differ, or the report cannot be written.
         CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
     """
     from harness.errors import StoreError
@@ -194,10 +228,11 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     from reports.run_files import RunFiles
     from reports.run_links import RunLinks
 
-    digest = source_digest(folder)
-    runs = RunFiles(folder, package_digest())
-    cells = read_cells(folder, skip_corrupt=skip_corrupt)
-    document, links = lay_out(cells, folder), RunLinks(cells)
+    out = place_of(folders) if out is None else out
+    digest = source_digest(folders)
+    runs = RunFiles(listed(folders), package_digest())
+    cells = read_cells(folders, skip_corrupt=skip_corrupt)
+    document, links = lay_out(cells, folders), RunLinks(cells)
     read = document.for_readers()
     files = {
         "index.html": html.render(read, links),
@@ -209,7 +244,6 @@ def write_report(folder: Path, out: Path | None = None, *, skip_corrupt: bool = 
     files["tables.json"] = structured.render(document)
     for figure in document.figures():
         files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
-    out = folder / "report" if out is None else out
     manifest = _read_manifest(out)
     before, pages = manifest.get("files", []), manifest.get("pages", {})
     try:

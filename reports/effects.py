@@ -257,7 +257,8 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
 def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
     """List the settings that a cell has otherwise than its baseline: name, with and without.
 
-    Its protocol is among them, as ``primary metric``.
+    Its protocol is among them, as ``primary metric``, and on which devices its runs were trained,
+    where pairs were on unlike ones.
     """
     found: list[tuple[CellRuns, str, Any, Any]] = []
     for cell in cells.cells:
@@ -268,7 +269,21 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
         for name in mine.keys() & base.keys():
             if mine[name] != base[name]:
                 found.append((cell, name, mine[name], base[name]))
+        found += [(cell, *row) for row in unlike_devices(pairs_of(cell, control))]
     return sorted(found, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1]))
+
+
+def unlike_devices(pairs: Sequence[Pair]) -> list[tuple[str, str, str]]:
+    """Say of how many pairs the runs were trained on unlike devices, and on which."""
+    devices = [
+        tuple(r.record.device if r.record else None for r in (pair.treated, pair.control))
+        for pair in pairs
+    ]
+    unlike = [(one, other) for one, other in devices if one and other and one != other]
+    if not unlike:
+        return []
+    mine, base = (", ".join(sorted(set(names))) for names in zip(*unlike, strict=True))
+    return [(f"device, in {len(unlike)} of {len(pairs)} pairs", mine, base)]
 
 
 def settings_of(cell: CellRuns) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reports.cells import SuiteCells
@@ -36,17 +36,17 @@ class RunFiles:
     time.
 
     Args:
-        folder: The results folder.
+        folders: The results folders.
         made_by: Names what makes pages.
     """
 
-    def __init__(self, folder: Path, made_by: str) -> None:
+    def __init__(self, folders: Sequence[Path], made_by: str) -> None:
         self._made_by = made_by
         self._stamps: dict[str, Stamp] = {}
-        runs = folder / "runs"
-        if runs.is_dir():
-            with os.scandir(runs) as entries:
-                self._stamps = {entry.path: stamp(Path(entry.path)) for entry in entries}
+        for runs in (folder / "runs" for folder in folders):
+            if runs.is_dir():
+                with os.scandir(runs) as entries:
+                    self._stamps |= {entry.path: stamp(Path(entry.path)) for entry in entries}
 
     def write(self, cells: SuiteCells, out: Path, before: Mapping[str, str]) -> dict[str, str]:
         """Write what is new or has changed, and remove pages of runs that went away.

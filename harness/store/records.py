@@ -282,6 +282,12 @@ class RunRecord:
         """All attempts, the first one first."""
         return self.of_type("attempt")
 
+    @property
+    def device(self) -> str | None:
+        """Where it was last trained, ``cpu`` or ``cuda``; None in records that do not say."""
+        last = next(self.newest("attempt"), {})
+        return last.get("device")
+
     def environment(self) -> dict[str, Any]:
         """Return versions, device and threads of the last attempt.
 
@@ -346,6 +352,14 @@ class SuiteRecord:
     """Error by run id, where corrupt runs were to be skipped."""
     stale: list[str] = field(default_factory=list)
     """Folders of runs that the plan no longer has."""
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Short names of the results folders, where it is read from several."""
+
+    def folder_of(self, run: str) -> str:
+        """Name the results folder that a run was read from; empty where there is only one."""
+        record = self.runs.get(run)
+        roots = {path: name for name, path in self.folders.items()}
+        return roots.get(record.path.parent.parent, "") if record else ""
 
 
 def read_run(path: Path, run_id: str | None = None) -> RunRecord:

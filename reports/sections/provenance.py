@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.errors import CorruptRecordError
 from harness.store.records import SuitePlan
-from reports.cells import CellRuns, SuiteCells
+from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Section
 from reports.tables import Cell, Column, Table, significant
 
@@ -198,6 +198,39 @@ def gaps_table(cells: SuiteCells) -> Table:
     )
 
 
+def folders_table(cells: SuiteCells) -> Table:
+    """Say which runs came from which folder and device, where results of several are merged."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in cells.results:
+        folder = cells.suite.folder_of(result.planned.id)
+        if folder and result.record:
+            found.setdefault((folder, result.record.device or "not said"), []).append(result)
+    return Table(
+        "folders",
+        "Where runs were trained",
+        (
+            Column("Folder", "code"),
+            Column("Device"),
+            Column("Variants", "prose"),
+            Column("Runs", "count"),
+            Column("with a result", "count"),
+        ),
+        tuple(
+            (
+                Cell(folder),
+                Cell(device),
+                Cell(", ".join(sorted({result.planned.variant for result in results}))),
+                Cell(len(results), runs=tuple(result.planned.id for result in results)),
+                Cell(sum(result.final for result in results)),
+            )
+            for (folder, device), results in found.items()
+        ),
+        "All folders have the same plan. Pairs of runs on unlike devices are listed beside the "
+        "effects, as a setting that differs.",
+        empty="No run has begun.",
+    )
+
+
 def command(plan: SuitePlan, cell: CellRuns, seed: int | None = None) -> str:
     """Write the command that runs one cell again, or one seed of it."""
     options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
@@ -245,6 +278,7 @@ def build(cells: SuiteCells) -> Section:
     )
     blocks = (
         gaps_table(cells),
+        *((folders_table(cells),) if cells.suite.folders else ()),
         data_table(cells),
         measurement_table(cells),
         protocol_table(cells),

@@ -76,9 +76,14 @@ def read_search(file: Path) -> Search:
         ) from error
 
 
-def read_searches(folder: Path) -> list[Search]:
-    """Read all searches of a results folder, by name."""
-    return [read_search(file) for file in sorted(folder.glob("tuning/*/summary.json"))]
+def read_searches(folders: Sequence[Path]) -> list[Search]:
+    """Read all searches of some results folders, by name; copies of one once."""
+    found: list[Search] = []
+    for folder in folders:
+        for file in sorted(folder.glob("tuning/*/summary.json")):
+            search = read_search(file)
+            found += [] if search in found else [search]
+    return found
 
 
 def rates(params: Mapping[str, Any]) -> str:
@@ -187,9 +192,9 @@ def cliff_figure(search: Search, name: str) -> Figure | None:
     )
 
 
-def build(folder: Path) -> Section | None:
+def build(folders: Sequence[Path]) -> Section | None:
     """Make the chapter; None where nothing was tuned."""
-    searches = read_searches(folder)
+    searches = read_searches(folders)
     if not searches:
         return None
     names = unique_names([f"tuning-{search.title}" for search in searches])

@@ -517,7 +517,7 @@ class Folder:
         self.write()
 
     def write(self, made_by: str = "x") -> None:
-        self.made = RunFiles(self.root, made_by).write(cells_of(self.root), self.out, self.made)
+        self.made = RunFiles([self.root], made_by).write(cells_of(self.root), self.out, self.made)
 
     def times(self) -> dict[str, int]:
         return {file.name: file.stat().st_mtime_ns for file in self.out.iterdir()}
@@ -616,7 +616,7 @@ class TestFiles:
     def test_records_that_change_while_they_are_read(self, tmp_path: Path) -> None:
         """What is appended after reading is in the next report, though nothing else changes."""
         folder = Folder(one_cell(tmp_path / "s", [None]))
-        files, cells = RunFiles(folder.root, "y"), cells_of(folder.root)
+        files, cells = RunFiles([folder.root], "y"), cells_of(folder.root)
         with folder.log(0) as log:
             log.append(LATER)
         folder.made = files.write(cells, folder.out, folder.made)
