@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from reports.run_links import RunLinks
 
 SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$])")
+MARKER = re.compile(r"^(\d{0,9})([-+](?=\s|$)|-(?=[-\s]+$)|[.)](?=\s|$))", re.ASCII)
+"""What would begin a list or draw a line at the start of a paragraph."""
 NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
 
 
 def escape(text: str) -> str:
     """Escape everything that Markdown or HTML inside it could act on, pipes included."""
     clean = SPECIAL.sub(r"\\\1", printable(text).replace("&", "&amp;").replace(NO_BREAK, " "))
+    clean = MARKER.sub(r"\1\\\2", clean.lstrip())
     # A bare address would become a link.
     return clean.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
