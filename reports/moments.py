@@ -16,7 +16,6 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.store.events import Event
-from harness.store.records import RunRecord
 from reports.figures.samples import (
     GRID,
     LARGEST,
@@ -178,17 +177,19 @@ def picture_of(path: Path, facts: dict[str, Any], counts: Sequence[int] | None) 
     return Picture(data, "generated samples", True) if is_whole_png(data) else None
 
 
-def moments_of(record: RunRecord, evaluations: Sequence[Event], facts: dict[str, Any]) -> Moments:
+def moments_of(
+    run: Path, events: Sequence[Event], evaluations: Sequence[Event], facts: dict[str, Any]
+) -> Moments:
     """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
 
     Args:
-        record: The run.
+        run: The run's folder.
+        events: Its records of samples.
         evaluations: Its evaluations.
         facts: What its protocol says of the data: centres of modes and their width.
     """
-    events = record.of_type("samples")
     measured = {event["step"]: event for event in evaluations}
-    folder = SampleFolder(record.path)
+    folder = SampleFolder(run)
     pictures: dict[int, Picture] = {}
     for place in evenly(len(events), MOST):
         path = folder.find(str(events[place]["file"]))

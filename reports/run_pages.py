@@ -8,22 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.errors import CorruptRecordError
 from harness.spec import RunSpec, Settings
 from harness.store.events import Event, read_events
-from harness.store.records import MetricInfo, ReportedRun
+from harness.store.records import MetricInfo, ReportedRun, SuitePlan
 from harness.store.wording import provenance_lines
 from reports.cells import CellRuns, Result, SuiteCells
-from reports.figures.lines import LARGE, SMALL, Line, kimg_axis, plot
+from reports.figures.lines import LARGE, SMALL, Line, Numbers, kimg_axis, plot
 from reports.figures.samples import GRID
-from reports.figures.style import thin
 from reports.html import ROOT, policy
-from reports.moments import Moments, moments_of
+from reports.moments import Moments, evenly, moments_of
 from reports.run_links import LIST, RunLinks, address
 from reports.sections.outcomes import SIGNS
 from reports.sections.provenance import command, flatten
@@ -49,13 +50,13 @@ TOGETHER = (
     ("d_loss_std", "g_loss_std"),
 )
 """Diagnostics that share a plot: what is D's or of real data first."""
-MOST_POINTS = 200
+MOST_POINTS, MOST_DOTS = 100, 60
+"""Points of a line in a plot, and how many of those get a dot each."""
+AVERAGED = (("first", "averaged weights"), ("raw", "raw weights"))
 KINDS = ("first", "second")
 SETTINGS = tuple((name, field.description or "") for name, field in Settings.model_fields.items())
 AGAIN = "again"
 """Folder that the command on a page writes to: in its own a finished run would not be repeated."""
-
-Curve = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -91,38 +92,81 @@ def short(metric: str) -> str:
     return metric.partition("[")[0].partition("@")[0]
 
 
-def curve_of(events: Sequence[Event], name: str, part: str = "values") -> Curve:
-    """Return (kimg, value) of a column of records, the finite ones, no more than can be seen."""
-    points = [
-        (event["kimg"], value)
-        for event in events
-        if (value := event.get(part, {}).get(name)) is not None and math.isfinite(value)
-    ]
-    return thin(points, MOST_POINTS)
+class Curve(NamedTuple):
+    """A number over training: the finite values, no more than can be seen."""
+
+    kimg: Numbers
+    values: Numbers
+
+    @property
+    def course(self) -> str:
+        """Where it began and where it ended."""
+        return f"from {number(float(self.values[0]))} to {number(float(self.values[-1]))}"
 
 
-@dataclass(frozen=True)
+class Columns:
+    """The numbers of many records of one type, by their names.
+
+    Args:
+        events: The records.
+        part: Key of the dictionary that holds the numbers.
+    """
+
+    def __init__(self, events: Sequence[Event], part: str = "values") -> None:
+        rows = [event[part] for event in events if part in event]
+        self._kimg = np.array([e["kimg"] for e in events if part in e], dtype=np.float64)
+        self.names = list(dict.fromkeys(chain.from_iterable(rows)))
+        table = [[row.get(name, math.nan) for name in self.names] for row in rows]
+        self._columns = dict(zip(self.names, np.array(table, dtype=np.float64).T, strict=False))
+
+    def curve(self, name: str) -> Curve | None:
+        """Return one number over training; None if it is never finite."""
+        values = self._columns.get(name)
+        if values is None:
+            return None
+        finite, kimg = np.isfinite(values), self._kimg
+        if not finite.all():
+            kimg, values = kimg[finite], values[finite]
+        if len(values) > MOST_POINTS:
+            places = evenly(len(values), MOST_POINTS)
+            kimg, values = kimg[places], values[places]
+        return Curve(kimg, values) if len(values) else None
+
+
 class History:
-    """The records of one run, sorted once."""
+    """The records of one run, sorted once.
 
-    result: Result
-    record: ReportedRun
-    evaluations: list[Event]
-    losses: list[Event]
+    Args:
+        result: What became of it.
+        record: Its records.
 
-    @classmethod
-    def of(cls, result: Result, record: ReportedRun) -> History:
-        """Sort a run's records."""
-        return cls(result, record, record.of_type("evaluation"), record.of_type("losses"))
+    Attributes:
+        died: Whether it ended before its last step, and not well.
+        end: Thousand images that D will have seen if the run reaches its last step.
+        onset: Thousand images that D had seen when a collapse began; None without one.
+        best: By metric, the best evaluation; None where there is none.
+    """
 
-    @property
-    def died(self) -> bool:
-        """Whether it ended before its last step, and not well."""
-        return self.result.status in ("diverged", "oom", "crashed")
+    def __init__(self, result: Result, record: ReportedRun) -> None:
+        self.result, self.record = result, record
+        by_type: dict[str, list[Event]] = {}
+        for event in record.events:
+            by_type.setdefault(event["type"], []).append(event)
+        self.attempts = by_type.get("attempt", [])
+        self.protocols = by_type.get("protocol", [])
+        self.evaluations = by_type.get("evaluation", [])
+        self.losses = by_type.get("losses", [])
+        self.samples = by_type.get("samples", [])
+        self.probes = by_type.get("probe", [])
+        self.outcome: Event = by_type.get("outcome", [{}])[-1]
+        self.died = result.status in ("diverged", "oom", "crashed")
+        self.end = self._end()
+        step = self.outcome.get("onset") if result.status == "collapsed" else None
+        self.onset = None if step is None else step * self.end / record.spec.settings.steps
+        self.metrics = sorted(record.metrics, key=lambda metric: not metric.primary)
+        self.best = {metric.name: record.best(metric) for metric in self.metrics}
 
-    @property
-    def end(self) -> float:
-        """Thousand images that D will have seen if the run reaches its last step."""
+    def _end(self) -> float:
         settings = self.record.spec.settings
         for event in (*self.losses[-1:], *self.evaluations[-1:]):
             if event["step"] and event["kimg"]:
@@ -130,12 +174,9 @@ class History:
         return settings.steps * settings.batch / 1000
 
     @property
-    def onset(self) -> float | None:
-        """Thousand images that D had seen when a collapse began; None without one."""
-        step = self.result.outcome.get("onset")
-        if self.result.status != "collapsed" or step is None:
-            return None
-        return float(step * self.end / self.record.spec.settings.steps)
+    def primary(self) -> MetricInfo | None:
+        """The metric that verdicts go by."""
+        return next((metric for metric in self.metrics if metric.primary), None)
 
 
 def figure(
@@ -172,48 +213,48 @@ def text(foreign: str) -> str:
 def metric_plots(history: History) -> list[Markup]:
     """Plot every metric over training, the primary one first and large."""
     plots: list[Markup] = []
-    for metric in sorted(history.record.metrics, key=lambda metric: not metric.primary):
-        measured = curve_of(history.evaluations, metric.name)
-        raw = curve_of(history.evaluations, metric.name, "raw")
+    averaged, raw = Columns(history.evaluations), Columns(history.evaluations, "raw")
+    for metric in history.metrics:
+        measured, unaveraged = averaged.curve(metric.name), raw.curve(metric.name)
         size = SMALL if plots else LARGE
         name = short(metric.name)
         title, protocol = f"{name} {ARROWS[metric.better]}".rstrip(), metric.name[len(name) :]
-        if not measured and not raw:
+        shown = measured or unaveraged
+        if shown is None:
             none = "no finite value" if history.evaluations else "not measured yet"
             plots.append(figure(title, "", rest=protocol, note=none))
             continue
-        lines = [Line(measured, "first", len(measured) <= MOST_POINTS // 3)] if measured else []
-        lines += [Line(raw, "raw")] if raw else []
+        lines = [Line(*measured, "first", len(measured.kimg) <= MOST_DOTS)] if measured else []
+        lines += [Line(*unaveraged, "raw")] if unaveraged else []
         floor = metric.floor
         svg = plot(
             lines,
             kimg_axis(history.end, size),
-            f"{name} over training: {_course(measured or raw)}",
+            f"{name} over training: {shown.course}",
             size=size,
             died=history.died,
             onset=history.onset,
             level=floor if floor is not None and math.isfinite(floor) else None,
         )
-        keys = (("first", "averaged weights"), ("raw", "raw weights")) if measured and raw else ()
+        keys = AVERAGED if measured and unaveraged else ()
         plots.append(figure(title, svg, rest=protocol, keys=keys, note=metric.summary))
     return plots
 
 
 def diagnostic_plots(history: History) -> list[Markup]:
     """Plot what training tells of itself; what belongs together in one plot."""
-    x = kimg_axis(history.end)
-    names = dict.fromkeys(name for event in history.losses for name in event["values"])
+    x, columns = kimg_axis(history.end), Columns(history.losses)
+    names = columns.names
     groups = [[name for name in pair if name in names] for pair in TOGETHER]
     grouped = {name for group in groups for name in group}
     groups += [[name] for name in names if name not in grouped]
     plots = []
     for group in groups:
-        curves = {name: curve_of(history.losses, name) for name in group}
-        curves = {name: curve for name, curve in curves.items() if curve}
+        curves = {name: curve for name in group if (curve := columns.curve(name)) is not None}
         if not curves:
             continue
-        lines = [Line(curve, kind) for kind, curve in zip(KINDS, curves.values(), strict=False)]
-        told = "; ".join(f"{name}: {_course(curve)}" for name, curve in curves.items())
+        lines = [Line(*curve, kind) for kind, curve in zip(KINDS, curves.values(), strict=False)]
+        told = "; ".join(f"{name}: {curve.course}" for name, curve in curves.items())
         svg = plot(lines, x, f"over training, {told}", died=history.died, onset=history.onset)
         keys = tuple(zip(KINDS, curves, strict=False)) if len(curves) > 1 else ()
         title = "" if keys else next(iter(curves))
@@ -221,19 +262,14 @@ def diagnostic_plots(history: History) -> list[Markup]:
     return plots
 
 
-def _course(curve: Curve) -> str:
-    return f"from {number(curve[0][1])} to {number(curve[-1][1])}"
-
-
 def metric_rows(history: History) -> list[tuple[str, ...]]:
     """Tabulate every metric: last, raw, best, at which step of how many, untrained, real data."""
-    record = history.record
     if not history.evaluations:
         return []
     first, last = history.evaluations[0], history.evaluations[-1]
     rows: list[tuple[str, ...]] = []
-    for metric in sorted(record.metrics, key=lambda metric: not metric.primary):
-        best = record.best(metric)
+    for metric in history.metrics:
+        best = history.best[metric.name]
         rows.append(
             (
                 f"{metric.name} {ARROWS[metric.better]}".rstrip(),
@@ -297,7 +333,7 @@ def cut_off(record: ReportedRun) -> dict[int, tuple[int, str]]:
 
 def attempts_told(history: History) -> list[Happening]:
     """Tell when and where each attempt began, and how those before the last ended."""
-    attempts = history.record.attempts
+    attempts = history.attempts
     ends = cut_off(history.record) if len(attempts) > 1 else {}
     told = []
     for event in attempts:
@@ -317,7 +353,7 @@ def attempts_told(history: History) -> list[Happening]:
 
 def history_rows(history: History, primary: MetricInfo | None) -> list[Happening]:
     """Tell what happened in order of steps: attempts, first and best evaluation, signs, the end."""
-    record, outcome = history.record, history.result.outcome
+    outcome = history.outcome
     told: list[Happening] = []
     if primary is not None and history.evaluations:
         first = history.evaluations[0]
@@ -326,7 +362,7 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[Happening
             told.append(
                 Happening(0, "untrained generator is measured", f"{short(primary.name)} {value}")
             )
-        best = record.best(primary)
+        best = history.best[primary.name]
         if best is not None:
             more = f"{short(primary.name)} {number(best.value)}, the best of {best.searched}"
             told.append(Happening(best.step, "best evaluation", more))
@@ -340,7 +376,7 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[Happening
         title, meaning = SIGNS.get(name, (name, ""))
         step = int(sign["step"]) if isinstance(sign, Mapping) else None
         told.append(Happening(step, f"sign of instability: {title}", meaning))
-    for event in record.of_type("probe"):
+    for event in history.probes:
         values = ", ".join(f"{name} {number(value)}" for name, value in event["values"].items())
         told.append(Happening(event["step"], f"probe {event['probe']}", values))
     if outcome.get("onset") is not None:
@@ -353,7 +389,7 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[Happening
     if outcome:
         words = SIGN_OF.get(outcome["outcome"], ("", "", outcome["outcome"]))[2]
         told.append(Happening(outcome.get("step"), words, str(outcome.get("reason") or "")))
-    elif record.attempts:
+    elif history.attempts:
         latest = [e["step"] for e in (*history.losses[-1:], *history.evaluations[-1:])]
         last = max(latest, default=0)
         told.append(Happening(last, "in progress, or killed", "the same command goes on"))
@@ -362,13 +398,13 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[Happening
 
 def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, str]]:
     """Return the numbers for the head of a page."""
-    outcome, evaluations = history.result.outcome, history.evaluations
+    outcome, evaluations = history.outcome, history.evaluations
     found: list[tuple[str, str]] = []
     if primary is not None and evaluations:
         arrow = f" {ARROWS[primary.better]}".rstrip()
         value = evaluations[-1]["values"].get(primary.name)
         found.append((f"{short(primary.name)}{arrow}, last", number(value)))
-        best = history.record.best(primary)
+        best = history.best[primary.name]
         if best is not None:
             found.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))
     steps = history.record.spec.settings.steps
@@ -409,11 +445,9 @@ def environment_rows(record: ReportedRun) -> list[tuple[str, str]]:
         return [("environment", str(error))]
 
 
-def repeat_command(cells: SuiteCells, cell: CellRuns, result: Result) -> str:
-    """Write the command that trains exactly this run again, on the same kind of device."""
-    words = [command(cells.suite.plan, cell, result.planned.seed)]
-    attempts = result.record.attempts if result.record else []
-    device = str(attempts[-1].get("device", "")) if attempts else ""
+def repeat_command(plan: SuitePlan, cell: CellRuns, seed: int, device: object = None) -> str:
+    """Write the command that trains exactly one run again, on the same kind of device."""
+    words = [command(plan, cell, seed)]
     words += [f"--device {device}"] if device in ("cpu", "cuda") else []
     return " ".join([*words, f"--out {AGAIN}"])
 
@@ -479,7 +513,7 @@ class RunPages:
             result.planned,
             self.neighbours(cell, position),
             self.cell_rows(cell),
-            repeat_command(self._cells, cell, result),
+            repeat_command(self._cells.suite.plan, cell, result.planned.seed),
         )
 
     def render(self, cell: CellRuns, position: int) -> str:
@@ -495,12 +529,12 @@ class RunPages:
         result = cell.results[position]
         if result.record is None:
             raise ValueError(f"run {result.planned.id} has no records to show")
-        history = History.of(result, result.record)
-        record, primary = history.record, history.record.primary
-        protocols = record.of_type("protocol")
-        data = protocols[-1].get("data") if protocols else None
+        history = History(result, result.record)
+        record, primary = history.record, history.primary
+        data = history.protocols[-1].get("data") if history.protocols else None
         facts = data if isinstance(data, dict) else {}
-        moments = moments_of(record, history.evaluations, facts)
+        moments = moments_of(record.path, history.samples, history.evaluations, facts)
+        device = history.attempts[-1].get("device") if history.attempts else None
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         plots = metric_plots(history)
         return self._template.render(
@@ -530,7 +564,7 @@ class RunPages:
                 tuple(provenance_lines(vars(record.provenance) if record.provenance else None)),
                 tuple(environment_rows(record)),
             ),
-            command=repeat_command(self._cells, cell, result),
+            command=repeat_command(self._cells.suite.plan, cell, result.planned.seed, device),
         )
 
 

@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reports.tables import printable
 
@@ -22,20 +26,21 @@ HUGE = 1e300
 """What lies beyond is drawn there: differences of two such numbers are still finite."""
 STEPS = (1.0, 2.0, 5.0, 10.0)
 
-Points = Sequence[tuple[float, float]]
+Numbers = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a plot.
 
     Attributes:
-        points: (kimg, value), finite, from left to right.
+        kimg: Thousand images that D had seen, ascending; at least one.
+        values: As many, finite.
         kind: A class of the page's style: ``first``, ``second``, or ``raw`` for raw weights.
         seen: Whether every point is a measurement that gets a dot.
     """
 
-    points: Points
+    kimg: Numbers
+    values: Numbers
     kind: str = "first"
     seen: bool = False
 
@@ -60,15 +65,20 @@ class Axis:
     logarithmic: bool
     ticks: tuple[float, ...]
 
-    def place(self, values: Sequence[float]) -> list[int]:
-        """Return where values lie."""
+    def place(self, values: Numbers) -> Numbers:
+        """Return where values lie, a half added, so that a whole part is the nearest one."""
         if self.logarithmic:
-            low, high = math.log(self.low), math.log(self.high)
-            scale = (self.stop - self.start) / (high - low)
-            log = math.log
-            return [round(self.start + (log(value) - low) * scale) for value in values]
-        scale, low = (self.stop - self.start) / (self.high - self.low), self.low
-        return [round(self.start + (value - low) * scale) for value in values]
+            values, low, high = np.log(values), math.log(self.low), math.log(self.high)
+        else:
+            low, high = self.low, self.high
+        return (values - low) * ((self.stop - self.start) / (high - low)) + (self.start + 0.5)
+
+    def at(self, value: float) -> int:
+        """Return where one value lies."""
+        low, high = self.low, self.high
+        if self.logarithmic:
+            value, low, high = math.log(value), math.log(low), math.log(high)
+        return int((value - low) * ((self.stop - self.start) / (high - low)) + self.start + 0.5)
 
 
 def linear_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
@@ -97,9 +107,8 @@ def kimg_axis(end: float, size: tuple[int, int] = SMALL) -> Axis:
     return Axis(0.0, end, LEFT, size[0] - RIGHT, False, linear_ticks(0.0, end, most))
 
 
-def value_axis(values: Sequence[float], bottom: int) -> Axis:
-    """Lay out the axis of some values, logarithmic where they are positive and span decades."""
-    low, high = min(values), max(values)
+def value_axis(low: float, high: float, bottom: int) -> Axis:
+    """Lay out the axis of values between two, logarithmic where they are decades above 0."""
     if low > 0 and high > LOG_SPAN * low:
         low, high = low / 1.15, high * 1.15
         return Axis(low, high, bottom, TOP, True, log_ticks(low, high, 4))
@@ -111,12 +120,24 @@ def value_axis(values: Sequence[float], bottom: int) -> Axis:
     return Axis(low, high, bottom, TOP, False, linear_ticks(low, high, 4))
 
 
+@lru_cache(256)
+def path_format(axis: Axis, kimg: bytes) -> str:
+    """Write the points of a line but for their heights, since many lines are measured together.
+
+    Args:
+        axis: From :func:`kimg_axis`.
+        kimg: The line's, as bytes.
+    """
+    places = axis.place(np.frombuffer(kimg)).astype(np.int64).tolist()
+    return " ".join([f"{place},%d" for place in places])
+
+
 @lru_cache(64)
 def kimg_ticks(axis: Axis, bottom: int) -> str:
     """Write the numbers below an axis, which all plots of a page have in common."""
     return "".join(
-        f'<text x="{place}" y="{bottom + 160}">{tick_text(tick)}</text>'
-        for tick, place in zip(axis.ticks, axis.place(axis.ticks), strict=True)
+        f'<text x="{axis.at(tick)}" y="{bottom + 160}">{tick_text(tick)}</text>'
+        for tick in axis.ticks
     )
 
 
@@ -149,7 +170,7 @@ def plot(
     """Draw lines over training.
 
     Args:
-        lines: At least one with a point.
+        lines: At least one.
         x: From :func:`kimg_axis`, of the same size.
         alt: What it shows, for someone who cannot see it; any text.
         size: Width and height.
@@ -160,34 +181,39 @@ def plot(
     Returns:
         An ``<svg>`` element, without ids, styles or scripts of its own.
     """
-    columns = [clipped([y for _, y in line.points]) for line in lines]
-    values = [value for column in columns for value in column]
+    heights = [line.values for line in lines]
+    low = min(float(values.min()) for values in heights)
+    high = max(float(values.max()) for values in heights)
+    if low < -HUGE or high > HUGE:
+        heights = [np.clip(values, -HUGE, HUGE) for values in heights]
+        low, high = max(low, -HUGE), min(high, HUGE)
     if level is not None:
-        values += clipped([level])
+        level = min(max(level, -HUGE), HUGE)
+        low, high = min(low, level), max(high, level)
     width, height = size
     bottom, right = height - BOTTOM, width - RIGHT
-    y = value_axis(values, bottom)
+    y = value_axis(low, high, bottom)
+    ticks = [(tick_text(tick), y.at(tick)) for tick in y.ticks]
+    grid = "".join([f"M{LEFT} {at}H{right}" for _, at in ticks])
+    texts = "".join(
+        [f'<text class="y" x="{LEFT - 60}" y="{at + 38}">{tick}</text>' for tick, at in ticks]
+    )
     large = " large" if size == LARGE else ""
     parts = [
         f'<svg class="plot{large}" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(printable(alt))}">'
+        f'aria-label="{escape(printable(alt))}"><path class="grid" d="{grid}"/>'
+        f"<g>{kimg_ticks(x, bottom)}{texts}</g>"
     ]
-    grid, texts = [], [kimg_ticks(x, bottom)]
-    for tick, place in zip(y.ticks, y.place(y.ticks), strict=True):
-        grid.append(f"M{LEFT} {place}H{right}")
-        texts.append(f'<text class="y" x="{LEFT - 60}" y="{place + 38}">{tick_text(tick)}</text>')
-    parts.append(f'<path class="grid" d="{"".join(grid)}"/><g>{"".join(texts)}</g>')
     if level is not None:
-        parts.append(f'<path class="level" d="M{LEFT} {y.place(clipped([level]))[0]}H{right}"/>')
+        parts.append(f'<path class="level" d="M{LEFT} {y.at(level)}H{right}"/>')
     if onset is not None:
-        parts.append(f'<path class="onset" d="M{x.place([onset])[0]} {TOP}V{bottom}"/>')
-    for line, column in zip(lines, columns, strict=True):
-        across = x.place([place for place, _ in line.points])
-        places = [f"{a},{b}" for a, b in zip(across, y.place(column), strict=True)]
-        dots = " seen" if line.seen or len(places) == 1 else ""
-        parts.append(f'<polyline class="{line.kind}{dots}" points="{" ".join(places)}"/>')
-        if died and places and line is lines[0]:
-            end = places[-1].replace(",", " ")
+        parts.append(f'<path class="onset" d="M{x.at(onset)} {TOP}V{bottom}"/>')
+    for line, values in zip(lines, heights, strict=True):
+        places = path_format(x, line.kimg.tobytes()) % tuple(y.place(values).tolist())
+        dots = " seen" if line.seen or len(values) == 1 else ""
+        parts.append(f'<polyline class="{line.kind}{dots}" points="{places}"/>')
+        if died and line is lines[0]:
+            end = places.rpartition(" ")[2].replace(",", " ")
             parts.append(f'<path class="cross" d="M{end}m-55-55l110 110m0-110l-110 110"/>')
     parts.append("</svg>")
     return "".join(parts)

@@ -268,14 +268,14 @@ class TestSamples:
         size = (folder / file).stat().st_size
         for budget, count, tiles in ((8 * size, 8, 8), (5 * size, 4, 8), (3 * size, 8, 4)):
             monkeypatch.setattr(moments, "BUDGET", budget + 400)
-            found = moments_of(record, [], {})
+            found = moments_of(folder, record.of_type("samples"), [], {})
             assert (len(found.shown), found.tiles) == (count, tiles)
             assert sum(len(moment.png) for moment in found.shown) < 1.5 * budget
         with Image.open(io.BytesIO(found.shown[-1].png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
         monkeypatch.setattr(moments, "BUDGET", 10)
-        assert len(moments_of(record, [], {}).shown) == 1
+        assert len(moments_of(folder, record.of_type("samples"), [], {}).shown) == 1
 
     def test_damaged_absent_and_foreign_files_are_left_out(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok"], "digits")
@@ -363,7 +363,7 @@ class TestCommand:
         cells = group(SuiteRecord(Path(), plan, {}))
         for cell in (cells.cells[0], cells.cells[len(cells.cells) // 2], cells.cells[-1]):
             result = cell.results[-1]
-            command = repeat_command(cells, cell, result)
+            command = repeat_command(plan, cell, result.planned.seed)
             selected, folder = self.planned_by(command, monkeypatch)
             assert selected == {result.planned.id}, command
             assert folder != Path("results") / plan.suite
@@ -382,7 +382,7 @@ class TestCommand:
         ids = set()
         for cell in cells.cells:
             for result in cell.results:
-                command = repeat_command(cells, cell, result)
+                command = repeat_command(plan, cell, result.planned.seed)
                 selected, _ = self.planned_by(command, monkeypatch)
                 assert selected == {result.planned.id}
                 ids |= selected
