@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.cells import SuiteCells
+from reports.cells import CellRuns, SuiteCells
 from reports.run_list import render_list
 from reports.run_pages import RunPages
 
 Stamp = tuple[tuple[str, int, int], ...]
+Job = tuple[Path, CellRuns, int]
+"""A page's file, its run's cell, and the run's place in that."""
+WORTH_A_PROCESS = 500
+"""Pages from which on a second process is started to write half of them."""
 
 
 def stamp(folder: Path) -> Stamp:
@@ -27,6 +32,40 @@ def stamp(folder: Path) -> Stamp:
     except OSError:
         return ()
     return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
+
+def write_all(pages: RunPages, jobs: Sequence[Job]) -> None:
+    """Write pages; many of them by two processes, where there are two cores.
+
+    A process with other threads is not forked: what they hold would stay locked in its child.
+    """
+    half = len(jobs) // 2
+    cores = len(os.sched_getaffinity(0))
+    if len(jobs) < WORTH_A_PROCESS or cores < 2 or threading.active_count() > 1:
+        write_some(pages, jobs)
+        return
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            write_some(pages, jobs[half:])
+            code = 0
+        finally:
+            # Nothing that belongs to the parent may be flushed, closed or waited for here.
+            os._exit(code)
+    try:
+        write_some(pages, jobs[:half])
+    finally:
+        failed = os.waitpid(child, 0)[1]
+    if failed:
+        # Whatever it was, it is told from here, or gone.
+        write_some(pages, jobs[half:])
+
+
+def write_some(pages: RunPages, jobs: Sequence[Job]) -> None:
+    """Write pages one after the other."""
+    for file, cell, position in jobs:
+        file.write_bytes(pages.render(cell, position).encode(errors="replace"))
 
 
 class RunFiles:
@@ -65,6 +104,7 @@ class RunFiles:
         pages = RunPages(cells)
         present = set(os.listdir(out))  # noqa: PTH208 - names are all that is needed
         made: dict[str, str] = {}
+        jobs: list[Job] = []
         for cell in cells.cells:
             for position, result in enumerate(cell.results):
                 name = pages.links.pages.get(result.planned.id)
@@ -74,8 +114,8 @@ class RunFiles:
                 content = (self._made_by, stamps, pages.context(cell, position))
                 made[name] = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
                 if before.get(name) != made[name] or name not in present:
-                    page = pages.render(cell, position)
-                    (out / name).write_bytes(page.encode(errors="replace"))
+                    jobs.append((out / name, cell, position))
+        write_all(pages, jobs)
         (out / "index.html").write_bytes(render_list(cells, pages.links).encode(errors="replace"))
         for name in before.keys() - made.keys():
             if Path(name).name == name and name in present:

@@ -116,7 +116,10 @@ class Columns:
         rows = [event[part] for event in events if part in event]
         self._kimg = np.array([e["kimg"] for e in events if part in e], dtype=np.float64)
         self.names = list(dict.fromkeys(chain.from_iterable(rows)))
-        table = [[row.get(name, math.nan) for name in self.names] for row in rows]
+        if all(list(row) == self.names for row in rows):
+            table = [list(row.values()) for row in rows]
+        else:
+            table = [[row.get(name, math.nan) for name in self.names] for row in rows]
         self._columns = dict(zip(self.names, np.array(table, dtype=np.float64).T, strict=False))
 
     def curve(self, name: str) -> Curve | None:

@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from harness.store.records import MetricInfo, Provenance, SuiteRecord, read_suit
 from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
-from reports import moments
+from reports import moments, run_files
 from reports.build import is_current, write_report
 from reports.cells import CellRuns, SuiteCells, group
 from reports.moments import evenly, is_whole_png, moments_of
@@ -612,6 +613,32 @@ class TestFiles:
         assert [file.name for file in folder.glob("*-s1-*")] == []
         assert "! unreadable" in text_of((folder / "index.html").read_text())
         assert not is_current(root)
+
+    def test_two_processes_write_what_one_does(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = Folder(one_cell(tmp_path / "s", ["ok", "diverged", "ok"]))
+        pages = {file.name: file.read_bytes() for file in folder.out.iterdir()}
+        before, forks = folder.times(), []
+        monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
+        monkeypatch.setattr(run_files.os, "sched_getaffinity", lambda pid: {0, 1})
+        fork = os.fork
+        monkeypatch.setattr(run_files.os, "fork", lambda: forks.append(1) or fork())
+        assert len(folder.changed("again")) == 3 and forks == [1]
+        assert all(before[name] != time for name, time in folder.times().items())
+        assert {file.name: file.read_bytes() for file in folder.out.iterdir()} == pages
+
+    def test_what_fails_in_the_second_process_is_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = Folder(one_cell(tmp_path / "s", ["ok", "ok"]))
+        monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
+        monkeypatch.setattr(run_files.os, "sched_getaffinity", lambda pid: {0, 1})
+        page = folder.page(1)
+        page.unlink()
+        page.mkdir()
+        with pytest.raises(IsADirectoryError):
+            folder.write("again")
 
     def test_records_that_change_while_they_are_read(self, tmp_path: Path) -> None:
         """What is appended after reading is in the next report, though nothing else changes."""
