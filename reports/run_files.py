@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.store.parallel import cores
 from reports.cells import CellRuns, SuiteCells
 from reports.run_list import render_list
 from reports.run_pages import RunPages
@@ -40,8 +41,7 @@ def write_all(pages: RunPages, jobs: Sequence[Job]) -> None:
     A process with other threads is not forked: what they hold would stay locked in its child.
     """
     half = len(jobs) // 2
-    cores = len(os.sched_getaffinity(0))
-    if len(jobs) < WORTH_A_PROCESS or cores < 2 or threading.active_count() > 1:
+    if len(jobs) < WORTH_A_PROCESS or cores() < 2 or threading.active_count() > 1:
         write_some(pages, jobs)
         return
     child = os.fork()

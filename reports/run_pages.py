@@ -382,7 +382,7 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[Happening
     for event in history.probes:
         values = ", ".join(f"{name} {number(value)}" for name, value in event["values"].items())
         told.append(Happening(event["step"], f"probe {event['probe']}", values))
-    if outcome.get("onset") is not None:
+    if outcome.get("onset") not in (None, outcome.get("step")):
         began = "collapse begins" if outcome["outcome"] == "collapsed" else "failure begins"
         told.append(Happening(outcome["onset"], began, ""))
     told = sorted(
@@ -557,6 +557,7 @@ class RunPages:
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),
             moments=moments,
+            legend=legend_of(facts),
             left_out=left_out(moments),
             metrics=metric_rows(history),
             raw=any("raw" in event for event in history.evaluations),
@@ -569,6 +570,15 @@ class RunPages:
             ),
             command=repeat_command(self._cells.suite.plan, cell, result.planned.seed, device),
         )
+
+
+def legend_of(facts: Mapping[str, Any]) -> str:
+    """Say what the colours of drawn points mean; empty for images."""
+    if facts.get("kind") != "points":
+        return ""
+    if facts.get("shape") == [1]:
+        return "Blue: a histogram of generated points. Orange: the true density."
+    return "Blue: generated points. Orange: a ring around each mode that is hit, a cross on others."
 
 
 def left_out(moments: Moments) -> str:

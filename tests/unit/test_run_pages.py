@@ -621,7 +621,7 @@ class TestFiles:
         pages = {file.name: file.read_bytes() for file in folder.out.iterdir()}
         before, forks = folder.times(), []
         monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
-        monkeypatch.setattr(run_files.os, "sched_getaffinity", lambda pid: {0, 1})
+        monkeypatch.setattr(run_files, "cores", lambda: 2)
         fork = os.fork
         monkeypatch.setattr(run_files.os, "fork", lambda: forks.append(1) or fork())
         assert len(folder.changed("again")) == 3 and forks == [1]
@@ -633,7 +633,7 @@ class TestFiles:
     ) -> None:
         folder = Folder(one_cell(tmp_path / "s", ["ok", "ok"]))
         monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
-        monkeypatch.setattr(run_files.os, "sched_getaffinity", lambda pid: {0, 1})
+        monkeypatch.setattr(run_files, "cores", lambda: 2)
         page = folder.page(1)
         page.unlink()
         page.mkdir()
