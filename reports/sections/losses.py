@@ -46,7 +46,7 @@ def paired(result: Result, diagnostic: str, metric: str) -> Pairs:
     steps, values = losses.steps[finite], losses.values[finite].tolist()
     measured = result.record.series("evaluation", metric)
     ends = np.searchsorted(steps, measured.steps, side="right").tolist()
-    starts = np.searchsorted(steps, [0, *measured.steps[:-1]], side="right").tolist()
+    starts = np.searchsorted(steps, [0, *measured.steps][:-1], side="right").tolist()
     return [
         (median(values[start:end]), quality)
         for start, end, quality in zip(starts, ends, measured.values.tolist(), strict=True)

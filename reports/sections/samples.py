@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -113,7 +114,7 @@ def caption_of(cell: CellRuns, result: Result, event: Event, *, last: bool) -> s
         measured = evaluation_at(result, event["step"])
         value = measured.get("values", {}).get(primary.name) if primary else None
         words.append(f"{significant(measured['kimg'])} kimg" if measured else "")
-    if value is not None:
+    if value is not None and math.isfinite(value):
         words.append(significant(value))
     return ", ".join(word for word in words if word)
 
