@@ -17,7 +17,7 @@ percentage points,
 ``prose`` wraps where ``text`` stays on one line."""
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 ABSENT = "–"
-MOST_ROWS = 200
+MOST_ROWS = 100
 """Of a table in the page and in Markdown."""
 NO_BREAK = "\u00a0"
 """A space that keeps a number and its unit on one line."""

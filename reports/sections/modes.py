@@ -27,9 +27,9 @@ WRAP = 6
 
 def captured(result: Result) -> tuple[float, int] | None:
     """Return the share of modes or classes with a generated example, and how many there are."""
-    evaluations = result.record.of_type("evaluation") if result.record else []
-    counted = [event for event in evaluations if event.get("histogram")]
-    return (counted[-1]["coverage"], len(counted[-1]["histogram"])) if counted else None
+    evaluations = result.record.newest("evaluation") if result.record else ()
+    counted = next((event for event in evaluations if event.get("histogram")), None)
+    return (counted["coverage"], len(counted["histogram"])) if counted else None
 
 
 def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
@@ -90,13 +90,13 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
     points, counts, runs, samples = [], [], [], 0
     for result in cell.finals:
         record = result.record
-        if record is None or not record.of_type("samples"):
+        event = next(record.newest("samples"), None) if record else None
+        if record is None or event is None:
             continue
-        event = record.of_type("samples")[-1]
         path = result.file(str(event["file"]))
         found = read_points(path) if path else None
-        counted = [e for e in record.of_type("evaluation") if e["step"] == event["step"]]
-        histogram = counted[-1].get("histogram") if counted else None
+        evaluations = (e for e in record.newest("evaluation") if e["step"] == event["step"])
+        histogram = next(evaluations, {}).get("histogram")
         if found is None or found.shape[1] != 2 or not histogram or len(histogram) != modes:
             continue
         points.append(found)

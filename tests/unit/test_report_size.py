@@ -44,7 +44,7 @@ def test_a_long_table_is_cut_and_says_where_it_is_whole() -> None:
     table = Table("long", "Long", (Column("n"),), rows, "A note.")
     short = shortened(table)
     assert short.rows == rows[:-1]
-    assert short.note == "The first 200 of 201 rows; all are in tables/long.csv. A note."
+    assert short.note == "The first 100 of 101 rows; all are in tables/long.csv. A note."
     assert shortened(short) is short
 
 
