@@ -10,7 +10,7 @@ import pytest
 from reports.build import write_report
 from reports.run_links import ranges
 from tests.browser.chromium import EXECUTABLE, Page
-from tests.browser.test_page import ATTACK, CONTRAST
+from tests.browser.test_page import ATTACK, CONTRAST, PACKAGE
 from tests.stores import Fate, Where, build_store
 
 pytestmark = pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed")
@@ -191,3 +191,30 @@ def test_print_shows_every_moment(page: Page, report: Path) -> None:
     )
     page.call("Emulation.setEmulatedMedia", {"media": ""})
     assert shown == [True] * 3
+
+
+@pytest.mark.skipif(PACKAGE is None, reason="axe-core-python is not installed")
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 400)])
+def test_axe_finds_nothing_serious(page: Page, report: Path, scheme: str, width: int) -> None:
+    assert PACKAGE is not None and PACKAGE.origin is not None
+    axe = Path(PACKAGE.origin).with_name("axe.min.js").read_text() + ";1"
+    page.size(width, 900)
+    page.prefer(scheme)
+    try:
+        for file in (run_page(report, 1), report / "runs" / "index.html"):
+            page.open(file)
+            # axe cannot see through the gradients at the edges of boxes.
+            boxes = "document.querySelectorAll('.box')"
+            page.evaluate(f"{boxes}.forEach(box => box.style.background = 'none')")
+            page.evaluate(axe)
+            found = page.evaluate("""axe.run(document).then(result => ({
+                passed: result.passes.length,
+                wrong: result.violations
+                    .filter(v => ['serious', 'critical'].includes(v.impact))
+                    .map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 200)]),
+            }))""")
+            assert found["wrong"] == []
+            assert found["passed"] > 20
+    finally:
+        page.prefer("light")
+        page.size(1280, 900)
