@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.run_links import FOLDER
+from reports.stamps import stamps
 
 if TYPE_CHECKING:
     from reports.cells import SuiteCells
@@ -63,14 +64,13 @@ def source_digest(folders: Folders) -> str:
 def _follow(folder: Path, digest: hashlib._Hash) -> None:
     plan = folder / "suite.json"
     digest.update(plan.read_bytes() if plan.exists() else b"")
-    followed = [*folder.glob("runs/*/events.jsonl"), *folder.glob("runs/*/environment-*.json")]
-    for file in sorted([*followed, *folder.glob("tuning/*/summary.json")]):
+    for path, records in sorted(stamps(folder).items()):
+        # Of a run's folder by its name alone: results may be moved.
+        digest.update(f"{os.path.basename(path)!r}{records}\n".encode())  # noqa: PTH119
+    for file in sorted(folder.glob("tuning/*/summary.json")):
         stat = file.stat()
         line = f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
         digest.update(line.encode(errors="surrogateescape"))
-    runs = folder / "runs"
-    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
-    digest.update("\n".join(names).encode(errors="surrogateescape"))
 
 
 def is_current(folders: Folders, out: Path | None = None) -> bool:

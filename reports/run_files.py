@@ -12,27 +12,12 @@ from harness.store.parallel import cores
 from reports.cells import CellRuns, SuiteCells
 from reports.run_list import render_list
 from reports.run_pages import RunPages
+from reports.stamps import Stamp, stamps
 
-Stamp = tuple[tuple[str, int, int], ...]
 Job = tuple[Path, CellRuns, int]
 """A page's file, its run's cell, and the run's place in that."""
 WORTH_A_PROCESS = 500
 """Pages from which on a second process is started to write half of them."""
-
-
-def stamp(folder: Path) -> Stamp:
-    """Return name, size and time of change of the records in a run's folder."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [
-                (entry.name, entry.stat())
-                for entry in entries
-                if entry.name.startswith("environment-")
-                or entry.name in ("events.jsonl", "spec.json")
-            ]
-    except OSError:
-        return ()
-    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
 
 
 def write_all(pages: RunPages, jobs: Sequence[Job]) -> None:
@@ -82,10 +67,8 @@ class RunFiles:
     def __init__(self, folders: Sequence[Path], made_by: str) -> None:
         self._made_by = made_by
         self._stamps: dict[str, Stamp] = {}
-        for runs in (folder / "runs" for folder in folders):
-            if runs.is_dir():
-                with os.scandir(runs) as entries:
-                    self._stamps |= {entry.path: stamp(Path(entry.path)) for entry in entries}
+        for folder in folders:
+            self._stamps |= stamps(folder)
 
     def write(self, cells: SuiteCells, out: Path, before: Mapping[str, str]) -> dict[str, str]:
         """Write what is new or has changed, and remove pages of runs that went away.
@@ -110,8 +93,8 @@ class RunFiles:
                 name = pages.links.pages.get(result.planned.id)
                 if name is None or result.record is None:
                     continue
-                stamps = self._stamps.get(str(result.record.path), ())
-                content = (self._made_by, stamps, pages.context(cell, position))
+                records = self._stamps.get(str(result.record.path), ())
+                content = (self._made_by, records, pages.context(cell, position))
                 made[name] = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
                 if before.get(name) != made[name] or name not in present:
                     jobs.append((out / name, cell, position))

@@ -1,0 +1,33 @@
+"""Tells quickly whether the records of a thousand runs have changed: by size and time of each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and time of change of each file of records in a run's folder."""
+
+
+def stamp(folder: str) -> Stamp:
+    """Return the stamp of a run's folder; nothing where it is none."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [
+                (entry.name, entry.stat())
+                for entry in entries
+                if entry.name in ("events.jsonl", "spec.json")
+                or entry.name.startswith("environment-")
+            ]
+    except OSError:
+        return ()
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+
+
+def stamps(folder: Path) -> dict[str, Stamp]:
+    """Return the stamps of all runs of a results folder, by the path of each."""
+    try:
+        with os.scandir(folder / "runs") as entries:
+            return {entry.path: stamp(entry.path) for entry in entries}
+    except OSError:
+        return {}
