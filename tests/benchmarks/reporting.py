@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import resource
@@ -10,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,13 @@ MOST_BYTES = 1.5 * 2**30
 MOST_PAGE_BYTES = 10e6
 CORES = 2
 PROGRAM = """
-import resource, sys
+import sys
 from pathlib import Path
 from reports.build import write_report
 write_report(Path(sys.argv[1]), Path(sys.argv[2]))
-whose = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
-print(1024 * sum(resource.getrusage(who).ru_maxrss for who in whose))
 """
-"""A process and the one that reads beside it are both counted, as if their peaks came together."""
+PAUSE = 0.25
+"""Seconds between two looks at the memory."""
 
 
 def measure() -> dict[str, Any]:
@@ -58,22 +57,43 @@ def report(root: Path, out: Path) -> dict[str, Any]:
     """Write one report in a process of its own, and say what it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(root), str(out)],
-        check=True,
-        capture_output=True,
-        preexec_fn=two_cores,
-    )
+    program = [sys.executable, "-c", PROGRAM, str(root), str(out)]
+    peak = 0
+    with subprocess.Popen(program, preexec_fn=two_cores) as child:
+        while child.poll() is None:
+            peak = max(peak, sum(map(held, family(child.pid))))
+            time.sleep(PAUSE)
     seconds = time.perf_counter() - start
+    if child.returncode:
+        raise RuntimeError(f"the report of {root} failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "seconds": round(seconds, 2),
         "cpu_seconds": round(
             after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2
         ),
-        "peak_bytes": json.loads(done.stdout),
+        "peak_bytes": peak,
         "page_bytes": (out / "index.html").stat().st_size,
     }
+
+
+def family(process: int) -> list[int]:
+    """Return a process and all that it has started."""
+    found = [process]
+    with suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                found += family(int(child))
+    return found
+
+
+def held(process: int) -> int:
+    """Return the bytes of memory that a process holds; of what it shares, its part."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
 
 
 def two_cores() -> None:

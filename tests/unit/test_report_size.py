@@ -19,6 +19,8 @@ from reports.document import Figure
 from reports.figures.curves import median_curve
 from reports.sections import training
 from reports.tables import Cell, Column, Table, shortened
+from tests.benchmarks.large_store import EVALUATIONS, LOSS_ROWS, Size, build_large_store
+from tests.benchmarks.reporting import report
 from tests.stores import build_store
 
 POINTS = st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.5]), st.floats(-9, 9)), max_size=3)
@@ -126,3 +128,22 @@ class TestSeveralProcesses:
         root = self.store(tmp_path)
         monkeypatch.setattr(parallel.sys, "executable", "/bin/false")
         assert len(read_suite(root).runs) == 4
+
+
+def test_the_benchmark_reports_what_it_says(tmp_path: Path) -> None:
+    size = Size(variants=1, tricks=2, seeds=1)
+    root = build_large_store(tmp_path / "results", size)
+    records = list(read_suite(root).runs.values())
+    assert len(records) == size.runs == 4
+    for record in records:
+        assert record.is_final
+        steps = [event["step"] for event in record.of_type("evaluation")]
+        rows = len(record.of_type("losses"))
+        assert (len(steps), rows) in ((EVALUATIONS + 1, LOSS_ROWS), (26, 50))
+        assert record.last("fd[data]@2500/train") or record.last(
+            "fd[digits-cnn@ce3e73cd]@1000/train"
+        )
+    found = report(root, tmp_path / "report")
+    assert found["peak_bytes"] > 50e6
+    assert found["page_bytes"] == (tmp_path / "report" / "index.html").stat().st_size
+    assert 0 < found["cpu_seconds"] < 100
