@@ -25,7 +25,7 @@ MOST_PLOTS = 24
 """Variants in a figure of distances."""
 MOST_COLUMNS = 6
 """Variants in a figure of diagnostics."""
-MOST_SEEDS = 600
+MOST_SEEDS = 300
 """Thin lines in a figure, over all its plots."""
 
 
