@@ -1,0 +1,53 @@
+"""Measures ways of doing a thing in turn, so that a noisy neighbour slows all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+Way = Callable[[], object]
+"""Does the thing once."""
+
+
+def timed(way: Way, count: int, device: torch.device) -> float:
+    """Return the seconds of doing a thing so many times, the device's work included."""
+    finish(device)
+    start = time.perf_counter()
+    for _ in range(count):
+        way()
+    finish(device)
+    return time.perf_counter() - start
+
+
+def finish(device: torch.device) -> None:
+    """Wait for a device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def race(
+    ways: Mapping[str, Way], rounds: int, device: torch.device, seconds: float
+) -> dict[str, list[float]]:
+    """Time every way in every round.
+
+    Args:
+        ways: By name.
+        rounds: How often all of them are timed.
+        device: Where they compute.
+        seconds: About how long one measurement of one way takes; at least the way once.
+
+    Returns:
+        Seconds of doing it once, by way and round.
+    """
+    counts = {}
+    for name, way in ways.items():
+        timed(way, 2, device)  # what is built, compiled or read at first
+        counts[name] = max(1, math.ceil(seconds / timed(way, 2, device) * 2))
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(timed(way, counts[name], device) / counts[name])
+    return found
