@@ -12,14 +12,17 @@ Way = Callable[[], object]
 """Does the thing once."""
 
 
-def timed(way: Way, count: int, device: torch.device) -> float:
+Clock = Callable[[], float]
+
+
+def timed(way: Way, count: int, device: torch.device, clock: Clock = time.perf_counter) -> float:
     """Return the seconds of doing a thing so many times, the device's work included."""
     finish(device)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(count):
         way()
     finish(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def finish(device: torch.device) -> None:
@@ -29,7 +32,11 @@ def finish(device: torch.device) -> None:
 
 
 def race(
-    ways: Mapping[str, Way], rounds: int, device: torch.device, seconds: float
+    ways: Mapping[str, Way],
+    rounds: int,
+    device: torch.device,
+    seconds: float,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time every way in every round.
 
@@ -38,6 +45,7 @@ def race(
         rounds: How often all of them are timed.
         device: Where they compute.
         seconds: About how long one measurement of one way takes; at least the way once.
+        clock: What to read seconds from.
 
     Returns:
         Seconds of doing it once, by way and round.
@@ -47,7 +55,9 @@ def race(
         timed(way, 2, device)  # what is built, compiled or read at first
         counts[name] = max(1, math.ceil(seconds / timed(way, 2, device) * 2))
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            found[name].append(timed(way, counts[name], device) / counts[name])
+    for number in range(rounds):
+        # To and fro, so that nobody is always the one who comes after a certain other.
+        for name in list(ways)[:: 1 if number % 2 == 0 else -1]:
+            way = ways[name]
+            found[name].append(timed(way, counts[name], device, clock) / counts[name])
     return found

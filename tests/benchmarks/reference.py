@@ -58,7 +58,9 @@ class Points(data.Dataset[Tensor]):
         return self.values[index]
 
 
-def loader_of(examples: Examples, batch: int, workers: int, device: torch.device) -> data.DataLoader[Tensor]:
+def loader_of(
+    examples: Examples, batch: int, workers: int, device: torch.device
+) -> data.DataLoader[Tensor]:
     """Make the loader that a training script has."""
     values = examples.values[:]
     source = Pictures(values) if values.dtype == torch.uint8 else Points(values)

@@ -103,6 +103,7 @@ def measure(
     seconds: float = SECONDS,
     workers: tuple[int, ...] = WORKERS,
     examples: int = EXAMPLES,
+    followed: int = FOLLOWED,
 ) -> Row:
     """Return how many times the run-steps per second of the reference loop a cohort makes.
 
@@ -118,7 +119,7 @@ def measure(
     with one_thread():
         trainer = case.trainer(data, where)
         loops = {count: ReferenceLoop(trainer.specs[0], data, where, count) for count in workers}
-        difference = gap(trainer, loops[workers[0]], FOLLOWED)
+        difference = gap(trainer, loops[workers[0]], followed)
         if not difference < TOLERANCE:
             raise ValueError(f"{case.name}: losses of both ways differ by {difference:.2g}")
         ways = {"cohort": trainer.train_step}
@@ -127,7 +128,8 @@ def measure(
     rivals = [name for name in ways if name != "cohort"]
     faster = min(rivals, key=lambda name: statistics.median(found[name]))
     values = [
-        case.runs * theirs / ours for theirs, ours in zip(found[faster], found["cohort"], strict=True)
+        case.runs * theirs / ours
+        for theirs, ours in zip(found[faster], found["cohort"], strict=True)
     ]
     return Row(
         case.name,
