@@ -12,7 +12,7 @@ from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.errors import DataError, GanbenchError
 from harness.metrics.evaluation import require
-from harness.plan import TYPICAL_RATE, Cohort, cohort_seconds, make_cohorts
+from harness.plan import TYPICAL_RATE, Cohort, Measured, cohort_seconds, make_cohorts
 from harness.spec import RunSpec, Split, canonical_json
 from harness.store.folders import Store
 from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_run
@@ -129,6 +129,7 @@ def train_pending(
     device: str,
     options: JobOptions,
     notes: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
 ) -> int:
     """Train everything that is pending.
 
@@ -141,13 +142,14 @@ def train_pending(
         device: ``cpu`` or ``cuda``, which decides the cohorts' size.
         options: What each job is told.
         notes: What tells a run from its like, by id; for mirrors.
+        measured: What is known of the cost of cohorts.
 
     Returns:
         0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
     """
     labels = {run.id: run for run in plan.runs}
     together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
-    cohorts = make_cohorts(todo.pending, device, together)
+    cohorts = make_cohorts(todo.pending, device, together, measured)
     assignments = assign(store, labels, cohorts, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))

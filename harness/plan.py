@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,22 @@ from harness.spec import RunSpec, canonical_json, content_id
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
 
 LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
-"""Most runs of a cohort by (device, convolutional).
+"""The rule where nothing has been measured: most runs of a cohort by (device, convolutional).
 
 On a CPU, stacking makes small fully connected nets several times faster. Convolutions gain
-nothing from it there (0.9–1.1× measured at widths 16 and 64), so their cohorts only save the
-start of a process for each run and stay small enough to share the cores evenly.
+nothing from it there once they are wide (0.9–1.1× measured at widths 16 and 64), so their
+cohorts only save the start of a process for each run and stay small enough to share the cores
+evenly.
 """
+
+START_SECONDS = 1.0
+"""What a cohort costs before its first step: its process, its data, its first evaluation."""
+
+SPLITS = 64
+"""At most so many cohorts are cut in two for the sake of idle slots."""
+
+WORTH_SPLITTING = 0.9
+"""A cohort is cut in two where everything is then done in less than this share of the time."""
 
 TYPICAL_RATE = 3e10
 """Operations per second of one core; only ratios between cohorts rest on it."""
@@ -67,31 +78,186 @@ def structure(spec: RunSpec) -> str:
     return canonical_json(data)
 
 
+@dataclass(frozen=True)
+class Curve:
+    """What an update costs cohorts of several sizes, as measured.
+
+    Attributes:
+        sizes: Runs of a cohort, ascending from 1.
+        seconds: Of one update of either player, for each size.
+        peak: Most memory in use, in bytes, for each size.
+    """
+
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+    peak: tuple[int, ...]
+
+    def at(self, runs: int) -> float:
+        """Return the seconds of an update of so many runs, on straight lines between sizes."""
+        if len(self.sizes) == 1:
+            return self.seconds[0] * runs / self.sizes[0]
+        last = next((i for i, size in enumerate(self.sizes) if size >= runs), len(self.sizes) - 1)
+        last = max(last, 1)
+        (x, y), (x2, y2) = ((self.sizes[i], self.seconds[i]) for i in (last - 1, last))
+        return max(y + (y2 - y) * (runs - x) / (x2 - x), min(self.seconds))
+
+    def largest(self, memory: int) -> int:
+        """Return how many runs fit into so many bytes; at most twice as many as were measured."""
+        most = 2 * self.sizes[-1]
+        if len(self.sizes) == 1:
+            return most
+        each = (self.peak[-1] - self.peak[-2]) / (self.sizes[-1] - self.sizes[-2])
+        if each <= 0:
+            return most
+        more = math.floor((memory - self.peak[-1]) / each)
+        return max(1, min(most, self.sizes[-1] + more))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What has been measured of the cohorts to be made, and where they will train.
+
+    Attributes:
+        curves: By kind of run, from :func:`kind_of`.
+        slots: Processes at once.
+        memory: Bytes that each of them may use.
+    """
+
+    curves: Mapping[str, Curve]
+    slots: int
+    memory: int
+
+
+def kind_of(spec: RunSpec) -> str:
+    """Name what decides how an update's cost grows with the cohort, variants and tricks aside.
+
+    Curves of a plain variant and of one with a penalty and five updates of D agree within a
+    tenth, so one measurement serves all that share networks, widths, batch and precision.
+    """
+    from harness.training.trainer import blueprint_of
+
+    blueprint = blueprint_of(spec)
+    G, D = blueprint.generator, blueprint.discriminator
+    return canonical_json(
+        {
+            "generator": [G.network, G.width, G.copies],
+            "discriminator": [D.network, D.width, D.pack],
+            "latent": blueprint.latent,
+            "shape": blueprint.shape,
+            "batch": blueprint.batch,
+            "precision": spec.settings.precision,
+        }
+    )
+
+
 def make_cohorts(
-    specs: Iterable[RunSpec], device: str, begun: Mapping[str, tuple[str, ...]] | None = None
+    specs: Iterable[RunSpec],
+    device: str,
+    begun: Mapping[str, tuple[str, ...]] | None = None,
+    measured: Measured | None = None,
 ) -> list[Cohort]:
     """Group runs into cohorts, the most expensive first.
 
     Runs that have trained together go on together and with no others: a cohort resumes from a
     checkpoint that all of its runs have, and those of a newcomer are none.
 
+    How many train together follows from what was measured for their kind: so many that the whole
+    group takes least time, fewer where memory is short or slots would be idle. Without a
+    measurement it follows from :data:`LARGEST`.
+
     Args:
         specs: Runs to train.
         device: ``cpu`` or ``cuda``, which decides how many train together.
         begun: Ids of the cohort in which a run trained last, by the run's id.
+        measured: What is known of the cost of cohorts.
     """
     groups: dict[tuple[str, tuple[str, ...]], list[RunSpec]] = {}
     for spec in specs:
         before = (begun or {}).get(spec.id, ())
         groups.setdefault((structure(spec), before), []).append(spec)
-    cohorts = []
-    for group in groups.values():
-        size = LARGEST[device, is_convolutional(group[0])]
-        pieces = -(-len(group) // size)
-        for piece in range(pieces):
-            # Every n-th run, so that pieces differ by at most one run in size.
-            cohorts.append(Cohort(tuple(group[piece::pieces])))
+    pieces = []
+    for (_, before), group in groups.items():
+        curve = measured.curves.get(kind_of(group[0])) if measured else None
+        if before:
+            count = 1  # as they began: in another cohort their last bits would be others
+        elif measured and curve:
+            count = fastest(group, curve, measured.memory)
+        else:
+            count = -(-len(group) // LARGEST[device, is_convolutional(group[0])])
+        pieces.append(count)
+    if measured:
+        fill_slots(list(groups.items()), pieces, measured)
+    cohorts = [
+        cohort
+        for group, count in zip(groups.values(), pieces, strict=True)
+        for cohort in cut(group, count)
+    ]
     return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
+
+
+def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:
+    """Cut a group into cohorts: every n-th run, so that they differ by at most one in size."""
+    return [Cohort(tuple(group[piece::pieces])) for piece in range(pieces)]
+
+
+def fastest(group: Sequence[RunSpec], curve: Curve, memory: int) -> int:
+    """Return into how many cohorts to cut a group, for the least work in all.
+
+    Args:
+        group: Runs that could train together.
+        curve: What their updates cost.
+        memory: Bytes that a cohort may use.
+    """
+    least = -(-len(group) // curve.largest(memory))
+    return min(
+        range(least, len(group) + 1),
+        key=lambda pieces: sum(measured_seconds(c, curve) for c in cut(group, pieces)),
+    )
+
+
+def measured_seconds(cohort: Cohort, curve: Curve) -> float:
+    """Return how long a cohort trains by what was measured of its kind, its start included."""
+    return START_SECONDS + sum(updates(cohort.specs[0])) * curve.at(len(cohort.specs))
+
+
+def fill_slots(
+    groups: Sequence[tuple[tuple[str, tuple[str, ...]], list[RunSpec]]],
+    pieces: list[int],
+    measured: Measured,
+) -> None:
+    """Cut the longest cohorts smaller as long as everything is done the sooner for it.
+
+    Args:
+        groups: Runs that could train together, each with what they began as.
+        pieces: Into how many cohorts each group is cut; changed in place.
+        measured: What is known of their cost.
+    """
+
+    def seconds(number: int, count: int) -> list[float]:
+        group = groups[number][1]
+        curve = measured.curves.get(kind_of(group[0]))
+        return [
+            cohort_seconds(c, TYPICAL_RATE) if curve is None else measured_seconds(c, curve)
+            for c in cut(group, count)
+        ]
+
+    lasting = [seconds(number, count) for number, count in enumerate(pieces)]
+
+    def end() -> float:
+        return makespan(sorted((s for each in lasting for s in each), reverse=True), measured.slots)
+
+    for _ in range(SPLITS if lasting else 0):
+        longest = max(range(len(lasting)), key=lambda number: max(lasting[number]))
+        (_, before), group = groups[longest]
+        whole = before or kind_of(group[0]) not in measured.curves
+        if whole or pieces[longest] == len(group):
+            return
+        before_it, held = end(), lasting[longest]
+        lasting[longest] = seconds(longest, pieces[longest] + 1)
+        if end() > WORTH_SPLITTING * before_it:
+            lasting[longest] = held
+            return
+        pieces[longest] += 1
 
 
 def is_convolutional(spec: RunSpec) -> bool:

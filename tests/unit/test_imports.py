@@ -18,7 +18,7 @@ LAYERS = [
     ["harness.catalog", "harness.data"],
     ["harness.tuning"],
     ["harness.suite"],
-    ["harness.bench"],
+    ["harness.bench", "harness.calibration"],
     ["harness.engines"],
     ["harness.tracking"],
     ["harness.job harness.course", "harness.sampling", "harness.testing"],
