@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from harness.datasets.base import Examples, datasets
 from harness.job import compute_as_declared
 from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
+from tests.benchmarks.floors import floors
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop, gap
 from tests.benchmarks.table import NO_GPU, Row
@@ -125,6 +126,7 @@ def measure(
         ways = {"cohort": trainer.train_step}
         ways |= {f"reference, {count} workers": loop.train_step for count, loop in loops.items()}
         found = race(ways, rounds, where, seconds)
+        least = floors(replace(case, runs=1).trainer(data, where), case.runs)
     rivals = [name for name in ways if name != "cohort"]
     faster = min(rivals, key=lambda name: statistics.median(found[name]))
     values = [
@@ -136,7 +138,9 @@ def measure(
         case.target,
         "×",
         values,
+        floor=least.seconds / statistics.median(found["cohort"]),
         figures={
+            "floors": least.as_json(),
             "against": faster,
             "runs": case.runs,
             "loss_difference": difference,

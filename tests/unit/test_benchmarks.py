@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
-from tests.benchmarks import overhead, starting, suite, training
+from tests.benchmarks import floors, overhead, starting, suite, training
 from tests.benchmarks.__main__ import ROWS
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop, gap
@@ -76,9 +76,53 @@ def test_every_cohort_is_raced(name: str) -> None:
     assert len(row.values) == 2
     assert row.median > 0
     assert row.verdict in ("pass", "falls short")
+    assert row.floor is not None
+    assert 0 < row.floor < 1
     rates = row.figures["run_steps_per_second"]
     assert rates.keys() == {"cohort", "reference, 0 workers"}
     json.dumps(row.as_json(), allow_nan=False)
+
+
+def test_floors_of_a_fully_connected_step_by_hand() -> None:
+    batch, width, latent = 8, 16, 4
+    spec = make_spec("ring8", batch=batch, width=width, latent=latent)
+    operations, moved = floors.count(make_trainer([spec]))
+    G = [(latent, width), (width, width), (width, 2)]
+    D = [(2, width), (width, width), (width, 1)]
+    passes: list[tuple[int, int, int]] = []  # rows, inner and columns of each product
+
+    def forward(layers: list[tuple[int, int]]) -> None:
+        passes.extend((batch, a, b) for a, b in layers)
+
+    def backward(layers: list[tuple[int, int]], *, weights: bool, first: bool) -> None:
+        for position, (a, b) in enumerate(layers):
+            if weights:
+                passes.append((a, batch, b))
+            if position or first:
+                passes.append((batch, b, a))
+
+    forward(G)  # D's update: a fake batch without gradient, real and fake through D and back
+    for _ in range(2):
+        forward(D)
+        backward(D, weights=True, first=False)
+    forward(G)  # G's: through D to G's weights
+    forward(D)
+    backward(D, weights=False, first=True)
+    backward(G, weights=True, first=False)
+    assert operations == sum(2 * n * m * k for n, m, k in passes)
+    parameters = sum(a * b + b for a, b in [*G, *D])
+    products = sum(n * m + m * k + n * k for n, m, k in passes)
+    assert moved == pytest.approx(4 * (products + 6 * parameters), rel=0.1)
+
+
+def test_floors_of_convolutions_do_not_depend_on_the_cohort() -> None:
+    specs = [make_spec("digits", "wgan-gp", seed=seed, network="dcgan") for seed in range(3)]
+    operations, moved = floors.count(make_trainer(specs[:1]))
+    found = floors.floors(make_trainer(specs[:1]), 3)
+    assert (found.operations, found.bytes) == (3 * operations, 3 * moved)
+    assert found.seconds == max(found.operations / found.rate, found.bytes / found.bandwidth)
+    assert 1e8 < found.rate < 1e16
+    assert 1e8 < found.bandwidth < 1e15
 
 
 def test_ways_that_do_not_train_the_same_are_not_raced(monkeypatch: pytest.MonkeyPatch) -> None:
