@@ -26,7 +26,7 @@ import torch
 
 from harness.course import peak_memory
 from harness.datasets.base import Examples
-from harness.engines.local import start_fork_server
+from harness.engines.server import start_fork_server
 from harness.parts import all_parts, schedule_of
 from harness.plan import (
     TYPICAL_RATE,

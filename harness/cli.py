@@ -109,6 +109,10 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
+    if not dry_run:
+        from harness.engines.server import start_fork_server
+
+        start_fork_server()  # it and this process import PyTorch at the same time
     from harness.commands import dry_run as preview
     from harness.commands import run_suite
 
