@@ -13,7 +13,7 @@ PACKAGES = ("harness", "reports", "suites")
 
 LAYERS = [
     ["harness.cli"],
-    ["harness.commands"],
+    ["harness.commands", "harness.finished"],
     ["harness.doctor"],
     ["harness.catalog", "harness.data"],
     ["harness.tuning"],
