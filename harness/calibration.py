@@ -42,6 +42,7 @@ from harness.plan import (
 from harness.registry import load_plugin
 from harness.spec import RunSpec, content_id
 from harness.store.folders import cache_folder, write_json
+from harness.training.replay import recorder_for
 from harness.training.trainer import Trainer
 from harness.version import RESULTS_VERSION, VERSION
 
@@ -53,6 +54,8 @@ BUDGET_SECONDS = 2.0
 """No further size is begun after so long."""
 EACH_SECONDS = 0.15
 """For which a size is timed, at least one step."""
+WARM_UPS = {"cpu": 1, "cuda": 6}
+"""Steps that are not timed."""
 PATIENCE_SECONDS = 120.0
 """After which a measurement is given up."""
 WORTH = 20
@@ -291,7 +294,7 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cur
             break
         specs = [spec.model_copy(update={"seed": seed}) for seed in range(size)]
         try:
-            seconds = update_seconds(Trainer(specs, examples, where))
+            seconds = update_seconds(Trainer(specs, examples, where, recorder_for(where)))
         except torch.OutOfMemoryError:
             break
         found.append((size, seconds, peak_memory(where)))
@@ -316,10 +319,11 @@ def examples_like(spec: RunSpec) -> Examples:
 def update_seconds(trainer: Trainer) -> float:
     """Return the seconds of an update of either player in the fastest of a few steps.
 
-    The first step, in which things are set up, does not count; the fastest of the others is the
-    one that neighbours disturbed least.
+    The first steps, in which things are set up and updates recorded, do not count; the fastest of
+    the others is the one that neighbours disturbed least.
     """
-    trainer.train_step()
+    for _ in range(WARM_UPS[trainer.device.type]):
+        trainer.train_step()
     finish(trainer.device)
     start = time.perf_counter()
     found: list[float] = []

@@ -85,6 +85,11 @@ class CUDAGraphs:
         return replay
 
 
+def recorder_for(device: torch.device) -> Recorder | None:
+    """Return how updates are recorded on a device; None where nothing is gained by it."""
+    return CUDAGraphs(device) if device.type == "cuda" else None
+
+
 class Listening:
     """Makes everything on the spot, and notes what was asked for.
 

@@ -12,6 +12,8 @@ Way = Callable[[], object]
 """Does the thing once."""
 
 
+WARM_UPS = {"cpu": 2, "cuda": 6}
+"""Untimed, because things are built, read, chosen or recorded then."""
 Clock = Callable[[], float]
 
 
@@ -52,7 +54,7 @@ def race(
     """
     counts = {}
     for name, way in ways.items():
-        timed(way, 2, device)  # what is built, compiled or read at first
+        timed(way, WARM_UPS[device.type], device)
         counts[name] = max(1, math.ceil(seconds / timed(way, 2, device) * 2))
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):

@@ -19,10 +19,11 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from harness.datasets.base import Examples
 from harness.networks.base import build_discriminator, build_generator
 from harness.parts import all_parts, schedule_of
+from harness.precision import DTYPES
 from harness.spec import RunSpec
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import PRECISIONS, Trainer, blueprint_of
+from harness.training.trainer import Trainer, blueprint_of
 from tests.conformance.plain_loop import PLAIN_RECIPES, Recipe, make_optimizer
 
 Drawn = tuple[Tensor, Tensor, Tensor]
@@ -98,7 +99,7 @@ class ReferenceLoop:
             raise ValueError("the reference loop knows no tricks")
         self.recipe: Recipe = PLAIN_RECIPES[spec.variant.id]
         blueprint = blueprint_of(spec)
-        self.dtype = PRECISIONS[spec.settings.precision]
+        self.dtype = DTYPES[spec.settings.precision]
         self.device = device
         with seeded(spec.random_seed, "init/generator"):
             self.G = build_generator(blueprint).to(device, self.dtype)

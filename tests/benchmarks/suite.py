@@ -17,6 +17,7 @@ from harness.plan import make_cohorts, updates
 from harness.spec import RunSpec, canonical_json
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand
+from harness.training.replay import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop
@@ -50,7 +51,8 @@ def cohort_seconds(
     specs: Sequence[RunSpec], where: torch.device, rounds: int, seconds: float, examples: int
 ) -> list[float]:
     """Time a step of a whole cohort, by round."""
-    trainer = Trainer(specs, examples_of(specs[0].dataset.id, examples), where)
+    data = examples_of(specs[0].dataset.id, examples)
+    trainer = Trainer(specs, data, where, recorder_for(where))
     return race({"step": trainer.train_step}, rounds, where, seconds)["step"]
 
 

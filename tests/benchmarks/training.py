@@ -13,6 +13,7 @@ import torch
 from harness.datasets.base import Examples, datasets
 from harness.job import compute_as_declared
 from harness.testing.specs import make_spec
+from harness.training.replay import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.floors import floors
 from tests.benchmarks.racing import race
@@ -50,13 +51,13 @@ class Case:
     variant: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def trainer(self, examples: Examples, device: torch.device) -> Trainer:
-        """Make the cohort."""
+    def trainer(self, examples: Examples, device: torch.device, *, plain: bool = False) -> Trainer:
+        """Make the cohort, as jobs do or with every update run as it is."""
         specs = [
             make_spec(self.dataset, self.variant, seed=seed, **self.settings)
             for seed in range(self.runs)
         ]
-        return Trainer(specs, examples, device)
+        return Trainer(specs, examples, device, None if plain else recorder_for(device))
 
 
 DCGAN = {"network": "dcgan32", "width": 64, "latent": 100, "batch": 64, "steps": 10_000}
@@ -126,7 +127,7 @@ def measure(
         ways = {"cohort": trainer.train_step}
         ways |= {f"reference, {count} workers": loop.train_step for count, loop in loops.items()}
         found = race(ways, rounds, where, seconds)
-        least = floors(replace(case, runs=1).trainer(data, where), case.runs)
+        least = floors(replace(case, runs=1).trainer(data, where, plain=True), case.runs)
     rivals = [name for name in ways if name != "cohort"]
     faster = min(rivals, key=lambda name: statistics.median(found[name]))
     values = [
