@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from harness.curves import Measured
 from harness.datasets.base import dataset_of
 from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
 from harness.errors import DataError, GanbenchError
 from harness.metrics.evaluation import require
-from harness.plan import TYPICAL_RATE, Cohort, Measured, cohort_seconds, make_cohorts
+from harness.plan import TYPICAL_RATE, Cohort, cohort_seconds, make_cohorts
 from harness.spec import RunSpec, Split, canonical_json
 from harness.store.folders import Store
 from harness.store.records import PlannedRun, RunRecord, SuitePlan, read_run

@@ -25,17 +25,15 @@ from typing import Any, TypeVar
 import torch
 
 from harness.course import peak_memory
+from harness.curves import Curve, Measured, makespan
 from harness.datasets.base import Examples
 from harness.engines.server import start_fork_server
 from harness.parts import all_parts, schedule_of
 from harness.plan import (
     TYPICAL_RATE,
-    Curve,
-    Measured,
     cohort_seconds,
     kind_of,
     make_cohorts,
-    makespan,
     structure,
     updates,
 )

@@ -22,6 +22,7 @@ from harness.bench import (
 )
 from harness.calibration import Calibration
 from harness.catalog import remarks
+from harness.curves import makespan
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
 from harness.environment import choose_device
@@ -31,7 +32,6 @@ from harness.plan import (
     cohort_seconds,
     kind_of,
     make_cohorts,
-    makespan,
     measure_rate,
 )
 from harness.spec import RunSpec

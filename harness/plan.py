@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.curves import START_SECONDS, Measured, Share, fill_slots
 from harness.parts import parts_of, schedule_of, variants
 from harness.spec import RunSpec, canonical_json, content_id
 
@@ -21,15 +21,6 @@ nothing from it there once they are wide (0.9–1.1× measured at widths 16 and 
 cohorts only save the start of a process for each run and stay small enough to share the cores
 evenly.
 """
-
-START_SECONDS = 1.0
-"""What a cohort costs before its first step: its process, its data, its first evaluation."""
-
-SPLITS = 64
-"""At most so many cohorts are cut in two for the sake of idle slots."""
-
-WORTH_SPLITTING = 0.9
-"""A cohort is cut in two where everything is then done in less than this share of the time."""
 
 TYPICAL_RATE = 3e10
 """Operations per second of one core; only ratios between cohorts rest on it."""
@@ -76,56 +67,6 @@ def structure(spec: RunSpec) -> str:
         for name in part.scalar_fields():
             entry["options"].pop(name, None)
     return canonical_json(data)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What an update costs cohorts of several sizes, as measured.
-
-    Attributes:
-        sizes: Runs of a cohort, ascending from 1.
-        seconds: Of one update of either player, for each size.
-        peak: Most memory in use, in bytes, for each size.
-    """
-
-    sizes: tuple[int, ...]
-    seconds: tuple[float, ...]
-    peak: tuple[int, ...]
-
-    def at(self, runs: int) -> float:
-        """Return the seconds of an update of so many runs, on straight lines between sizes."""
-        if len(self.sizes) == 1:
-            return self.seconds[0] * runs / self.sizes[0]
-        last = next((i for i, size in enumerate(self.sizes) if size >= runs), len(self.sizes) - 1)
-        last = max(last, 1)
-        (x, y), (x2, y2) = ((self.sizes[i], self.seconds[i]) for i in (last - 1, last))
-        return max(y + (y2 - y) * (runs - x) / (x2 - x), min(self.seconds))
-
-    def largest(self, memory: int) -> int:
-        """Return how many runs fit into so many bytes; at most twice as many as were measured."""
-        most = 2 * self.sizes[-1]
-        if len(self.sizes) == 1:
-            return most
-        each = (self.peak[-1] - self.peak[-2]) / (self.sizes[-1] - self.sizes[-2])
-        if each <= 0:
-            return most
-        more = math.floor((memory - self.peak[-1]) / each)
-        return max(1, min(most, self.sizes[-1] + more))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What has been measured of the cohorts to be made, and where they will train.
-
-    Attributes:
-        curves: By kind of run, from :func:`kind_of`.
-        slots: Processes at once.
-        memory: Bytes that each of them may use.
-    """
-
-    curves: Mapping[str, Curve]
-    slots: int
-    memory: int
 
 
 def kind_of(spec: RunSpec) -> str:
@@ -175,89 +116,41 @@ def make_cohorts(
     for spec in specs:
         before = (begun or {}).get(spec.id, ())
         groups.setdefault((structure(spec), before), []).append(spec)
-    pieces = []
-    for (_, before), group in groups.items():
-        curve = measured.curves.get(kind_of(group[0])) if measured else None
-        if before:
-            count = 1  # as they began: in another cohort their last bits would be others
-        elif measured and curve:
-            count = fastest(group, curve, measured.memory)
-        else:
-            count = -(-len(group) // LARGEST[device, is_convolutional(group[0])])
-        pieces.append(count)
+    shares = [
+        _share(group, device, measured, begun=bool(before)) for (_, before), group in groups.items()
+    ]
     if measured:
-        fill_slots(list(groups.items()), pieces, measured)
+        fill_slots(shares, measured.slots)
     cohorts = [
         cohort
-        for group, count in zip(groups.values(), pieces, strict=True)
-        for cohort in cut(group, count)
+        for group, share in zip(groups.values(), shares, strict=True)
+        for cohort in cut(group, share.pieces)
     ]
     return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
+
+
+def _share(
+    group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
+) -> Share:
+    """Say into how many cohorts a group is cut, as if there were no other."""
+    curve = measured.curves.get(kind_of(group[0])) if measured else None
+    if measured and curve and not begun:
+        count = sum(updates(group[0]))
+        return Share.fastest(
+            len(group), lambda runs: START_SECONDS + count * curve.at(runs), curve, measured.memory
+        )
+    # As they began: in another cohort the last bits of their sums would be others.
+    largest = len(group) if begun else LARGEST[device, is_convolutional(group[0])]
+
+    def seconds(runs: int) -> float:
+        return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
+
+    return Share(len(group), seconds, -(-len(group) // largest), whole=True)
 
 
 def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:
     """Cut a group into cohorts: every n-th run, so that they differ by at most one in size."""
     return [Cohort(tuple(group[piece::pieces])) for piece in range(pieces)]
-
-
-def fastest(group: Sequence[RunSpec], curve: Curve, memory: int) -> int:
-    """Return into how many cohorts to cut a group, for the least work in all.
-
-    Args:
-        group: Runs that could train together.
-        curve: What their updates cost.
-        memory: Bytes that a cohort may use.
-    """
-    least = -(-len(group) // curve.largest(memory))
-    return min(
-        range(least, len(group) + 1),
-        key=lambda pieces: sum(measured_seconds(c, curve) for c in cut(group, pieces)),
-    )
-
-
-def measured_seconds(cohort: Cohort, curve: Curve) -> float:
-    """Return how long a cohort trains by what was measured of its kind, its start included."""
-    return START_SECONDS + sum(updates(cohort.specs[0])) * curve.at(len(cohort.specs))
-
-
-def fill_slots(
-    groups: Sequence[tuple[tuple[str, tuple[str, ...]], list[RunSpec]]],
-    pieces: list[int],
-    measured: Measured,
-) -> None:
-    """Cut the longest cohorts smaller as long as everything is done the sooner for it.
-
-    Args:
-        groups: Runs that could train together, each with what they began as.
-        pieces: Into how many cohorts each group is cut; changed in place.
-        measured: What is known of their cost.
-    """
-
-    def seconds(number: int, count: int) -> list[float]:
-        group = groups[number][1]
-        curve = measured.curves.get(kind_of(group[0]))
-        return [
-            cohort_seconds(c, TYPICAL_RATE) if curve is None else measured_seconds(c, curve)
-            for c in cut(group, count)
-        ]
-
-    lasting = [seconds(number, count) for number, count in enumerate(pieces)]
-
-    def end() -> float:
-        return makespan(sorted((s for each in lasting for s in each), reverse=True), measured.slots)
-
-    for _ in range(SPLITS if lasting else 0):
-        longest = max(range(len(lasting)), key=lambda number: max(lasting[number]))
-        (_, before), group = groups[longest]
-        whole = before or kind_of(group[0]) not in measured.curves
-        if whole or pieces[longest] == len(group):
-            return
-        before_it, held = end(), lasting[longest]
-        lasting[longest] = seconds(longest, pieces[longest] + 1)
-        if end() > WORTH_SPLITTING * before_it:
-            lasting[longest] = held
-            return
-        pieces[longest] += 1
 
 
 def is_convolutional(spec: RunSpec) -> bool:
@@ -338,15 +231,6 @@ def cohort_seconds(cohort: Cohort, rate: float) -> float:
     """
     work = work_of(cohort.specs[0])
     return len(cohort.specs) * work.flops / rate + (work.d_updates + work.g_updates) * STEP_OVERHEAD
-
-
-def makespan(seconds: Sequence[float], slots: int) -> float:
-    """Return when the last of some jobs ends if each goes to the slot that is free first."""
-    free = [0.0] * slots
-    for job in seconds:
-        first = free.index(min(free))
-        free[first] += job
-    return max(free)
 
 
 @lru_cache(maxsize=1)

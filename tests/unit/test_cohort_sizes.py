@@ -1,6 +1,7 @@
 """How many runs train together: by measurement where it pays, else by the rule."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from harness.calibration import (
     read,
 )
 from harness.cli import app
-from harness.plan import LARGEST, Curve, Measured, kind_of, make_cohorts, structure
+from harness.curves import Curve, Measured
+from harness.plan import LARGEST, kind_of, make_cohorts, structure
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
 
@@ -97,6 +99,17 @@ class TestMakeCohorts:
         assert sizes(many(8), measured(steep)) == [8]
         assert sizes(many(8), measured(steep, slots=2)) == [4, 4]
         assert sizes(many(8), measured(steep, slots=4)) == [2, 2, 2, 2]
+
+    def test_equal_groups_are_split_together(self) -> None:
+        specs = [s for width in (8, 9) for s in many(8, width=width)]
+        steep = Curve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
+        known = Measured({kind_of(s): steep for s in specs}, 4, GIGABYTE)
+        assert sizes(specs, known) == [4, 4, 4, 4]
+
+    def test_a_thousand_runs_are_cut_in_a_moment(self) -> None:
+        start = time.process_time()
+        assert sum(sizes(many(1000), measured(CHEAP, slots=8))) == 1000
+        assert time.process_time() - start < 5
 
     def test_no_more_is_split_than_slots_are_for(self) -> None:
         specs = [s for width in (8, 9, 10, 11) for s in many(8, width=width)]

@@ -22,7 +22,7 @@ LAYERS = [
     ["harness.engines"],
     ["harness.tracking"],
     ["harness.job harness.course", "harness.sampling", "harness.testing"],
-    ["harness.plan", "harness.outcomes", "harness.samples", "harness.environment"],
+    ["harness.plan harness.curves", "harness.outcomes", "harness.samples", "harness.environment"],
     ["harness.training"],
     ["harness.tricks"],
     ["harness.variants"],
