@@ -11,11 +11,9 @@ import json
 import math
 import multiprocessing
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -28,6 +26,7 @@ from harness.course import peak_memory
 from harness.curves import Curve, Measured, makespan
 from harness.datasets.base import Examples
 from harness.engines.server import start_fork_server
+from harness.environment import free_memory, processor
 from harness.parts import all_parts, schedule_of
 from harness.plan import (
     TYPICAL_RATE,
@@ -212,32 +211,6 @@ def hardware(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{processor()}, {os.cpu_count()} cores"
-
-
-def processor() -> str:
-    """Name the CPU as its maker does, where Linux says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
-
-
-def free_memory(device: str) -> int:
-    """Return the bytes that are free on a device, or of the machine and its container."""
-    if device != "cpu":
-        return torch.cuda.mem_get_info(torch.device(device))[0]
-    free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        available = next(line for line in lines if line.startswith("MemAvailable"))
-        free.append(int(available.split()[1]) * 1024)
-    with suppress(OSError, ValueError):  # "max" where the container has no limit
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        free.append(limit - int((group / "memory.current").read_text(encoding="ascii")))
-    return max(0, min(free))
 
 
 def in_child(function: Callable[..., Result], *arguments: Any) -> Result | None:

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from harness.environment import processor
 from harness.version import RESULTS_VERSION, VERSION
 
 Unit = Literal["×", "%", "s"]
@@ -114,16 +115,6 @@ def machine() -> dict[str, Any]:
         "cuda": torch.version.cuda if gpu else None,
         "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def processor() -> str:
-    """Name the CPU as its maker does, where Linux says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
 
 
 def default_file(described: Mapping[str, Any]) -> Path:

@@ -15,7 +15,6 @@ from harness import calibration
 from harness.calibration import (
     SIZES,
     Calibration,
-    free_memory,
     in_child,
     in_words,
     measure_kind,
@@ -23,6 +22,7 @@ from harness.calibration import (
 )
 from harness.cli import app
 from harness.curves import Curve, Measured
+from harness.environment import free_memory
 from harness.plan import LARGEST, kind_of, make_cohorts, structure
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
