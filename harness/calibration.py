@@ -167,6 +167,7 @@ class Calibration:
         start = time.perf_counter()
         curve = measure(plainest, self.devices[0])
         if curve is None:
+            self.announce(f"{in_words(kind)} could not be measured: cohorts are cut by the rule")
             return None, "the rule: it could not be measured"
         took = time.perf_counter() - start
         self.announce(

@@ -1,6 +1,6 @@
 """A whole suite on a GPU, cohort by cohort, against the reference loop's cost for the same steps.
 
-Neither side trains it to the end. Of each of our cohorts, as the planner makes them, some steps are
+Neither side trains it to the end. Of each of our cohorts, as they are planned here, some steps are
 timed and multiplied; of the reference loop one update of D and one of G are timed for each variant,
 data set and network *without* tricks, and multiplied by the updates of every run. So tricks cost
 the opponent nothing but their updates, and the ratio is a lower bound. Evaluations and the start of
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from harness.calibration import Calibration
 from harness.plan import make_cohorts, updates
 from harness.spec import RunSpec, canonical_json
 from harness.suite.load import load_suite
@@ -70,7 +71,8 @@ def measure(
     if where.type == "cuda" and not torch.cuda.is_available():
         return Row(name, TARGET, "×", skipped=NO_GPU)
     specs = expand(load_suite(suite)).specs
-    cohorts = make_cohorts(specs, where.type)
+    calibration = Calibration(where.type, [device], announce=lambda line: None)
+    cohorts = make_cohorts(specs, where.type, measured=calibration.found(specs))
     theirs, ours = [0.0] * rounds, [0.0] * rounds
     known: dict[str, list[tuple[float, float]]] = {}
     with one_thread():

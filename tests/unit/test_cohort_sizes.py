@@ -227,9 +227,11 @@ class TestCalibration:
         assert not watch.asked
 
     def test_what_cannot_be_measured_follows_the_rule(self) -> None:
-        found = calibrate(Watch(None))
+        said: list[str] = []
+        found = calibrate(Watch(None), said)
         assert found.found(many(8)).curves == {}
         assert source(found) == "the rule: it could not be measured"
+        assert said == ["toy2d 8, batch 8 of 2 could not be measured: cohorts are cut by the rule"]
 
     @pytest.mark.parametrize(
         "text",
