@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]!r}; choose of {', '.join(choices)}")
     described = machine()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(
         f"{described['gpu'] or 'no GPU'}, {described['cpu']} × {described['cores']}, "
         f"torch {described['versions']['torch']}",

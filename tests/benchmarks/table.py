@@ -55,6 +55,14 @@ class Row:
         return statistics.median(self.values)
 
     @property
+    def spread(self) -> tuple[float, float]:
+        """The quartiles of the rounds."""
+        if len(self.values) == 1:
+            return self.values[0], self.values[0]
+        lower, _, upper = statistics.quantiles(self.values, n=4, method="inclusive")
+        return lower, upper
+
+    @property
     def verdict(self) -> str:
         """``pass``, ``falls short``, or why it was skipped."""
         if self.skipped:
@@ -71,7 +79,8 @@ class Row:
             "verdict": self.verdict,
         }
         if self.values:
-            found |= {"median": self.median, "values": list(self.values)}
+            found |= {"median": self.median, "quartiles": list(self.spread)}
+            found["values"] = list(self.values)
         if self.floor is not None:
             found["share_of_floor"] = self.floor
         return {**found, **self.figures}
@@ -86,14 +95,14 @@ def number(value: float, unit: Unit) -> str:
 def render(rows: Sequence[Row], console: Console) -> None:
     """Print the table."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("benchmark", "median", "from – to", "target", "of floor", "verdict"):
+    for heading in ("benchmark", "median", "middle half", "target", "of floor", "verdict"):
         right = heading not in ("benchmark", "verdict")
         table.add_column(heading, justify="right" if right else "left")
     for row in rows:
         bound = "≥" if row.unit == "×" else "≤"
         measured = ("–", "–")
         if row.values:
-            spread = f"{number(min(row.values), row.unit)} – {number(max(row.values), row.unit)}"
+            spread = " – ".join(number(value, row.unit) for value in row.spread)
             measured = number(row.median, row.unit), spread
         share = "" if row.floor is None else f"{row.floor:.0%}"
         table.add_row(

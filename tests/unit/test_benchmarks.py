@@ -188,7 +188,7 @@ def test_table_and_file(tmp_path: Path) -> None:
     ]
     written = io.StringIO()
     render(rows, Console(file=written, width=120))
-    for word in ("one thing", "6.00×", "4.00× – 7.00×", "≥ 5 ×", "25%", "pass", "no GPU"):
+    for word in ("one thing", "6.00×", "5.00× – 6.50×", "≥ 5 ×", "25%", "pass", "no GPU"):
         assert word in written.getvalue()
     file = tmp_path / "new" / "result.json"
     write(rows, file)
