@@ -72,8 +72,8 @@ def structure(spec: RunSpec) -> str:
 def kind_of(spec: RunSpec) -> str:
     """Name what decides how an update's cost grows with the cohort, variants and tricks aside.
 
-    Curves of a plain variant and of one with a penalty and five updates of D agree within a
-    tenth, so one measurement serves all that share networks, widths, batch and precision.
+    Curves of a plain variant and of one with a penalty and five updates of D agree within an
+    eighth, so one measurement serves all that share networks, widths, batch and precision.
     """
     from harness.training.trainer import blueprint_of
 
