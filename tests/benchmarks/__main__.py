@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +38,10 @@ OTHERS: dict[str, Callable[[], dict[str, Any]]] = {
 """What is measured by name only."""
 
 
+BUSY = 0.5
+"""Load of each core from which on others are said to disturb the figures."""
+
+
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
@@ -54,6 +59,9 @@ def main() -> None:
         f"torch {described['versions']['torch']}",
         highlight=False,
     )
+    busy = os.getloadavg()[0]
+    if busy > BUSY * described["cores"]:
+        console.print(f"busy: load {busy:.1f} before anything was measured", highlight=False)
     rows = []
     for name in given.names or ROWS:
         if name in OTHERS:
@@ -66,7 +74,7 @@ def main() -> None:
         render(rows, console)
     file = given.json or (None if given.names else default_file(described))
     if file and rows:
-        write(rows, file)
+        write(rows, file, busy)
         console.print(f"figures: {file}", highlight=False)
 
 

@@ -55,7 +55,7 @@ def race(
     counts = {}
     for name, way in ways.items():
         timed(way, WARM_UPS[device.type], device)
-        counts[name] = max(1, math.ceil(seconds / timed(way, 2, device) * 2))
+        counts[name] = math.ceil(seconds / timed(way, 2, device) * 2) if seconds else 1
     found: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):
         # To and fro, so that nobody is always the one who comes after a certain other.

@@ -132,9 +132,9 @@ def default_file(described: Mapping[str, Any]) -> Path:
     return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
-def write(rows: Sequence[Row], file: Path) -> None:
-    """Write machine and rows as JSON."""
-    value = {"machine": machine(), "rows": [row.as_json() for row in rows]}
+def write(rows: Sequence[Row], file: Path, load: float) -> None:
+    """Write machine, its load before the first row, and rows as JSON."""
+    value = {"machine": machine(), "load_before": load, "rows": [row.as_json() for row in rows]}
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     file.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from harness.testing.specs import make_spec
 from harness.training.replay import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.floors import floors
-from tests.benchmarks.racing import race
+from tests.benchmarks.racing import Way, race
 from tests.benchmarks.reference import ReferenceLoop, gap
 from tests.benchmarks.table import NO_GPU, Row
 
@@ -97,6 +98,22 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def in_own_seconds(
+    ways: Mapping[str, Way], runs: int, rounds: int, where: torch.device, seconds: float
+) -> dict[str, float]:
+    """Return the ratio again in seconds that this process computed, for a busy machine's sake.
+
+    Both ways must be this process's alone: the loop without workers, on a CPU.
+    """
+    alone = "reference, 0 workers"
+    if where.type != "cpu" or alone not in ways:
+        return {}
+    both = {name: ways[name] for name in ("cohort", alone)}
+    found = race(both, rounds, where, seconds, time.process_time)
+    pairs = zip(found[alone], found["cohort"], strict=True)
+    return {"ratio_in_own_seconds": statistics.median(runs * a / b for a, b in pairs)}
+
+
 def measure(
     case: Case,
     *,
@@ -127,6 +144,7 @@ def measure(
         ways = {"cohort": trainer.train_step}
         ways |= {f"reference, {count} workers": loop.train_step for count, loop in loops.items()}
         found = race(ways, rounds, where, seconds)
+        own = in_own_seconds(ways, case.runs, rounds, where, seconds)
         least = floors(replace(case, runs=1).trainer(data, where, plain=True), case.runs)
     rivals = [name for name in ways if name != "cohort"]
     faster = min(rivals, key=lambda name: statistics.median(found[name]))
@@ -145,6 +163,7 @@ def measure(
             "against": faster,
             "runs": case.runs,
             "loss_difference": difference,
+            **own,
             "run_steps_per_second": {
                 name: (case.runs if name == "cohort" else 1) / statistics.median(times)
                 for name, times in found.items()

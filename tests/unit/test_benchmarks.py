@@ -71,15 +71,16 @@ def test_every_cohort_is_raced(name: str) -> None:
     case = training.CASES[name]
     tiny = replace(case, runs=2, settings={**case.settings, **TINY})
     row = training.measure(
-        tiny, device="cpu", rounds=2, seconds=0.0, workers=(0,), examples=16, followed=1
+        tiny, device="cpu", rounds=1, seconds=0.0, workers=(0,), examples=16, followed=1
     )
-    assert len(row.values) == 2
+    assert len(row.values) == 1
     assert row.median > 0
     assert row.verdict in ("pass", "falls short")
     assert row.floor is not None
     assert 0 < row.floor < 1
     rates = row.figures["run_steps_per_second"]
     assert rates.keys() == {"cohort", "reference, 0 workers"}
+    assert row.figures["ratio_in_own_seconds"] > 0
     json.dumps(row.as_json(), allow_nan=False)
 
 
@@ -191,9 +192,10 @@ def test_table_and_file(tmp_path: Path) -> None:
     for word in ("one thing", "6.00×", "5.00× – 6.50×", "≥ 5 ×", "25%", "pass", "no GPU"):
         assert word in written.getvalue()
     file = tmp_path / "new" / "result.json"
-    write(rows, file)
+    write(rows, file, 0.5)
     found = json.loads(file.read_text(encoding="utf-8"))
     assert found["machine"] == machine()
+    assert found["load_before"] == 0.5
     assert found["rows"][0]["values"] == [4.0, 6.0, 7.0]
     assert found["rows"][0]["runs"] == 3
     assert "values" not in found["rows"][1]
