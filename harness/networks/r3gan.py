@@ -13,7 +13,7 @@ from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import dropout
 from harness.networks.layers import HONOURED, Head, activation, join
 
-SOURCE = "Huang et al. 2024, arXiv:2501.05441, §4, and the authors' code"
+SOURCE = "Huang et al. 2024, arXiv:2501.05441, §3, and the authors' code"
 BLOCKS = 2
 """Residual blocks at each size."""
 EXPANSION = 2
