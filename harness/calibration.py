@@ -39,7 +39,7 @@ from harness.plan import (
 from harness.registry import load_plugin
 from harness.spec import RunSpec, content_id
 from harness.store.folders import cache_folder, write_json
-from harness.training.replay import recorder_for
+from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from harness.version import RESULTS_VERSION, VERSION
 

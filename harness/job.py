@@ -38,7 +38,7 @@ from harness.store.records import Provenance, RunRecord, read_run
 from harness.training.checkpoint import find_checkpoints, keep_networks
 from harness.training.game import Game
 from harness.training.line import Line
-from harness.training.replay import recorder_for
+from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0

@@ -18,7 +18,7 @@ from harness.plan import make_cohorts, updates
 from harness.spec import RunSpec, canonical_json
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand
-from harness.training.replay import recorder_for
+from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop

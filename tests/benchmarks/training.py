@@ -14,7 +14,7 @@ import torch
 from harness.datasets.base import Examples, datasets
 from harness.job import compute_as_declared
 from harness.testing.specs import make_spec
-from harness.training.replay import recorder_for
+from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.floors import floors
 from tests.benchmarks.racing import Way, race
