@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from tests.benchmarks import evaluating, overhead, repeating, starting, suite, training
+from tests.benchmarks import convolving, evaluating, overhead, repeating, starting, suite, training
 from tests.benchmarks.table import Row, default_file, machine, render, write
 
 ROWS: dict[str, Callable[[], Row]] = {
@@ -34,6 +34,7 @@ OTHERS: dict[str, Callable[[], dict[str, Any]]] = {
     "repeating": repeating.measure,
     "repeating-gpu": repeating.measure_on_gpu,
     "evaluating": evaluating.measure_stability,
+    "convolving": convolving.measure,
 }
 """What is measured by name only."""
 
