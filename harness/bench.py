@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from harness.curves import Measured
 from harness.datasets.base import dataset_of
 from harness.datasets.halves import half_of
 from harness.engines.base import DONE, Assignment, Engine, JobOptions
@@ -129,6 +130,7 @@ def train_pending(
     device: str,
     options: JobOptions,
     notes: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
 ) -> int:
     """Train everything that is pending.
 
@@ -141,13 +143,14 @@ def train_pending(
         device: ``cpu`` or ``cuda``, which decides the cohorts' size.
         options: What each job is told.
         notes: What tells a run from its like, by id; for mirrors.
+        measured: What is known of the cost of cohorts.
 
     Returns:
         0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
     """
     labels = {run.id: run for run in plan.runs}
     together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
-    cohorts = make_cohorts(todo.pending, device, together)
+    cohorts = make_cohorts(todo.pending, device, together, measured)
     assignments = assign(store, labels, cohorts, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))

@@ -109,6 +109,17 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
+    from harness.finished import Command
+
+    foreign = (*(plugin or ()), *(extractor or ()))
+    command = Command(suite, out, only or (), seeds, profile, device, wandb, foreign)
+    if not dry_run:
+        from harness.engines.server import start_fork_server
+
+        if told := command.answer():
+            print(told)
+            _conclude(command.folder or Path(), 0)
+        start_fork_server()  # it and this process import PyTorch at the same time
     from harness.commands import dry_run as preview
     from harness.commands import run_suite
 
@@ -133,6 +144,8 @@ def run(
         data_root=data_root,
         plugins=tuple(plugin or ()),
     )
+    if code == 0:
+        command.remember(folder, matrix)
     _conclude(folder, code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,20 @@ from harness.bench import (
     check_precision,
     train_pending,
 )
+from harness.calibration import Calibration
 from harness.catalog import remarks
+from harness.curves import makespan
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
 from harness.environment import choose_device
 from harness.errors import GanbenchError, StoreError
-from harness.plan import cohort_seconds, make_cohorts, makespan, measure_rate
+from harness.plan import (
+    Cohort,
+    cohort_seconds,
+    kind_of,
+    make_cohorts,
+    measure_rate,
+)
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.index import write_index
@@ -86,6 +95,7 @@ def run_suite(
                 jobs=jobs,
                 mirrors=[ConsoleMirror(console), *_wandb(wandb, matrix, folder, console)],
                 options=JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
+                announce=lambda line: console.print(Text(line), style="dim"),
             )
             write_index(read_suite(folder, skip_corrupt=True))
         else:
@@ -131,10 +141,19 @@ def _train(
     jobs: int | None,
     mirrors: list[Mirror],
     options: JobOptions,
+    announce: Callable[[str], None],
 ) -> int:
-    engine = LocalEngine(slots(device, jobs))
+    places = slots(device, jobs)
+    calibration = Calibration(device, places, options.plugins, announce)
     return train_pending(
-        store, matrix.plan, todo, engine, Mirrors(mirrors), device=device, options=options
+        store,
+        matrix.plan,
+        todo,
+        LocalEngine(places),
+        Mirrors(mirrors),
+        device=device,
+        options=options,
+        measured=calibration.found(todo.pending),
     )
 
 
@@ -206,8 +225,12 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
         console.print(skipped)
     pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
     check_precision(pending, device)
-    cohorts = make_cohorts(pending, device)
     places = slots(device, jobs)
+    calibration = Calibration(device, places)
+    measured = calibration.known(pending)
+    cohorts = make_cohorts(pending, device, measured=measured)
+    if cohorts:
+        console.print(_cohorts_by_kind(cohorts, calibration))
     rate = measure_rate()
     seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
     sizes = sorted({len(cohort.specs) for cohort in cohorts})
@@ -225,6 +248,23 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
         f"of two ({rate / 1e9:.0f} GFLOP/s measured per core; measuring the runs comes on top)"
     )
     console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
+
+
+def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Table:
+    """Tabulate how many runs train together, and what that rests on."""
+    table = Table(title="cohorts", title_justify="left", box=None)
+    for heading in ("networks", "cohorts", "of runs", "chosen by"):
+        right = heading in ("cohorts", "of runs")
+        table.add_column(heading, justify="right" if right else "left")
+    sizes: dict[str, list[int]] = {}
+    for cohort in cohorts:
+        sizes.setdefault(kind_of(cohort.specs[0]), []).append(len(cohort.specs))
+    for kind, found in sizes.items():
+        origin = calibration.origins[kind]
+        least, most = min(found), max(found)
+        span = str(most) if least == most else f"{least} to {most}"
+        table.add_row(Text(origin.kind), str(len(found)), span, origin.source)
+    return table
 
 
 def counted(count: int, noun: str) -> str:

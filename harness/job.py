@@ -38,7 +38,7 @@ from harness.store.records import Provenance, RunRecord, read_run
 from harness.training.checkpoint import find_checkpoints, keep_networks
 from harness.training.game import Game
 from harness.training.line import Line
-from harness.training.replay import CUDAGraphs
+from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 
 CHECKPOINT_SECONDS = 30.0
@@ -178,7 +178,7 @@ class Job:
             for name in settings.probes
         ]
         training = dataset.load("train", self.data_root)
-        recorder = CUDAGraphs(self.device) if self.device.type == "cuda" else None
+        recorder = recorder_for(self.device)
         trainer = Trainer([run.spec for run in runs], training, self.device, recorder)
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator, chosen)

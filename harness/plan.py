@@ -7,17 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from harness.curves import START_SECONDS, Measured, Share, fill_slots
 from harness.parts import parts_of, schedule_of, variants
 from harness.spec import RunSpec, canonical_json, content_id
 
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
 
 LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
-"""Most runs of a cohort by (device, convolutional).
+"""The rule where nothing has been measured: most runs of a cohort by (device, convolutional).
 
 On a CPU, stacking makes small fully connected nets several times faster. Convolutions gain
-nothing from it there (0.9–1.1× measured at widths 16 and 64), so their cohorts only save the
-start of a process for each run and stay small enough to share the cores evenly.
+nothing from it there once they are wide (0.9–1.1× measured at widths 16 and 64), so their
+cohorts only save the start of a process for each run and stay small enough to share the cores
+evenly.
 """
 
 TYPICAL_RATE = 3e10
@@ -67,31 +69,88 @@ def structure(spec: RunSpec) -> str:
     return canonical_json(data)
 
 
+def kind_of(spec: RunSpec) -> str:
+    """Name what decides how an update's cost grows with the cohort, variants and tricks aside.
+
+    Curves of a plain variant and of one with a penalty and five updates of D agree within an
+    eighth, so one measurement serves all that share networks, widths, batch and precision.
+    """
+    from harness.training.trainer import blueprint_of
+
+    blueprint = blueprint_of(spec)
+    G, D = blueprint.generator, blueprint.discriminator
+    return canonical_json(
+        {
+            "generator": [G.network, G.width, G.copies],
+            "discriminator": [D.network, D.width, D.pack],
+            "latent": blueprint.latent,
+            "shape": blueprint.shape,
+            "batch": blueprint.batch,
+            "precision": spec.settings.precision,
+        }
+    )
+
+
 def make_cohorts(
-    specs: Iterable[RunSpec], device: str, begun: Mapping[str, tuple[str, ...]] | None = None
+    specs: Iterable[RunSpec],
+    device: str,
+    begun: Mapping[str, tuple[str, ...]] | None = None,
+    measured: Measured | None = None,
 ) -> list[Cohort]:
     """Group runs into cohorts, the most expensive first.
 
     Runs that have trained together go on together and with no others: a cohort resumes from a
     checkpoint that all of its runs have, and those of a newcomer are none.
 
+    How many train together follows from what was measured for their kind: so many that the whole
+    group takes least time, fewer where memory is short or slots would be idle. Without a
+    measurement it follows from :data:`LARGEST`.
+
     Args:
         specs: Runs to train.
         device: ``cpu`` or ``cuda``, which decides how many train together.
         begun: Ids of the cohort in which a run trained last, by the run's id.
+        measured: What is known of the cost of cohorts.
     """
     groups: dict[tuple[str, tuple[str, ...]], list[RunSpec]] = {}
     for spec in specs:
         before = (begun or {}).get(spec.id, ())
         groups.setdefault((structure(spec), before), []).append(spec)
-    cohorts = []
-    for group in groups.values():
-        size = LARGEST[device, is_convolutional(group[0])]
-        pieces = -(-len(group) // size)
-        for piece in range(pieces):
-            # Every n-th run, so that pieces differ by at most one run in size.
-            cohorts.append(Cohort(tuple(group[piece::pieces])))
+    shares = [
+        _share(group, device, measured, begun=bool(before)) for (_, before), group in groups.items()
+    ]
+    if measured:
+        fill_slots(shares, measured.slots)
+    cohorts = [
+        cohort
+        for group, share in zip(groups.values(), shares, strict=True)
+        for cohort in cut(group, share.pieces)
+    ]
     return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
+
+
+def _share(
+    group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
+) -> Share:
+    """Say into how many cohorts a group is cut, as if there were no other."""
+    curve = measured.curves.get(kind_of(group[0])) if measured else None
+    if measured and curve and not begun:
+        count = sum(updates(group[0]))
+        return Share.fastest(
+            len(group), lambda runs: START_SECONDS + count * curve.at(runs), curve, measured.memory
+        )
+    # As they began: in another cohort the last bits of their sums would be others.
+    largest = len(group) if begun else LARGEST[device, is_convolutional(group[0])]
+
+    def seconds(runs: int) -> float:
+        return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
+
+    return Share(len(group), seconds, -(-len(group) // largest), whole=True)
+
+
+def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:
+    """Cut a group into cohorts: every n-th run, so that they differ by at most one in size."""
+    return [Cohort(tuple(group[piece::pieces])) for piece in range(pieces)]
 
 
 def is_convolutional(spec: RunSpec) -> bool:
@@ -172,15 +231,6 @@ def cohort_seconds(cohort: Cohort, rate: float) -> float:
     """
     work = work_of(cohort.specs[0])
     return len(cohort.specs) * work.flops / rate + (work.d_updates + work.g_updates) * STEP_OVERHEAD
-
-
-def makespan(seconds: Sequence[float], slots: int) -> float:
-    """Return when the last of some jobs ends if each goes to the slot that is free first."""
-    free = [0.0] * slots
-    for job in seconds:
-        first = free.index(min(free))
-        free[first] += job
-    return max(free)
 
 
 @lru_cache(maxsize=1)

@@ -94,7 +94,7 @@ class Game(Protocol):
 
     @property
     def progress(self) -> float:
-        """The share of training that is done, from 0 to 1."""
+        """The share of training that is done, from 0 to 1; in an update, for ``batch.number``."""
         ...
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness.plan import Cohort
-from harness.tracking.base import Mirror, TrackedRun
+if TYPE_CHECKING:
+    from harness.plan import Cohort
+    from harness.tracking.base import Mirror, TrackedRun
 
 DONE = 0
 INCOMPLETE = 1

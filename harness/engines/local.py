@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.forkserver
-import multiprocessing.resource_tracker
 import os
 import signal
 import sys
@@ -29,6 +28,7 @@ from harness.engines.base import (
     Assignment,
     JobOptions,
 )
+from harness.engines.server import STOPPING, start_fork_server
 from harness.errors import StoreError
 from harness.store.events import Event, EventLog, decode, split_lines
 from harness.store.folders import hold
@@ -37,12 +37,6 @@ from harness.tracking.base import Mirror
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 20.0
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What asks an engine to stop."""
-
-PRELOADED = ["harness.job", "torch_fidelity.metric_fid", "torch_fidelity.metric_isc"]
-"""What every job imports, seconds of it: the fork server does so once for all of them."""
 
 
 @dataclass
@@ -187,23 +181,6 @@ class LocalEngine:
             job.process.kill()
             running.remove(job)
             self._end(job, mirror)
-
-
-def start_fork_server() -> None:
-    """Start the process that forks jobs, deaf to what is meant for the engine.
-
-    Ctrl-C in a terminal, and a scheduler's signal, reach every process of the group. The server
-    inherits blocked signals; jobs unblock them.
-    """
-    server = multiprocessing.forkserver
-    server.set_forkserver_preload(PRELOADED)
-    # First, because it unblocks the signals that it blocks for itself.
-    multiprocessing.resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        server.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def has_outcome(path: Path) -> bool:

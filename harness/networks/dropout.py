@@ -16,7 +16,7 @@ class StreamDropout(nn.Module):
         p: Probability of zeroing, in [0, 1).
         at_test: Whether it also acts in evaluation mode.
 
-    Source: Srivastava et al. 2014; at test time: Isola et al. 2017, arXiv:1611.07004, §3.2.
+    Source: Srivastava et al. 2014; at test time: Isola et al. 2017, arXiv:1611.07004, §3.3.
     """
 
     noise: Tensor

@@ -13,12 +13,12 @@ from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import dropout
 from harness.networks.layers import HONOURED, Head, activation, join
 
-SOURCE = "Huang et al. 2024, arXiv:2501.05441, §4, and the authors' code"
+SOURCE = "Huang et al. 2024, arXiv:2501.05441, §3, and the authors' code"
 BLOCKS = 2
 """Residual blocks at each size."""
 EXPANSION = 2
 """Channels inside a block, as a multiple of those outside."""
-GROUP = 4
+GROUP = 16
 """Channels of each group of a 3×3 convolution."""
 GAIN = math.sqrt(2 / (1 + 0.2**2))
 """What keeps the variance through LeakyReLU(0.2) (He et al. 2015, arXiv:1502.01852, eq. 15)."""
@@ -35,19 +35,20 @@ def scaled(layer: nn.Module, gain: float = 1.0) -> nn.Module:
 
 
 class Doubled(nn.Module):
-    """Double the side of feature maps, by the filter [1, 2, 1] on interleaved zeros."""
+    """Double the side of feature maps, by the filter [1, 3, 3, 1]/4 on interleaved zeros."""
 
     def forward(self, h: Tensor) -> Tensor:
         """Map ``(batch, channels, size, size)`` to twice the size."""
-        return avg_pool2d(pad(interpolate(h, scale_factor=2), (1, 0, 1, 0)), 2, 1)
+        # [1, 1] on interleaved zeros, then [1, 1]/2 twice.
+        return avg_pool2d(avg_pool2d(pad(interpolate(h, scale_factor=2), (1, 1, 1, 1)), 2, 1), 2, 1)
 
 
 class Halved(nn.Module):
-    """Halve the side of feature maps, by the filter [1, 2, 1]/4 at every other place."""
+    """Halve the side of feature maps, by the filter [1, 3, 3, 1]/8 at every other place."""
 
     def forward(self, h: Tensor) -> Tensor:
         """Map ``(batch, channels, size, size)`` to half the size."""
-        return avg_pool2d(avg_pool2d(pad(h, (1, 0, 1, 0)), 2, 1), 2)
+        return avg_pool2d(avg_pool2d(avg_pool2d(pad(h, (1, 1, 1, 1)), 2, 1), 2, 1), 2)
 
 
 class Block(nn.Module):
@@ -170,17 +171,17 @@ class Discriminator(nn.Module):
 
 
 class R3GANNetworks(SquareFamily):
-    """R3GAN's networks: two residual blocks at each size, 3×3 convolutions in groups of four.
+    """R3GAN's networks: two residual blocks at each size, 3×3 convolutions in groups of 16.
 
-    As for CIFAR-10 in the paper: 192 channels at every size, twice as many inside a block, 64
-    latents, learned 4×4 bases at both ends, resampling by [1, 2, 1], blocks that begin as the
+    As for CIFAR-10 in the paper: 768 channels at every size, twice as many inside a block, 64
+    latents, learned 4×4 bases at both ends, resampling by [1, 3, 3, 1], blocks that begin as the
     identity. What differs: images end in a tanh, so that they lie in [−1, 1] (the paper's G is
     linear); a condition is joined to z and to the image (the paper embeds a class, and projects
     D's features on it). Augmentation and averaged weights are tricks, and not part of it.
     """
 
     spectral = False
-    default_width = 192
+    default_width = 768
     default_latent = 64
     # A gain is made for LeakyReLU; conditions go to the first layers alone.
     honours = HONOURED - {"activation", "condition_layers"}

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from harness.errors import Problem, SuiteError
 from harness.registry import nearest
 from harness.suite.cells import examine
+from harness.suite.files import built_in_files, suite_bytes
 from harness.suite.layer_reader import LAYER_KEYS, LayerReader
 from harness.suite.layers import Combination, Layer, Suite
 from harness.suite.reader import Reader, is_name, listing, refuse_name
-from harness.suite.strict_yaml import MAX_BYTES, parse, shorten
+from harness.suite.strict_yaml import parse, shorten
 
 SUITE_KEYS = ("suite", "summary", *LAYER_KEYS, "profiles")
 DEFAULT_LAYER = Layer(tricks=(Combination((), ("tricks",)),), seeds=range(5))
@@ -28,38 +26,13 @@ def load_suite(source: str) -> Suite:
     Raises:
         SuiteError: listing every problem, each with its line and place.
     """
-    if "/" in source or source.endswith((".yaml", ".yml")):
-        return read_suite(read_file(source), source)
-    files = built_in_files()
-    if source not in files:
-        hint = nearest(source[:64], sorted(files)) or f"; there is {listing(sorted(files))}"
+    data = suite_bytes(source)
+    if data is None:
+        names = sorted(built_in_files())
+        hint = nearest(source[:64], names) or f"; there is {listing(names)}"
         message = f"is not a built-in suite{hint}; a file's path has a slash or ends with .yaml"
         raise SuiteError(shorten(source), [Problem(message)])
-    return read_suite(files[source].read_bytes(), source)
-
-
-def read_file(source: str) -> bytes:
-    """Read a regular file, at most one byte more than a suite may have.
-
-    Raises:
-        SuiteError: if it cannot be read.
-    """
-    path = Path(source)
-    try:
-        if not path.is_file():
-            message = "is no regular file" if path.exists() else "does not exist"
-            raise SuiteError(shorten(source), [Problem(message)])
-        with path.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        message = f"cannot be read: {error.strerror}"
-        raise SuiteError(shorten(source), [Problem(message)]) from error
-
-
-def built_in_files() -> dict[str, Traversable]:
-    """Return the built-in suites' files by name."""
-    files = resources.files("suites").iterdir()
-    return {f.name.removesuffix(".yaml"): f for f in files if f.name.endswith(".yaml")}
+    return read_suite(data, source)
 
 
 def built_in_suites() -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.networks.blueprint import GeneratorPlan
 from harness.testing.cells import CPU, Cell, State, assert_near, make_trainer, train, training_data
-from harness.testing.replaying import Tapes
 from harness.training.game import Batch
+from harness.training.programs import Programs
 from harness.training.streams import DataOrder
 from harness.training.trainer import Trainer, blueprint_of
 
@@ -177,12 +177,13 @@ def never_waits(cell: Cell) -> None:
 def replays(cell: Cell, steps: int = 6) -> None:
     """Updates that are recorded once and replayed do, bit for bit, what each would have done."""
     specs = [cell.spec(position) for position in range(2)]
-    plain, recorder = make_trainer(specs), Tapes()
+    plain, recorder = make_trainer(specs), Programs()
     replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, recorder)
     for _ in range(steps):
         plain.train_step()
         replayed.train_step()
     require(recorder.recorded > 0, "nothing was recorded")
+    require(replayed.replays is not None and not replayed.replays.given_up, "replays were given up")
     for found, expected in zip(states(replayed), states(plain), strict=True):
         assert_near(found, expected, EXACT)
     require(replayed.counters() == plain.counters(), "the counters went apart")

@@ -37,7 +37,7 @@ class Game:
         streams: The runs' random streams.
 
     Attributes:
-        progress: The share of training that is done, from 0 to 1.
+        recording: Whether the update in progress is recorded, to be replayed later.
         memory: What each part remembers, by its id and by name, ``(runs, …)`` each.
     """
 
@@ -64,7 +64,8 @@ class Game:
         self.labels = labels
         self.streams = streams
         self.schedule = schedule_of(self.parts)
-        self.progress = 0.0
+        self.recording = False
+        self._progress = 0.0
         self.sizes: dict[Phase, int] = {
             "discriminator": blueprint.batch,
             "generator": blueprint.batch * self.schedule.g_batch,
@@ -82,6 +83,21 @@ class Game:
     def runs(self) -> int:
         """How many runs train together."""
         return self.G.runs
+
+    @property
+    def progress(self) -> float:
+        """The share of training that is done, from 0 to 1.
+
+        Raises:
+            RuntimeError: while an update is recorded, which would keep it as it is now.
+        """
+        if self.recording:
+            raise RuntimeError("a part reads game.progress other than through batch.number")
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
 
     @property
     def classes(self) -> int | None:

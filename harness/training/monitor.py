@@ -194,16 +194,17 @@ class Monitor:
         self.counts = [0, 0]
         return rows, divergences
 
-    def _held(self) -> dict[str, Tensor]:
+    def held(self) -> dict[str, Tensor]:
+        """Name the tensors that rows are added to, ``(runs, …)`` each."""
         return {"d": self._d, "g": self._g, "square": self._square, "first": self._first}
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return one run's sums since the last reading, as copies."""
-        return {name: tensor[run].clone() for name, tensor in self._held().items()}
+        return {name: tensor[run].clone() for name, tensor in self.held().items()}
 
     def load(self, run: int, state: dict[str, Tensor], counts: Sequence[int]) -> None:
         """Put one run's sums back."""
-        for name, tensor in self._held().items():
+        for name, tensor in self.held().items():
             tensor[run].copy_(state[name])
         self.counts = list(counts)
 

@@ -1,4 +1,4 @@
-"""Updates that are recorded once and replayed: on a GPU, one launch in place of a thousand.
+"""Updates that are recorded once and replayed, without the Python that led to their operations.
 
 An update is the same operations each time on other numbers. :class:`Replays` runs the first
 updates as they are, notes what they take from outside (draws, indices of examples, numbers that
@@ -35,9 +35,11 @@ class Recorder(Protocol):
 
     Attributes:
         warm_ups: Updates of each kind that it wants to run as they are before it records one.
+        exact: Whether a replay gives the very bits of what it replays.
     """
 
     warm_ups: int
+    exact: bool
 
     def warm_up(self, work: Work) -> None:
         """Run work as it will be recorded."""
@@ -60,6 +62,7 @@ class CUDAGraphs:
     """
 
     warm_ups = 3  # libraries choose their kernels and take their memory in the first ones
+    exact = False  # sums go in an order of their own each time
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -118,6 +121,7 @@ class Recording:
         held: The tensors from which it reads them.
         replay: Runs it.
         moved: By how much the counts of Python's side go up with it.
+        replays: How often it has been replayed.
     """
 
     answers: dict[tuple[int, int], bool]
@@ -125,6 +129,7 @@ class Recording:
     held: dict[Hashable, Tensor] = field(default_factory=dict)
     replay: Work = lambda: None
     moved: Counter[str] = field(default_factory=Counter)
+    replays: int = 0
 
     def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
         """Return the tensor that the recording reads."""
@@ -151,7 +156,8 @@ class Recording:
 class Replays:
     """Makes a trainer's updates, replayed where they have been recorded.
 
-    If an update cannot be recorded, all go on as they are, and a warning says why.
+    If an update cannot be recorded, or depends on more than it is fed, all go on as they are, and
+    a warning says why.
 
     Args:
         trainer: Whose updates.
@@ -190,8 +196,14 @@ class Replays:
             return
         recording = self._recordings[kind]
         recording.fill(counter)
-        recording.replay()
-        trainer.advance(recording.moved)
+        # The first replay is of the update that was recorded; the second shows whether all that
+        # differs from one update to the next is fed to it.
+        if recording.replays == 1 and self._recorder.exact:
+            self._compare(recording, phase)
+        else:
+            recording.replay()
+            trainer.advance(recording.moved)
+        recording.replays += 1
 
     def _answers(self, phase: Phase, counter: int) -> Answers:
         return tuple(
@@ -222,20 +234,43 @@ class Replays:
             self._settle()
 
         before = Counter(trainer.counters())
+        trainer.game.recording = True
         try:
             recording.replay = self._recorder.record(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.given_up = True
-            warnings.warn(f"updates are not replayed: {error}", RuntimeWarning, stacklevel=2)
+            self._give_up(str(error))
         else:
             self._recordings[kind] = recording
+        finally:
+            trainer.game.recording = False
         self._bring_home()
         # Recording ran Python's part of the update and none of the device's.
         recording.moved.update(trainer.counters())
         recording.moved.subtract(before)
         trainer.advance({name: -moved for name, moved in recording.moved.items()})
+
+    def _compare(self, recording: Recording, phase: Phase) -> None:
+        """Replay an update, and run it as it is from the same state; that is what stands."""
+        held = self._trainer.tensors()
+        before = [tensor.detach().clone() for tensor in held]
+        recording.replay()
+        after = [tensor.detach().clone() for tensor in held]
+        with torch.no_grad():
+            for tensor, was in zip(held, before, strict=True):
+                tensor.copy_(was)
+        self._trainer.update(phase)
+        self._settle()
+        if not all(map(same_bits, held, after)):
+            self._give_up(
+                "an update depends on something that does not come through its batch, such as a "
+                "number that is not asked for by batch.number"
+            )
+
+    def _give_up(self, reason: str) -> None:
+        self.given_up = True
+        warnings.warn(f"updates are not replayed: {reason}", RuntimeWarning, stacklevel=2)
 
     def _settle(self) -> None:
         """Bring buffers, which a forward pass replaces by new ones, back to where they lie."""
@@ -248,3 +283,9 @@ class Replays:
     def _bring_home(self) -> None:
         for stack, home in self._homes:
             stack.buffers = home
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors hold the same, NaN for NaN."""
+    whole = (value.detach().contiguous().flatten().view(torch.uint8) for value in (one, other))
+    return torch.equal(*whole)

@@ -215,6 +215,15 @@ class Trainer:
         self.monitor.counts[0] += moved["d_rows"]
         self.monitor.counts[1] += moved["g_rows"]
 
+    def tensors(self) -> list[Tensor]:
+        """List everything on the device that an update changes."""
+        game = self.game
+        held = [*self.optimizer_g.slot.values(), *self.optimizer_d.slot.values()]
+        for stack in (game.G, game.D):
+            held += [stack.theta, *stack.buffers.values()]
+        held += [value for remembered in game.memory.values() for value in remembered.values()]
+        return held + list(self.monitor.held().values())
+
     def read(self) -> tuple[list[dict[str, float]], list[Divergence | None]]:
         """Read the diagnostics since the last reading, and which runs are no longer finite."""
         rows, divergences = self.monitor.read()

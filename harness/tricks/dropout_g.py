@@ -11,7 +11,7 @@ from harness.networks.blueprint import Blueprint
 from harness.parts import Context, Trick, tricks
 
 
-@tricks.register("dropout-g", source="Isola et al. 2017, arXiv:1611.07004, §2.1 and §3.2")
+@tricks.register("dropout-g", source="Isola et al. 2017, arXiv:1611.07004, §3.1 and §3.3")
 class DropoutG(Trick):
     """Zero half of G's hidden activations at random, as noise beside z.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.parts import Context, Trick, tricks
 
 
-@tricks.register("latent", source="Radford et al. 2016, arXiv:1511.06434, §4 (uniform z)")
+@tricks.register("latent", source="Radford et al. 2016, arXiv:1511.06434, §3 and figure 1")
 class Latent(Trick):
     """Draw z from U(−1, 1) instead of N(0, 1), in training and for measurement.
 

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from harness.parts import Rates, Scalar, Trick, column, tricks
 
 
-@tricks.register("ttur", source="Heusel et al. 2017, arXiv:1706.08500, §2; arXiv:1805.08318, §3")
+@tricks.register(
+    "ttur", source="Heusel et al. 2017, arXiv:1706.08500, eq. 1; arXiv:1805.08318, §4.2"
+)
 class TTUR(Trick):
     """Give D a faster pace than G: multiply the learning rates by a factor for each.
 

@@ -7,7 +7,7 @@ noise, so that a test can compare every weight after some steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -52,6 +52,31 @@ class Recipe:
     regularizer: Callable[[Update], Tensor] | None = None
     retune: Callable[[dict[str, Any], dict[str, Any], float], None] | None = None
     answer: Callable[[Judgement], Tensor] = lambda judgement: judgement.logits
+
+
+def softplus(t: Tensor) -> Tensor:
+    """Return log(1 + eᵗ), for logits that are not large."""
+    return torch.log1p(torch.exp(t))
+
+
+BY_CROSS_ENTROPY = Recipe(
+    lambda r, f: softplus(-r).mean() + softplus(f).mean(), lambda f: softplus(-f).mean()
+)
+BY_DISTANCE = Recipe(lambda r, f: f.mean() - r.mean(), lambda f: -f.mean())
+PLAIN_RECIPES = {
+    "gan": BY_CROSS_ENTROPY,
+    "dcgan": BY_CROSS_ENTROPY,
+    "lsgan": Recipe(
+        lambda r, f: 0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean(),
+        lambda f: 0.5 * ((f - 1) ** 2).mean(),
+    ),
+    "wgan": replace(BY_DISTANCE, clip=0.01),
+    "wgan-gp": replace(BY_DISTANCE, penalty=10.0),
+    "sngan": Recipe(
+        lambda r, f: (1 - r).clip(min=0).mean() + (1 + f).clip(min=0).mean(), lambda f: -f.mean()
+    ),
+}
+"""By variant, those that need no more than a loss for each player, a penalty or a bound."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,14 @@ from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.game import Batch
 from tests.conformance.matrix import PLAIN
-from tests.conformance.plain_loop import PlainLoop, Recipe, Update, slopes_by_example
+from tests.conformance.plain_loop import (
+    PLAIN_RECIPES,
+    PlainLoop,
+    Recipe,
+    Update,
+    slopes_by_example,
+    softplus,
+)
 
 Formula = Callable[[float], float]
 
@@ -80,11 +87,8 @@ def losses_by_hand(name: str, real: list[float], fake: list[float]) -> tuple[flo
     return d_loss, mean([fooling(f) for f in fake])
 
 
-softplus = lambda t: torch.log1p(torch.exp(t))  # noqa: E731
-BY_CROSS_ENTROPY = Recipe(
-    lambda r, f: softplus(-r).mean() + softplus(f).mean(), lambda f: softplus(-f).mean()
-)
-WASSERSTEIN_LOOP = {"critic": lambda r, f: f.mean() - r.mean(), "generator": lambda f: -f.mean()}
+BY_CROSS_ENTROPY = PLAIN_RECIPES["gan"]
+WASSERSTEIN_LOOP = replace(PLAIN_RECIPES["wgan"], clip=0.0)
 
 
 def of_class(logits: Tensor, label: int) -> Tensor:
@@ -135,7 +139,7 @@ IN_PAIRS = {
     "relative": lambda r, f: softplus(-(f - r)).mean(),
 }
 RECIPES = {
-    "gan": BY_CROSS_ENTROPY,
+    **PLAIN_RECIPES,
     "gan-saturating": Recipe(
         BY_CROSS_ENTROPY.critic, lambda f: torch.log(1 - torch.sigmoid(f)).mean()
     ),
@@ -143,7 +147,6 @@ RECIPES = {
     "gan-exchanged": Recipe(
         BY_CROSS_ENTROPY.critic, relative=lambda r, f: softplus(r).mean() + softplus(-f).mean()
     ),
-    "dcgan": BY_CROSS_ENTROPY,
     "cgan": replace(BY_CROSS_ENTROPY, join=True),
     "dcgan-softmax": Recipe(
         lambda r, f: of_class(r, 0) + of_class(f, 1),
@@ -157,16 +160,7 @@ RECIPES = {
         relative=lambda r, f: softplus(r - f.mean()).mean() + softplus(r.mean() - f).mean(),
     ),
     "r3gan": Recipe(**IN_PAIRS, regularizer=r1_and_r2, retune=r3gan_rates),
-    "wgan-lp": Recipe(**WASSERSTEIN_LOOP, regularizer=one_sided),
-    "lsgan": Recipe(
-        lambda r, f: 0.5 * ((r - 1) ** 2).mean() + 0.5 * (f**2).mean(),
-        lambda f: 0.5 * ((f - 1) ** 2).mean(),
-    ),
-    "wgan": Recipe(**WASSERSTEIN_LOOP, clip=0.01),
-    "wgan-gp": Recipe(**WASSERSTEIN_LOOP, penalty=10.0),
-    "sngan": Recipe(
-        lambda r, f: (1 - r).clip(min=0).mean() + (1 + f).clip(min=0).mean(), lambda f: -f.mean()
-    ),
+    "wgan-lp": replace(WASSERSTEIN_LOOP, regularizer=one_sided),
 }
 REFERENCE = {
     "gan": Reference("adam", 2e-4, 2e-4, 0.5, 0.999),

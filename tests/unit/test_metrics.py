@@ -13,7 +13,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from harness.datasets.mixtures import Grid25, Ring8
 from harness.metrics.base import Conditions, Observation, metrics
 from harness.metrics.class_histogram import ClassHistogram, histogram_kl, total_variation
-from harness.metrics.classifier_score import classifier_score
+from harness.metrics.classifier_score import LOWEST_LOGIT, classifier_score
 from harness.metrics.diversity import Diversity, mean_distance
 from harness.metrics.extractors.inception import FID_LABEL
 from harness.metrics.frechet import FrechetDistance, moments, symmetric_root
@@ -134,6 +134,8 @@ class TestClassifierScore:
         expected = isc_features_to_metric(logits)["inception_score_mean"]
         if math.isfinite(expected):  # torch-fidelity has 0·∞ where a probability underflows
             assert score == pytest.approx(expected, rel=1e-6)
+            relative = (logits - logits.amax(1, keepdim=True)).clamp(min=LOWEST_LOGIT)
+            assert score == isc_features_to_metric(relative)["inception_score_mean"]
         assert 1 - 1e-9 <= score <= classes + 1e-9
         assert classifier_score(logits + 1000) == pytest.approx(score, rel=1e-9)
 

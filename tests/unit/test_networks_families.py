@@ -1,7 +1,7 @@
 """The families of particular papers: sizes, layers, first weights, and what is special."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -258,27 +258,22 @@ class TestCNN32:
 
 
 def by_filter(x: Tensor, *, up: bool) -> Tensor:
-    """Resample one map by the filter [1, 2, 1] in both directions, number by number."""
-    side = x.shape[0]
-    taps = {-1: 0.25, 0: 0.5, 1: 0.25}
-    big = side * 2 if up else side
-    spread = torch.zeros(big, big, dtype=x.dtype)
-    for i in range(side):
-        for j in range(side):
+    """Resample one map by the filter [1, 3, 3, 1] in both directions, number by number.
+
+    Tap t of the filter lies at 2i + t − 1, i being the place in the smaller of both maps: halving
+    gathers from there, doubling scatters to there.
+    """
+    taps = [1 / 8, 3 / 8, 3 / 8, 1 / 8]
+    small = len(x) if up else len(x) // 2
+    big = 2 * small
+    made = torch.zeros(big, big, dtype=x.dtype) if up else torch.zeros(small, small, dtype=x.dtype)
+    for i, j, p, q in product(range(small), range(small), range(4), range(4)):
+        row, column = 2 * i + p - 1, 2 * j + q - 1
+        if 0 <= row < big and 0 <= column < big:
             if up:
-                spread[2 * i, 2 * j] = 4 * x[i, j]
+                made[row, column] += 4 * taps[p] * taps[q] * x[i, j]
             else:
-                spread[i, j] = x[i, j]
-    # Doubling centres the filter so that an input lies on every odd place; halving on every even.
-    centres = [i - 1 for i in range(big)] if up else list(range(0, side, 2))
-    made = torch.zeros(len(centres), len(centres), dtype=x.dtype)
-    for a, row in enumerate(centres):
-        for b, column in enumerate(centres):
-            for p, u in taps.items():
-                for q, v in taps.items():
-                    i, j = row + p, column + q
-                    if 0 <= i < big and 0 <= j < big:
-                        made[a, b] += u * v * spread[i, j]
+                made[i, j] += taps[p] * taps[q] * x[row, column]
     return made
 
 
@@ -287,12 +282,14 @@ class TestR3GAN:
 
     def test_sizes(self) -> None:
         G, D = pair("r3gan32", PHOTO)
-        w, inner = 192, 384
-        block = (w + 1) * inner + (9 * 4 + 1) * inner + inner * w
+        w, inner = 768, 1536
+        block = (w + 1) * inner + (9 * 16 + 1) * inner + inner * w
         assert count(G) == 16 * w + 64 * w + 8 * block + 3 * w
         assert count(D) == 3 * w + 8 * block + 16 * w + w
         grouped = [m for m in of_kind(G, nn.Conv2d) if m.groups > 1]
-        assert [(m.in_channels, m.groups) for m in grouped] == [(384, 96)] * 8
+        # The paper has 20.78 million, with its embedding of classes.
+        assert count(G) == 20_732_160
+        assert [(m.in_channels, m.groups) for m in grouped] == [(1536, 96)] * 8
 
     def test_nothing_normalises(self) -> None:
         for net in pair("r3gan32", PHOTO):
@@ -313,11 +310,11 @@ class TestR3GAN:
         gain = math.sqrt(2 / 1.04) * 16**-0.25
         first, second = block.branch[0].weight, block.branch[2].weight
         assert first.std().item() == pytest.approx(gain / math.sqrt(64), rel=0.05)
-        assert second.std().item() == pytest.approx(gain / math.sqrt(9 * 4), rel=0.05)
+        assert second.std().item() == pytest.approx(gain / math.sqrt(9 * 16), rel=0.05)
         assert (block.branch[4].weight == 0).all()
 
-    @pytest.mark.parametrize(("width", "groups"), [(8, 4), (6, 3), (5, 5), (1, 1)])
-    def test_groups_of_four_where_the_width_allows(self, width: int, groups: int) -> None:
+    @pytest.mark.parametrize(("width", "groups"), [(32, 4), (8, 1), (6, 6), (5, 5), (1, 1)])
+    def test_groups_of_sixteen_where_the_width_allows(self, width: int, groups: int) -> None:
         assert Block(width, 2).branch[2].groups == groups
 
     @pytest.mark.parametrize("up", [True, False])

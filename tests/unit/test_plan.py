@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import plan
+from harness.curves import makespan
 from harness.parts import Schedule, tricks, variants
 from harness.plan import (
     LARGEST,
@@ -15,7 +16,6 @@ from harness.plan import (
     cohort_seconds,
     is_convolutional,
     make_cohorts,
-    makespan,
     measure_rate,
     structure,
     updates,

@@ -10,10 +10,10 @@ from harness.errors import GanbenchError
 from harness.penalties import input_gradient
 from harness.precision import full_precision, rounded, training
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
-from harness.testing.replaying import Tapes
 from harness.testing.specs import make_spec
 from harness.testing.training import states
 from harness.training.game import Batch
+from harness.training.programs import Programs
 from harness.training.trainer import Trainer
 
 CELLS = [
@@ -48,7 +48,7 @@ def test_bfloat16_follows_float32_at_a_distance(cell: Cell) -> None:
 def test_bfloat16_is_replayed_bit_for_bit(cell: Cell) -> None:
     specs = [cell.spec(position, precision="bfloat16") for position in range(2)]
     plain = make_trainer(specs)
-    replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, Tapes())
+    replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, Programs())
     for _ in range(5):
         plain.train_step()
         replayed.train_step()

@@ -1,6 +1,7 @@
 """Recorded updates: what they are fed, when they are recorded, and what if they cannot be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
@@ -11,18 +12,18 @@ from harness.datasets.base import Examples
 from harness.parts import Trick
 from harness.protocols import Batch, Game
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, training_data
-from harness.testing.replaying import Tape, Tapes
 from harness.testing.specs import make_spec
 from harness.testing.training import states
 from harness.training import data
 from harness.training.data import HostData
+from harness.training.programs import Programs, Tape, needed
 from harness.training.replay import Work
 from harness.training.trainer import Trainer
 
 
 def recorded(specs: Sequence[Any], recorder: Any = None, held: Examples | None = None) -> Trainer:
     examples = held or training_data(specs[0].dataset.id)
-    return Trainer(specs, examples, CPU, recorder or Tapes())
+    return Trainer(specs, examples, CPU, recorder or Programs())
 
 
 def assert_same(one: Trainer, other: Trainer) -> None:
@@ -43,15 +44,16 @@ def test_a_tape_does_what_was_done_without_doing_it_when_recorded() -> None:
         work()
     tape.undo()
     assert target.tolist() == [0, 0]
-    tape.replay()
+    program = tape.program()
+    program()
     assert target.tolist() == [6, 4]
     source.copy_(torch.tensor([0.0, 10.0]))
-    tape.replay()
+    program()
     assert target.tolist() == [18, 24]
 
 
 def test_each_kind_of_update_is_recorded_once() -> None:
-    recorder = Tapes()
+    recorder = Programs()
     trainer = recorded([make_spec("ring8", "gan", [("r1", {"lazy": 3})])], recorder)
     counts = []
     for _ in range(20):
@@ -62,32 +64,82 @@ def test_each_kind_of_update_is_recorded_once() -> None:
     assert counts[2:] == [2] + 17 * [3]
 
 
-class Forgetful(Trick):
+class Fault(Trick):
     """Depends on the step behind the feed's back."""
 
-    id = "forgetful"
+    id = "fault"
     summary = source = "a fault"
+
+    weight: Callable[[Game], float]
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Weigh the loss by a number that is not fed."""
-        return loss * (1 + game.progress)
+        return loss * self.weight(game)
 
 
-def test_a_number_that_is_not_fed_is_found() -> None:
-    specs = [make_spec("ring8", "gan")]
-    plain, replayed = make_trainer(specs), recorded(specs)
-    for trainer in (plain, replayed):
-        trainer.game.parts.append(Forgetful())
+def faulty(weight: Callable[[Game], float], told: str) -> Trainer:
+    """Train with such a part, and expect to be warned."""
+    trainer = recorded([make_spec("ring8", "gan")])
+    trainer.game.parts.append(Fault(weight=weight))
+    with pytest.warns(RuntimeWarning, match=told):
         for _ in range(9):
             trainer.train_step()
-    with pytest.raises(AssertionError, match=r"(generator|discriminator)/"):
-        assert_same(replayed, plain)
+    assert trainer.replays is not None and trainer.replays.given_up
+    return trainer
+
+
+def test_progress_that_is_not_fed_is_found_and_nothing_is_replayed() -> None:
+    def weight(game: Game) -> float:
+        return 1 + game.progress
+
+    plain = make_trainer([make_spec("ring8", "gan")])
+    plain.game.parts.append(Fault(weight=weight))
+    for _ in range(9):
+        plain.train_step()
+    assert_same(faulty(weight, "game.progress other than through batch.number"), plain)
+
+
+def test_a_count_of_a_part_s_own_is_found() -> None:
+    calls = count(1)
+    faulty(lambda game: 1 / next(calls), "does not come through its batch")
+
+
+def test_what_a_program_does_not_need_is_left_out() -> None:
+    x, y = torch.ones(3), torch.zeros(3)
+    tape = Tape()
+    with tape:
+        view = x.view(3, 1)
+        _ = x.exp() + view.sum()
+        y.add_(view.flatten())
+    assert len(needed(tape._lines)) == 1
+    tape.undo()
+    tape.program()()
+    assert y.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        (lambda x: torch.rand(3), "draws random numbers"),
+        (lambda x: x.sum().item(), "Python reads a number"),
+    ],
+)
+def test_what_cannot_be_replayed_is_refused(work: Callable[[Tensor], Any], told: str) -> None:
+    x = torch.ones(3)
+
+    def whole() -> None:
+        x.mul_(2)
+        work(x)
+
+    with pytest.raises(RuntimeError, match=told):
+        Programs().record(whole)
+    assert x.tolist() == [1, 1, 1]
 
 
 def test_runs_that_leave_are_forgotten_and_the_others_recorded_again() -> None:
     cell = Cell("digits", "dcgan")
     specs = [cell.spec(position) for position in range(3)]
-    recorder = Tapes()
+    recorder = Programs()
     plain, replayed = make_trainer(specs), recorded(specs, recorder)
     for _ in range(2):
         for _ in range(6):
@@ -127,7 +179,7 @@ def test_examples_on_the_host_are_fed_whole(variant: str, monkeypatch: pytest.Mo
     assert_same(replayed, plain)
 
 
-class Unable(Tapes):
+class Unable(Programs):
     """Runs the work, then finds that it cannot be recorded."""
 
     def record(self, work: Work) -> Work:
@@ -148,7 +200,7 @@ def test_what_cannot_be_recorded_is_run_as_it_is_and_told_of() -> None:
 
 
 def test_too_little_memory_is_not_a_reason_to_go_on() -> None:
-    class Small(Tapes):
+    class Small(Programs):
         def record(self, work: Work) -> Work:
             raise torch.OutOfMemoryError("CUDA out of memory")
 

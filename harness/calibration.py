@@ -1,0 +1,318 @@
+"""Measures what a step costs cohorts of several sizes, once for each kind of run and machine.
+
+Two seconds of training, in a process like those that train, say more than any rule about networks
+and devices. What they say is kept in the cache folder, by device and versions, and decides only
+who trains together: ids, random numbers and arithmetic of a run are the same in every cohort.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from harness.course import peak_memory
+from harness.curves import Curve, Measured, makespan
+from harness.datasets.base import Examples
+from harness.engines.server import start_fork_server
+from harness.environment import free_memory, processor
+from harness.parts import all_parts, schedule_of
+from harness.plan import (
+    TYPICAL_RATE,
+    cohort_seconds,
+    kind_of,
+    make_cohorts,
+    structure,
+    updates,
+)
+from harness.registry import load_plugin
+from harness.spec import RunSpec, content_id
+from harness.store.folders import cache_folder, write_json
+from harness.training.programs import recorder_for
+from harness.training.trainer import Trainer
+from harness.version import RESULTS_VERSION, VERSION
+
+Result = TypeVar("Result")
+SCHEMA = 1
+SIZES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
+"""Runs of a cohort that are tried, by device, as far as time and memory go."""
+BUDGET_SECONDS = 2.0
+"""No further size is begun after so long."""
+EACH_SECONDS = 0.15
+"""For which a size is timed, at least one step."""
+WARM_UPS = {"cpu": 1, "cuda": 6}
+"""Steps that are not timed."""
+PATIENCE_SECONDS = 120.0
+"""After which a measurement is given up."""
+WORTH = 20
+"""Runs are measured where training them takes so many times as long as to measure."""
+RATES = {"cpu": TYPICAL_RATE, "cuda": 300 * TYPICAL_RATE}
+"""Operations per second, to tell whether a measurement would pay."""
+MEMORY_SHARE = 0.7
+"""Share of the free memory that training may fill; data and evaluations need the rest."""
+
+Measure = Callable[[RunSpec, str], Curve | None]
+"""Measures a kind of run by one of them, on a device such as ``cuda:0``; None if it cannot."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """From where it comes how many runs of a kind train together.
+
+    Attributes:
+        kind: Networks, batch and images, in words.
+        source: What the choice rests on.
+    """
+
+    kind: str
+    source: str
+
+
+@dataclass
+class Calibration:
+    """What is known of the cost of cohorts on this machine.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``.
+        devices: One for each process at once, such as ``["cpu", "cpu"]``.
+        plugins: Modules that register parts.
+        announce: Told of every measurement, in a line.
+        measure: Measures a kind; by default in a process of its own.
+        free_memory: Says how many bytes are free on a device.
+        origins: By kind, filled as curves are found.
+    """
+
+    device: str
+    devices: Sequence[str]
+    plugins: tuple[str, ...] = ()
+    announce: Callable[[str], None] = print
+    measure: Measure | None = None
+    free_memory: Callable[[str], int] | None = None
+    origins: dict[str, Origin] = field(default_factory=dict, init=False)
+
+    def known(self, specs: Sequence[RunSpec]) -> Measured:
+        """Return what is in the cache, and measure nothing."""
+        return self._measured(self._curves(specs, measuring=False), self.free_memory or free_memory)
+
+    def found(self, specs: Sequence[RunSpec]) -> Measured:
+        """Return what is in the cache, and measure what is not and would pay."""
+        # Whoever asks a GPU holds some of its memory from then on: a child does.
+        ask = self.free_memory or (lambda device: in_child(free_memory, device) or 0)
+        return self._measured(self._curves(specs, measuring=True), ask)
+
+    def _measured(self, curves: dict[str, Curve], ask: Callable[[str], int]) -> Measured:
+        memory = 0
+        if curves:
+            sharing = -(-len(self.devices) // len(set(self.devices)))
+            memory = int(ask(self.devices[0]) * MEMORY_SHARE / sharing)
+        return Measured(curves, len(self.devices), memory)
+
+    def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, Curve]:
+        kinds: dict[str, list[RunSpec]] = {}
+        for spec in specs:
+            kinds.setdefault(kind_of(spec), []).append(spec)
+        curves = {}
+        for kind, members in kinds.items():
+            file = cache_folder() / "cohorts" / f"{content_id(self._key(kind))}.json"
+            curve = read(file)
+            source = "measured before"
+            if curve is None:
+                refusal = self._not_worthwhile(members)
+                source = f"the rule: {refusal}" if refusal else "the rule until it is measured"
+                if measuring and not refusal:
+                    curve, source = self._new(kind, members, file)
+            if curve is not None:
+                curves[kind] = curve
+            self.origins[kind] = Origin(in_words(kind), source)
+        return curves
+
+    def _key(self, kind: str) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "kind": kind,
+            "device": hardware(self.device),
+            "ganbench": VERSION,
+            "results": RESULTS_VERSION,
+            "torch": version("torch"),
+        }
+
+    def _not_worthwhile(self, members: Sequence[RunSpec]) -> str:
+        """Say why a kind is not worth measuring; empty where it is."""
+        if len({structure(spec) for spec in members}) == len(members):
+            return "no two runs could train together"
+        seconds = [
+            cohort_seconds(c, RATES[self.device]) for c in make_cohorts(members, self.device)
+        ]
+        if makespan(seconds, len(self.devices)) < WORTH * BUDGET_SECONDS:
+            return "too little work to measure first"
+        return ""
+
+    def _new(self, kind: str, members: Sequence[RunSpec], file: Path) -> tuple[Curve | None, str]:
+        """Measure a kind by its plainest run, and keep what was found."""
+        plainest = min(members, key=lambda spec: (sum(updates(spec)), len(spec.tricks), spec.id))
+        measure = self.measure or (
+            lambda spec, device: in_child(measure_kind, spec, device, self.plugins)
+        )
+        start = time.perf_counter()
+        curve = measure(plainest, self.devices[0])
+        if curve is None:
+            self.announce(f"{in_words(kind)} could not be measured: cohorts are cut by the rule")
+            return None, "the rule: it could not be measured"
+        took = time.perf_counter() - start
+        self.announce(
+            f"measured how many runs train best together, {in_words(kind)}: up to "
+            f"{curve.sizes[-1]} in {took:.1f} s"
+        )
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"schema": SCHEMA, "key": self._key(kind), **asdict(curve)})
+        except OSError as error:
+            self.announce(f"it will be measured again: {file}: {error.strerror}")
+        return curve, "measured now"
+
+
+def read(file: Path) -> Curve | None:
+    """Read a kept curve; None if there is none, or nothing that could be one."""
+    try:
+        value = json.loads(file.read_bytes())
+        sizes, seconds, peak = (tuple(value[name]) for name in ("sizes", "seconds", "peak"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    numbers = (*sizes, *seconds, *peak)
+    sound = (
+        len(sizes) == len(seconds) == len(peak) > 0
+        and all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in numbers)
+        and sizes[0] == 1
+        and list(sizes) == sorted(set(sizes))
+    )
+    return Curve(sizes, seconds, peak) if sound else None
+
+
+def in_words(kind: str) -> str:
+    """Name networks, batch and shape of a kind."""
+    value = json.loads(kind)
+    G, D = (f"{value[player][0]} {value[player][1]}" for player in ("generator", "discriminator"))
+    networks = G if G == D else f"{G} and {D}"
+    return f"{networks}, batch {value['batch']} of {'×'.join(map(str, value['shape']))}"
+
+
+def hardware(device: str) -> str:
+    """Name what computes: the GPU, or the CPU with its cores."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{processor()}, {os.cpu_count()} cores"
+
+
+def in_child(function: Callable[..., Result], *arguments: Any) -> Result | None:
+    """Call a function in a forked process, as jobs are; None if that dies or takes too long."""
+    start_fork_server()
+    context = multiprocessing.get_context("forkserver")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=answer, args=(sender, function, arguments), daemon=True)
+    child.start()
+    sender.close()
+    try:
+        found: Result | None = receiver.recv() if receiver.poll(PATIENCE_SECONDS) else None
+    except EOFError:
+        found = None
+    finally:
+        receiver.close()
+        child.kill()
+        child.join()
+    return found
+
+
+def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+    """Send what a function returns; what goes wrong in it is the caller's to do without."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    sender.send(function(*arguments))
+    sender.close()
+
+
+def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Curve | None:
+    """Train cohorts of growing size for a moment each, on random data.
+
+    Args:
+        spec: A run; its cohorts are of the seeds from 0.
+        device: Where, such as ``cuda:0``.
+        plugins: Modules that register what it is made of.
+
+    Returns:
+        Cost by size, as far as :data:`BUDGET_SECONDS` and the memory went; None if not even one
+        run could be trained.
+    """
+    for plugin in plugins:
+        load_plugin(plugin)
+    torch.set_num_threads(1)
+    where = torch.device(device)
+    examples = examples_like(spec)
+    found: list[tuple[int, float, int]] = []
+    start = time.perf_counter()
+    for size in SIZES[where.type]:
+        if time.perf_counter() - start > BUDGET_SECONDS:
+            break
+        specs = [spec.model_copy(update={"seed": seed}) for seed in range(size)]
+        try:
+            seconds = update_seconds(Trainer(specs, examples, where, recorder_for(where)))
+        except torch.OutOfMemoryError:
+            break
+        found.append((size, seconds, peak_memory(where)))
+    if not found:
+        return None
+    sizes, each, peak = zip(*found, strict=True)
+    return Curve(sizes, each, peak)
+
+
+def examples_like(spec: RunSpec) -> Examples:
+    """Draw random examples of a data set's shape: enough for a batch, whatever the schedule."""
+    count = 2 * spec.settings.batch * schedule_of(all_parts(spec)).g_batch
+    draws = torch.Generator().manual_seed(0)
+    shape = (count, *spec.dataset.shape)
+    classes = spec.dataset.classes
+    labels = torch.randint(classes, (count,), generator=draws) if classes else None
+    if len(spec.dataset.shape) == 1:
+        return Examples(torch.randn(shape, generator=draws), labels)
+    return Examples(torch.randint(256, shape, generator=draws, dtype=torch.uint8), labels)
+
+
+def update_seconds(trainer: Trainer) -> float:
+    """Return the seconds of an update of either player in the fastest of a few steps.
+
+    The first steps, in which things are set up and updates recorded, do not count; the fastest of
+    the others is the one that neighbours disturbed least.
+    """
+    for _ in range(WARM_UPS[trainer.device.type]):
+        trainer.train_step()
+    finish(trainer.device)
+    start = time.perf_counter()
+    found: list[float] = []
+    while not found or time.perf_counter() - start < EACH_SECONDS:
+        before, begin = made_by(trainer), time.perf_counter()
+        trainer.train_step()
+        finish(trainer.device)
+        found.append((time.perf_counter() - begin) / (made_by(trainer) - before))
+    return min(found)
+
+
+def made_by(trainer: Trainer) -> int:
+    """Count the updates that both players have made."""
+    return trainer.optimizer_d.updates + trainer.optimizer_g.updates
+
+
+def finish(device: torch.device) -> None:
+    """Wait for a device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,165 @@
+"""A finished suite that is run again says so without loading PyTorch, and only then."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import finished
+from harness.errors import GanbenchError
+from harness.finished import MARK, Command
+from harness.suite.load import load_suite
+from harness.suite.matrix import expand
+from tests.benchmarks.starting import finished_suite
+
+TOLD = "all 10 runs of finished are done"
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Make a command that has been carried out."""
+    file = finished_suite(tmp_path, 10)
+    asked = Command(str(file), tmp_path / "finished", (), None, None, "auto", "disabled", ())
+    (tmp_path / "finished" / "suite.json").write_text("{}", encoding="utf-8")
+    asked.remember(tmp_path / "finished", expand(load_suite(str(file))))
+    return asked
+
+
+def runs(command: Command) -> list[Path]:
+    assert command.out is not None
+    return sorted((command.out / "runs").iterdir())
+
+
+def test_the_same_command_is_answered(command: Command) -> None:
+    assert command.answer() == TOLD
+    assert replace(command, device="cpu", wandb=None).answer() == TOLD
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seeds": 1},
+        {"only": ("variant=gan",)},
+        {"profile": "quick"},
+        {"device": "cuda"},
+        {"device": "tpu"},
+        {"foreign": ("my_plugin",)},
+        {"suite": "smoke"},
+        {"suite": "no-such-suite"},
+        {"suite": "no/such/suite.yaml"},
+    ],
+    ids=str,
+)
+def test_another_one_is_not(command: Command, other: dict[str, object]) -> None:
+    assert replace(command, **other).answer() is None  # type: ignore[arg-type]
+
+
+def append_to_log(command: Command) -> None:
+    with (runs(command)[3] / "events.jsonl").open("a") as log:
+        log.write("torn")
+
+
+def touch_spec(command: Command) -> None:
+    os.utime(runs(command)[3] / "spec.json", (1, 1))
+
+
+def lose_a_log(command: Command) -> None:
+    (runs(command)[3] / "events.jsonl").unlink()
+
+
+def gain_a_run(command: Command) -> None:
+    (runs(command)[3].parent / "another").mkdir()
+
+
+def change_the_plan(command: Command) -> None:
+    assert command.out is not None
+    (command.out / "suite.json").write_text("{ }", encoding="utf-8")
+
+
+def change_the_suite(command: Command) -> None:
+    with Path(command.suite).open("a") as file:
+        file.write("# another remark\n")
+
+
+def damage_the_mark(command: Command) -> None:
+    assert command.out is not None
+    (command.out / MARK).write_text("[", encoding="utf-8")
+
+
+def empty_the_mark(command: Command) -> None:
+    assert command.out is not None
+    (command.out / MARK).write_text("{}", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        append_to_log,
+        touch_spec,
+        lose_a_log,
+        gain_a_run,
+        change_the_plan,
+        change_the_suite,
+        damage_the_mark,
+        empty_the_mark,
+    ],
+)
+def test_after_any_change_the_long_way_is_gone(
+    command: Command, change: Callable[[Command], None]
+) -> None:
+    change(command)
+    assert replace(command).answer() is None
+
+
+def test_another_program_is_asked_anew(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = finished.stamps
+
+    def edited(files: list[Path], root: Path) -> list[bytes]:
+        lines = list(inner(files, root))
+        return [b"edited", *lines[1:]] if files and files[0].suffix == ".py" else lines
+
+    monkeypatch.setattr(finished, "stamps", edited)
+    assert command.answer() is None
+
+
+def test_what_lies_elsewhere_is_never_remembered(command: Command) -> None:
+    assert command.out is not None
+    (command.out / MARK).unlink()
+    matrix = expand(load_suite(command.suite))
+    first = matrix.specs[0]
+    dataset = first.dataset.model_copy(update={"id": "mnist"})
+    moved = replace(matrix, specs=[first.model_copy(update={"dataset": dataset})])
+    command.remember(command.out, moved)
+    replace(command, foreign=("plugin.py",)).remember(command.out, matrix)
+    assert not (command.out / MARK).exists()
+
+
+def test_a_mirror_that_there_is_not_is_refused_all_the_same(command: Command) -> None:
+    with pytest.raises(GanbenchError, match="upside-down"):
+        replace(command, wandb="upside-down").answer()
+
+
+def test_it_loads_no_pytorch(command: Command) -> None:
+    program = (
+        "import sys; from harness import cli; import reports.build\n"
+        "reports.build.is_current = lambda folder: True\n"
+        "try: cli.main()\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    arguments = ["run", command.suite, "--out", str(command.out), "--wandb", "disabled"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[0] == TOLD
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_mark_says_what_it_says(command: Command) -> None:
+    assert command.out is not None
+    mark = json.loads((command.out / MARK).read_bytes())
+    assert mark.keys() == {"question", "records", "told"}
