@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Fate:
         seconds: Of training.
         device: That it was trained on.
         memory: Peak, in bytes.
+        losses: What it logs in place of plausible diagnostics.
     """
 
     outcome: str | None = "ok"
@@ -49,6 +50,7 @@ class Fate:
     seconds: float = 12.5
     device: str = "cpu"
     memory: int | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                     "d_grad_norm": float(np.exp(draw.normal(0, 0.3))),
                     "g_grad_norm": float(np.exp(draw.normal(-1, 0.3))),
                 }
+                values |= fate.losses
                 log.append({"type": "losses", "step": step, "kimg": kimg, "values": values})
             if step % spec.settings.evaluate_every == 0:
                 value = fate.value * (1 + 30 * (1 - progress) ** 3)

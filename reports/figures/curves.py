@@ -131,11 +131,18 @@ def draw_diagnostics(
         for i, (name, row) in enumerate(rows.items()):
             line = axes[i * len(variants) : (i + 1) * len(variants)]
             for plot, variant in zip(line, variants, strict=True):
+                if i == 0:
+                    plot.set_title(short(variant, 18), fontsize=9)
                 for trick, points in row.get(variant, {}).items():
                     plot.plot(*_columns(thin(points, 40)), linewidth=1.1, **styles[trick])
+                if variant not in row:
+                    # An objective without a boundary has no accuracy; axes would say it was 0.
+                    plot.set_xticks([])
+                    plot.set_yticks([])
+                    plot.text(0.5, 0.5, "not defined", transform=plot.transAxes, ha="center",
+                              va="center", color=MUTED, fontsize=8)  # fmt: skip
+                    continue
                 plot.xaxis.set_major_locator(MaxNLocator(3))
-                if i == 0:
-                    plot.set_title(short(variant, 20))
             by_plot = [
                 [y for points in row.get(variant, {}).values() for _, y in points]
                 for variant in variants

@@ -8,6 +8,7 @@ from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.curves import Curve, draw_curves, draw_diagnostics, median_curve
 from reports.figures.style import MOST_STYLES, thin
+from reports.sections import failures
 from reports.tables import ARROWS, unique_names
 
 DIAGNOSTICS = (
@@ -139,5 +140,6 @@ def build(cells: SuiteCells) -> Section:
         ):
             if figure:
                 blocks.append(figure)
+    blocks += failures.build_blocks(cells)
     lead = () if blocks else ("No run has been evaluated yet.",)
     return Section("training", "Over training", lead, (), tuple(blocks))
