@@ -183,8 +183,8 @@ def build_blocks(cells: SuiteCells) -> list[Block]:
         "its data set and variant at the same step, whatever their tricks. Lines are medians over "
         "failed runs, bands their quartiles. A line that leaves the middle half (grey) to the left "
         "of 0 is a warning; after 0 it only describes the failure. A failure is seen at an "
-        "evaluation, and began at some time since the one before. Part of a line may be the trick's doing, "
-        "where one trick fails and others survive.",
+        "evaluation, and began at some time since the one before. Part of a line may be "
+        "the trick's doing, where one trick fails and others survive.",
     )
     table = Table(
         "before-failures",
