@@ -142,6 +142,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         losses,
         measurements,
         outcomes,
+        pooled,
         provenance,
         published,
         rates,
@@ -161,12 +162,14 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         theory.build(cells),
     )
     lasting, price = survival.build(cells), cost.build(cells)
+    together = pooled.build(cells)
     searched, elsewhere = tuning.build(listed(folders)), published.build(cells)
     sections = (
         verdicts.build(cells),
         outcomes.build(cells),
         *((lasting,) if lasting else ()),
         measurements.build(cells),
+        *((together,) if together else ()),
         *((price,) if price else ()),
         *((elsewhere,) if elsewhere else ()),
         training.build(cells),

@@ -91,6 +91,46 @@ def stratified_bootstrap(
     return Interval(float(low), float(high))
 
 
+def resampled(
+    tasks: Tasks, generator: np.random.Generator, draws: int
+) -> list[NDArray[np.float64]]:
+    """Draw each task's runs again, many times at once; return ``(draws, runs)`` for each task."""
+    return [scores[generator.integers(len(scores), size=(draws, len(scores)))] for scores in tasks]
+
+
+def pooled_mean_interval(
+    tasks: Tasks, generator: np.random.Generator, *, draws: int = 2000, level: float = LEVEL
+) -> Interval | None:
+    """Return :func:`stratified_bootstrap` of :func:`pooled_mean`, all draws at once."""
+    if not tasks or min(len(scores) for scores in tasks) < 2:
+        return None
+    drawn = np.concatenate(resampled(tasks, generator, draws), axis=1)
+    low, high = np.quantile(
+        stats.trim_mean(drawn, 0.25, axis=1), [(1 - level) / 2, (1 + level) / 2]
+    )
+    return Interval(float(low), float(high))
+
+
+def performance_band(
+    tasks: Tasks,
+    thresholds: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    draws: int = 500,
+    level: float = LEVEL,
+) -> NDArray[np.float64]:
+    """Return the pointwise bootstrap band of a profile, ``(2, thresholds)``: low, then high.
+
+    Runs are drawn again within each task. A task of one run has no spread of its own.
+    """
+    limits = np.asarray(thresholds, dtype=float)
+    shares = [(drawn[:, :, None] > limits).mean(1) for drawn in resampled(tasks, generator, draws)]
+    band: NDArray[np.float64] = np.quantile(
+        np.mean(shares, axis=0), [(1 - level) / 2, (1 + level) / 2], axis=0
+    )
+    return band
+
+
 def performance_profile(tasks: Tasks, thresholds: ArrayLike) -> NDArray[np.float64]:
     """Return for each threshold the share of runs that score above it, tasks counting alike.
 

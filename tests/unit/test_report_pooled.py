@@ -1,0 +1,106 @@
+"""Scores over several data sets: who is in, what failures score, and that intervals agree."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.store.records import read_suite
+from reports.cells import SuiteCells, group
+from reports.comma_separated import render
+from reports.document import Figure
+from reports.sections.pooled import build, scale_of, scores_of
+from reports.statistics.pooled import (
+    performance_band,
+    performance_profile,
+    pooled_mean,
+    pooled_mean_interval,
+    stratified_bootstrap,
+)
+from reports.tables import Table
+from tests.stores import Fate, FateOf, Where, build_store
+
+
+def tasks() -> list[np.ndarray]:
+    draw = np.random.default_rng(3)
+    return [draw.normal(0.5, 0.1, 12), draw.normal(0.8, 0.2, 7)]
+
+
+def test_drawing_all_at_once_gives_the_same_interval() -> None:
+    at_once = pooled_mean_interval(tasks(), np.random.default_rng(0), draws=4000)
+    one_by_one = stratified_bootstrap(tasks(), pooled_mean, np.random.default_rng(1), draws=4000)
+    assert at_once is not None and one_by_one is not None
+    assert tuple(at_once) == pytest.approx(tuple(one_by_one), abs=0.006)
+    assert pooled_mean_interval([np.array([1.0])], np.random.default_rng(0)) is None
+
+
+def test_the_band_is_that_of_the_profile_at_each_threshold() -> None:
+    limits = [0.3, 0.5, 0.7]
+    low, high = performance_band(tasks(), limits, np.random.default_rng(0), draws=4000)
+    for place, limit in enumerate(limits):
+        found = stratified_bootstrap(
+            tasks(),
+            lambda drawn, limit=limit: float(performance_profile(drawn, [limit])[0]),
+            np.random.default_rng(1),
+            draws=2000,
+        )
+        assert found is not None
+        assert (low[place], high[place]) == pytest.approx(tuple(found), abs=0.04)
+
+
+def cells_of(folder: Path, fate_of: FateOf, **options: object) -> SuiteCells:
+    root = build_store(folder / "s", fate_of=fate_of, **options)  # type: ignore[arg-type]
+    return group(read_suite(root))
+
+
+def fate(where: Where) -> Fate:
+    if where.variant == "gan" and where.seed == 0:
+        return Fate("diverged")
+    return Fate(value=0.5 if where.tricks != "none" else 1.0)
+
+
+def test_a_score_is_between_untrained_and_real(tmp_path: Path) -> None:
+    cells = cells_of(tmp_path, fate, seeds=3)
+    cell = cells.cell("ring8", "gan", "none")
+    scale = scale_of(cells.of_dataset("ring8"))
+    assert cell is not None and scale is not None
+    # A synthetic run starts at 31 times its last value; the median one of these at 0.5 or 1.
+    assert scale.reference in (15.5, 31.0, 23.25) and scale.floor == 0.012
+    good = math.log(scale.reference / 1.0) / math.log(scale.reference / 0.012)
+    assert scores_of(cell, scale) == pytest.approx([0.0, good, good])
+
+
+def test_the_table_ranks_and_counts_failures(tmp_path: Path) -> None:
+    section = build(cells_of(tmp_path, fate, seeds=3))
+    assert section is not None
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    rows = list(csv.DictReader(io.StringIO(render(table))))
+    means = [float(row["Interquartile mean ↑"]) for row in rows]
+    assert means == sorted(means, reverse=True) and len(rows) == 4
+    assert (rows[0]["Variant"], rows[0]["Tricks"]) == ("wgan-gp", "label-smoothing")
+    by_name = {(row["Variant"], row["Tricks"]): row for row in rows}
+    assert float(by_name["gan", "none"]["Score 0 ↓"]) == pytest.approx(1 / 3)
+    assert float(by_name["wgan-gp", "label-smoothing"]["P(better)"]) == 1.0
+    assert {block.name for block in section.blocks if isinstance(block, Figure)} == {
+        "pooled",
+        "profiles",
+    }
+
+
+def test_what_lacks_a_data_set_is_named(tmp_path: Path) -> None:
+    def lacking(where: Where) -> Fate:
+        return Fate("missing") if (where.dataset, where.variant) == ("digits", "gan") else Fate()
+
+    section = build(cells_of(tmp_path, lacking, seeds=2))
+    assert section is not None
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert "Without runs on all of them: gan · none; gan · label-smoothing." in table.note
+
+
+def test_one_data_set_is_not_pooled(tmp_path: Path) -> None:
+    assert build(cells_of(tmp_path, fate, datasets=("ring8",), seeds=2)) is None
