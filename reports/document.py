@@ -109,13 +109,23 @@ Block = Table | Figure | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A chapter of the report."""
+    """A chapter of the report.
+
+    Attributes:
+        id: Its anchor.
+        title: Its heading.
+        lead: Paragraphs that say how to read it.
+        claims: What it claims, one by one.
+        blocks: Tables, figures and galleries.
+        headline: What it claims, in one sentence.
+    """
 
     id: str
     title: str
     lead: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
     blocks: tuple[Block, ...] = ()
+    headline: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from reports.document import Document, Figure, Gallery, Section
+from reports.document import Document, Figure, Gallery, Section, Thumbnail
 from reports.tables import NO_BREAK, Cell, Column, Table, full_text, printable
 
 if TYPE_CHECKING:
@@ -80,23 +80,29 @@ def render_figure(figure: Figure) -> str:
 
 
 def render_gallery(gallery: Gallery, links: RunLinks | None = None) -> str:
-    """Say what a gallery shows; the images themselves are in the page."""
-    lines = [f"### {escape(gallery.title)}", "The images are in `index.html`."]
-    shown = []
-    for (row, column), image in gallery.images.items():
-        caption = escape(image.caption)
+    """Say what a gallery shows at first, place by place; the images themselves are in the page."""
+
+    def told(image: Thumbnail | None) -> str:
+        if image is None:
+            return "–"
         page = links.page(image.run) if links is not None else None
-        shown.append(
-            f"- {escape(row)} · {escape(column)}: "
-            + (caption if page is None else f"[{caption}]({page})")
-        )
-    lines.append("\n".join(shown))
-    return "\n\n".join(lines)
+        caption = escape(image.caption)
+        return caption if page is None else f"[{caption}]({page})"
+
+    lines = [
+        "| | " + " | ".join(escape(column) for column in gallery.columns) + " |",
+        "|---|" + "---|" * len(gallery.columns),
+    ]
+    for row in gallery.rows:
+        captions = (told(gallery.images.get((row, column))) for column in gallery.columns)
+        lines.append(f"| **{escape(row)}** | {' | '.join(captions)} |")
+    parts = [f"### {escape(gallery.title)}", "The images are in `index.html`.", "\n".join(lines)]
+    return "\n\n".join([*parts, escape(gallery.note)] if gallery.note else parts)
 
 
 def render_section(section: Section, links: RunLinks | None = None) -> str:
     """Write a chapter."""
-    parts = [f"## {escape(section.title)}"]
+    parts = [f"## {escape(section.title)}", escape(section.headline)]
     if section.claims:
         parts.append(
             "\n".join(
@@ -113,7 +119,7 @@ def render_section(section: Section, links: RunLinks | None = None) -> str:
                 parts.append(render_figure(block))
             case Gallery():
                 parts.append(render_gallery(block, links))
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def render(document: Document, links: RunLinks | None = None) -> str:

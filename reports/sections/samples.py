@@ -26,7 +26,7 @@ from reports.tables import percent, significant, unique_names
 
 BUDGET_PER_RUN = 18_000
 """Bytes of PNG that all thumbnails of a report may take for each of its runs."""
-LEAST_BUDGET, MOST_BUDGET = 1_800_000, 6_000_000
+LEAST_BUDGET, MOST_BUDGET = 1_800_000, 5_000_000
 MOST_IMAGES = 1200
 """Thumbnails of a report, whatever their size."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -13,6 +13,7 @@ from reports.effects import (
     SEEDS_FOR_A_CLAIM,
     Effect,
     Shift,
+    Verdict,
     cell_effects,
     differences,
     shifts,
@@ -33,6 +34,10 @@ from reports.tables import (
 )
 
 METRIC_WORDS = {"frechet": "FD"}
+ORDER: tuple[Verdict, ...] = ("helps", "fewer failures", "hurts", "no evidence", "screening")
+"""What a reader looks for first."""
+MOST_NAMED = 4
+"""Tricks that the first sentence names of a kind."""
 BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
 MEANING = (
     "The ratio is that of geometric means of the primary metric at the last checkpoint, with the "
@@ -108,6 +113,39 @@ def sentence(effect: Effect, word: str) -> str:
     elif effect.verdict == "no evidence" and effect.smallest_p >= ALPHA:
         text += f" {effect.pairs} pairs could not reach p < {ALPHA} whatever they showed."
     return text
+
+
+def headline(overall: Sequence[Effect]) -> str:
+    """Say in one sentence what helps, what hurts, and of how much nothing is known."""
+    by_verdict: dict[Verdict, list[str]] = {verdict: [] for verdict in ORDER}
+    for effect in overall:
+        by_verdict[effect.verdict].append(effect.tricks)
+    parts = []
+    if by_verdict["helps"]:
+        parts.append(f"{_listed(by_verdict['helps'])} {_verb(by_verdict['helps'], 'help')}")
+    if by_verdict["fewer failures"]:
+        names = by_verdict["fewer failures"]
+        parts.append(f"{_listed(names)} {_verb(names, 'make')} fewer runs fail")
+    if len(by_verdict["screening"]) == len(overall):
+        return f"Only a screening: with under {SEEDS_FOR_A_CLAIM} seeds nothing is claimed."
+    if not parts:
+        parts.append("Nothing is shown to help")
+    if by_verdict["hurts"]:
+        parts.append(f"{_listed(by_verdict['hurts'])} {_verb(by_verdict['hurts'], 'hurt')}")
+    unknown = len(by_verdict["no evidence"]) + len(by_verdict["screening"])
+    if unknown:
+        parts.append(f"of {unknown} more there is no evidence either way")
+    return "; ".join(parts) + "."
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _verb(names: Sequence[str], verb: str) -> str:
+    return verb if len(names) > 1 else f"{verb}s"
 
 
 def cost_words(charge: Surcharge | None) -> str:
@@ -258,7 +296,7 @@ def build(cells: SuiteCells) -> Section:
     charges = surcharges(cells)
     claims = tuple(
         Claim(e.verdict, e.tricks, sentence(e, word) + cost_words(charges.get(e.tricks)))
-        for e in overall
+        for e in sorted(overall, key=lambda e: ORDER.index(e.verdict))
     )
     blocks: list[Block] = []
     if any(effect.ratio is not None for effect in overall):
@@ -297,7 +335,9 @@ def build(cells: SuiteCells) -> Section:
     unlike = differences(cells)
     if unlike:
         blocks.append(differences_table(unlike))
-    return Section("verdicts", "Verdicts", lead(cells, overall), claims, tuple(blocks))
+    return Section(
+        "verdicts", "Verdicts", lead(cells, overall), claims, tuple(blocks), headline(overall)
+    )
 
 
 def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:

@@ -13,7 +13,7 @@ import pytest
 from harness.store.records import read_suite
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, differences, shifts, trick_effects
-from reports.sections.verdicts import least_change
+from reports.sections.verdicts import headline, least_change
 from reports.statistics.ranks import sign_flip_p
 from tests.stores import Fate, FateOf, Where, build_store
 
@@ -326,3 +326,21 @@ class TestSharedTricks:
     def test_without_anything_in_common_nothing_is_compared(self, tmp_path: Path) -> None:
         cells = self.cells(tmp_path, ("latent", "packing"))
         assert trick_effects(cells, by_dataset=False) == []
+
+
+def claimed(folder: Path, verdicts: dict[str, float], seeds: int = 6) -> str:
+    def fate(where: Where) -> Fate:
+        return Fate("ok", noise(where, 0.02) * verdicts.get(where.tricks, 1.0))
+
+    root = build_store(folder / "r", fate_of=fate, tricks=("none", *verdicts), seeds=seeds)
+    return headline(trick_effects(group(read_suite(root)), by_dataset=False))
+
+
+def test_the_first_sentence_names_what_helps_and_what_hurts(tmp_path: Path) -> None:
+    assert claimed(tmp_path / "a", {"good": 0.5, "fine": 0.6, "bad": 2.0}) == (
+        "good and fine help; bad hurts."
+    )
+    assert claimed(tmp_path / "b", {"bad": 2.0, "nothing": 1.0}) == (
+        "Nothing is shown to help; bad hurts; of 1 more there is no evidence either way."
+    )
+    assert claimed(tmp_path / "c", {"good": 0.5}, seeds=2).startswith("Only a screening")
