@@ -107,6 +107,11 @@ class Gallery:
 Block = Table | Figure | Gallery
 
 
+def left_out(what: str, count: int, most: int) -> str:
+    """Say that a figure shows only the first of something; nothing where it shows all."""
+    return f" Of {count} {what}, the first {most} are drawn." if count > most else ""
+
+
 @dataclass(frozen=True)
 class Section:
     """A chapter of the report.

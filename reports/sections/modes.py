@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
-from reports.document import Block, Figure
+from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
 from reports.figures.samples import read_points, view_of
@@ -19,6 +19,8 @@ from reports.tables import Cell, Column, Table, percent, unique_names
 
 ORACLE = 1 - math.exp(-4.5)
 """Share of a round Gaussian in the plane within 3σ of its centre, 1 − exp(−9/2)."""
+MOST_ROWS = 60
+"""Variants in a map."""
 MOST_PANELS = 72
 """Cells whose density is drawn."""
 WRAP = 6
@@ -44,7 +46,8 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
             shares[cell.variant, cell.tricks] = (share, f"{text} of {total}  (n={len(found)})")
     if not shares:
         return None
-    rows = list(dict.fromkeys(cell.variant for cell in cells))
+    variants = list(dict.fromkeys(cell.variant for cell in cells))
+    rows = variants[:MOST_ROWS]
     columns = list(dict.fromkeys(cell.tricks for cell in cells))
     return Figure(
         name,
@@ -52,7 +55,8 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
         f"A map of {len(rows)} variants by {len(columns)} tricks, deeper blue for more modes.",
         share_map(rows, columns, shares),
         "Mean over all finished runs, failed ones with what they had captured when they ended; "
-        "a mode counts from one generated example on.",
+        "a mode counts from one generated example on."
+        + left_out("variants", len(variants), MOST_ROWS),
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.cells import CellRuns, Result, SuiteCells
-from reports.document import Figure, Section
+from reports.document import Figure, Section, left_out
 from reports.figures.survival import draw_survival
 from reports.statistics.ranks import holm
 from reports.statistics.survival import Lifetimes, kaplan_meier, log_rank
 from reports.tables import Cell, Column, Table
 
+MOST_VARIANTS = 36
+"""Plots of the figure."""
 LEAD = (
     "Kaplan and Meier's estimate of the share of runs that have neither collapsed nor diverged "
     "yet, by the share of training that is done. A run that ends well is watched to the end; one "
@@ -100,7 +102,7 @@ def build(cells: SuiteCells) -> Section | None:
     if not any(cell.failures for cell in cells.cells):
         return None
     panels = {}
-    for variant in cells.variants:
+    for variant in cells.variants[:MOST_VARIANTS]:
         by_trick = {}
         for trick in cells.tricks:
             group = [c for c in cells.cells if (c.variant, c.tricks) == (variant, trick)]
@@ -116,6 +118,7 @@ def build(cells: SuiteCells) -> Section | None:
         "for each trick",
         draw_survival(panels),
         "All data sets of a variant together. Bands are "
-        "pointwise 95 % intervals of the cells without tricks.",
+        "pointwise 95 % intervals of the cells without tricks."
+        + left_out("variants", len(cells.variants), MOST_VARIANTS),
     )
     return Section("survival", "How long runs last", LEAD, (), (figure, survival_table(cells)))

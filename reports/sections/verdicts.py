@@ -7,7 +7,7 @@ from typing import Any
 
 from reports.cells import BASELINE, CellRuns, SuiteCells
 from reports.cost import Surcharge, surcharges
-from reports.document import Block, Claim, Figure, Section
+from reports.document import Block, Claim, Figure, Section, left_out
 from reports.effects import (
     ALPHA,
     SEEDS_FOR_A_CLAIM,
@@ -36,6 +36,8 @@ from reports.tables import (
 METRIC_WORDS = {"frechet": "FD"}
 ORDER: tuple[Verdict, ...] = ("helps", "fewer failures", "hurts", "no evidence", "screening")
 """What a reader looks for first."""
+MOST_ROWS = 60
+"""Data sets and variants in the map; the table has them all."""
 MOST_NAMED = 4
 """Tricks that the first sentence names of a kind."""
 BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
@@ -342,7 +344,8 @@ def build(cells: SuiteCells) -> Section:
 
 def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
     found = cell_effects(cells)
-    rows = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
+    everything = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
+    rows = everything[:MOST_ROWS]
     by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in found}
     columns = cells.treatments
     return (
@@ -356,7 +359,8 @@ def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
             "4. A frame and a star (★) mark where the 95 % interval over seeds excludes 1, taken "
             "for itself: of twenty fields without any effect, one is marked by chance, so no field "
             "is a claim. Hatched fields have no ratio, because in every pair a run failed; a dash "
-            "stands for a cell that was skipped or is no comparison.",
+            "stands for a cell that was skipped or is no comparison."
+            + left_out("rows", len(everything), MOST_ROWS),
         ),
         Table(
             "effects-by-cell",
