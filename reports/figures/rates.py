@@ -64,12 +64,9 @@ def draw_rates(panels: Mapping[str, RateCurve], label: str) -> str:
                         str(failures), (rate, top), (0, 4), textcoords="offset points",
                         ha="center", fontsize=7.5, color=INK, annotation_clip=False,
                     )  # fmt: skip
-            finite = [
-                (rate, median)
-                for rate, median in zip(curve.rates, curve.medians, strict=True)
-                if math.isfinite(median)
-            ]
-            plot.plot([r for r, _ in finite], [m for _, m in finite], color=GOOD, linewidth=1.8)
+            # The line has a gap where the median run failed.
+            medians = [m if math.isfinite(m) else math.nan for m in curve.medians]
+            plot.plot(curve.rates, medians, color=GOOD, linewidth=1.8)
             plot.set_xscale("log")
             plot.set_yscale("log")
             plot.set_ylim(low / 1.2, top)
