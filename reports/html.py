@@ -79,7 +79,7 @@ def sort_value(cell: Cell, column: Column) -> str:
 def breakable(text: str) -> Markup:
     """Let a long label break where it is put together."""
     escaped = escape(printable(text))
-    for mark in "(,=":
+    for mark in "(,=_":
         escaped = escaped.replace(mark, Markup(f"{mark}<wbr>"))  # noqa: S704 - one of ours
     return escaped
 
