@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.errors import CorruptRecordError
 from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord, Weights
 
 BASELINE = "none"
@@ -49,6 +50,14 @@ class Result:
     def outcome(self) -> dict[str, Any]:
         """The outcome record; empty if there is none."""
         return (self.record.outcome or {}) if self.record else {}
+
+    @cached_property
+    def environment(self) -> dict[str, Any] | None:
+        """Versions, device and threads of the last attempt; None where its file is damaged."""
+        try:
+            return self.record.environment() if self.record else {}
+        except CorruptRecordError:
+            return None
 
     def last(self, metric: str, weights: Weights = "values") -> float | None:
         """Return the metric's finite value at the last evaluation."""

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.errors import CorruptRecordError
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.statistics.intervals import geometric_mean
 from reports.statistics.ranks import median_with_failures
@@ -45,12 +44,7 @@ class Spent:
 
 def machine_of(result: Result) -> str | None:
     """Name the kind of device that a run was trained on last; None where nothing says so."""
-    if result.record is None:
-        return None
-    try:
-        environment = result.record.environment()
-    except CorruptRecordError:
-        return None
+    environment = result.environment or {}
     device, threads = environment.get("device"), environment.get("threads")
     if not device:
         return None

@@ -21,7 +21,7 @@ ORACLE = 1 - math.exp(-4.5)
 """Share of a round Gaussian in the plane within 3σ of its centre, 1 − exp(−9/2)."""
 MOST_ROWS = 60
 """Variants in a map."""
-MOST_PANELS = 72
+MOST_PANELS = 48
 """Cells whose density is drawn."""
 WRAP = 6
 """Panels side by side where no tricks are compared."""

@@ -6,7 +6,6 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from harness.errors import CorruptRecordError
 from harness.store.records import SuitePlan
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Section
@@ -30,9 +29,8 @@ def environment_table(cells: SuiteCells) -> Table:
     found: dict[str, Counter[str]] = {}
     for result in cells.results:
         if result.record:
-            try:
-                environment = result.record.environment()
-            except CorruptRecordError:
+            environment = result.environment
+            if environment is None:
                 environment = {"environment": "file is damaged"}
             for key, text in flatten(environment).items():
                 found.setdefault(key, Counter())[text] += 1
