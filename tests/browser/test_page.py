@@ -303,3 +303,15 @@ def test_axe_finds_nothing_serious(page: Page, small: Path, scheme: str, width: 
     page.size(1280, 900)
     assert found["wrong"] == []
     assert found["passed"] > 20
+
+
+def test_without_its_script_the_page_is_complete(page: Page, file: Path) -> None:
+    page.call("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.open(file)
+    assert page.evaluate("document.querySelectorAll('th button, .controls, .filter').length") == 0
+    for frames in page.evaluate(FRAMES):
+        ((ranks, moment, caption),) = frames
+        assert "0" in ranks and moment > 0 and "kimg" not in caption
+    assert page.evaluate("document.querySelectorAll('tbody tr[hidden]').length") == 0
+    page.call("Emulation.setScriptExecutionDisabled", {"value": False})
+    page.open(file)
