@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from reports.cells import BASELINE, CellRuns, SuiteCells
 from reports.cost import Surcharge, surcharges
@@ -122,27 +122,29 @@ def headline(overall: Sequence[Effect]) -> str:
     by_verdict: dict[Verdict, list[str]] = {verdict: [] for verdict in ORDER}
     for effect in overall:
         by_verdict[effect.verdict].append(effect.tricks)
-    parts = []
-    if by_verdict["helps"]:
-        parts.append(f"{_listed(by_verdict['helps'])} {_verb(by_verdict['helps'], 'help')}")
-    if by_verdict["fewer failures"]:
-        names = by_verdict["fewer failures"]
-        parts.append(f"{_listed(names)} {_verb(names, 'make')} fewer runs fail")
     if len(by_verdict["screening"]) == len(overall):
         return f"Only a screening: with under {SEEDS_FOR_A_CLAIM} seeds nothing is claimed."
-    if not parts:
-        parts.append("Nothing is shown to help")
-    if by_verdict["hurts"]:
-        parts.append(f"{_listed(by_verdict['hurts'])} {_verb(by_verdict['hurts'], 'hurt')}")
+    parts = []
+    for verdict, verb, rest in (
+        ("helps", "help", ""),
+        ("fewer failures", "make", " fewer runs fail"),
+        ("hurts", "hurt", ""),
+    ):
+        names = by_verdict[cast(Verdict, verdict)]
+        if names:
+            parts.append(f"{_listed(names, len(overall))} {_verb(names, verb)}{rest}")
+        if verdict == "fewer failures" and not parts:
+            parts.append("Nothing is shown to help")
     unknown = len(by_verdict["no evidence"]) + len(by_verdict["screening"])
     if unknown:
         parts.append(f"of {unknown} more there is no evidence either way")
     return "; ".join(parts) + "."
 
 
-def _listed(names: Sequence[str]) -> str:
-    if len(names) > MOST_NAMED:
-        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+def _listed(names: Sequence[str], total: int) -> str:
+    # Names that are lists themselves, or many, are read in the verdicts below.
+    if len(names) > MOST_NAMED or any(", " in name for name in names):
+        return f"{len(names)} of {total}"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

@@ -344,3 +344,5 @@ def test_the_first_sentence_names_what_helps_and_what_hurts(tmp_path: Path) -> N
         "Nothing is shown to help; bad hurts; of 1 more there is no evidence either way."
     )
     assert claimed(tmp_path / "c", {"good": 0.5}, seeds=2).startswith("Only a screening")
+    many = {f"good-{place}": 0.5 for place in range(5)}
+    assert claimed(tmp_path / "d", many).startswith("5 of 5 help")
