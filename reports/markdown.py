@@ -95,7 +95,7 @@ def render_gallery(gallery: Gallery, links: RunLinks | None = None) -> str:
     ]
     for row in gallery.rows:
         captions = (told(gallery.images.get((row, column))) for column in gallery.columns)
-        lines.append(f"| **{escape(row)}** | {' | '.join(captions)} |")
+        lines.append(f"| {escape(row)} | {' | '.join(captions)} |")
     parts = [f"### {escape(gallery.title)}", "The images are in `index.html`.", "\n".join(lines)]
     return "\n\n".join([*parts, escape(gallery.note)] if gallery.note else parts)
 

@@ -23,7 +23,7 @@ from harness.store.records import SkippedCell, SuitePlan, read_suite
 from reports.build import compose, is_current, write_report
 from reports.cells import FAILURES, CellRuns, group
 from reports.effects import trick_effects
-from reports.sections import modes, samples, survival, training, verdicts
+from reports.sections import modes, samples, survival, verdicts
 from reports.sections.provenance import command
 from reports.sections.verdicts import sentence
 from tests.stores import Fate, Where, build_store, write_tuning
@@ -421,23 +421,20 @@ def test_environment_that_is_damaged_is_said(tmp_path: Path) -> None:
     assert "file is damaged" in page_of(root)
 
 
-def test_figures_of_many_lines_are_thinned_and_say_so(
+def test_figures_of_many_rows_are_cut_and_say_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root = build_store(
         tmp_path / "s", datasets=("ring8",), variants=("a", "b", "c"), seeds=4,
         fate_of=lambda where: Fate("collapsed" if where.seed == 1 else "ok"),
     )  # fmt: skip
-    monkeypatch.setattr(training, "MOST_CURVES", 12)
     for module, name in (
-        (training, "MOST_VARIANTS"), (training, "MOST_COLUMNS"), (survival, "MOST_VARIANTS"),
-        (verdicts, "MOST_ROWS"), (modes, "MOST_ROWS"),
+        (survival, "MOST_VARIANTS"), (verdicts, "MOST_ROWS"), (modes, "MOST_ROWS"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, 2)
     document = compose(root)
     notes = {figure.name: figure.note for figure in document.figures()}
-    assert "Of 24 seeds, one in 2 is drawn; medians are of all." in notes["curves-ring8"]
-    for name in ("curves-ring8", "diagnostics-ring8", "survival", "coverage-ring8"):
+    for name in ("survival", "coverage-ring8"):
         assert "Of 3 variants, the first 2 are drawn." in notes[name]
     assert "Of 3 rows, the first 2 are drawn." in notes["effects-by-cell"]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec
+from harness.store.packed import Series
 from harness.store.records import MetricInfo, PlannedRun
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.sections import rates
@@ -26,9 +28,9 @@ class Record(SimpleNamespace):
     def last(self, metric: str, weights: str = "values") -> float:
         return self.value
 
-    def of_type(self, kind: str) -> list[dict[str, object]]:
-        points = [(0.0, START), (1.0, self.value)]
-        return [{"kimg": kimg, "values": {METRIC.name: value}} for kimg, value in points]
+    def series(self, kind: str, name: str) -> Series:
+        kimg = np.array([0.0, 1.0])
+        return Series(kimg, kimg, np.array([START, self.value]))
 
 
 def run(variant: str, rate: float, seed: int, value: float | None, other: float = 1.0) -> Result:

@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from harness import cli, commands
+from harness.finished import Command
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store.events import EventLog
 from harness.store.folders import Store
@@ -343,6 +344,7 @@ class TestCommand:
 
         monkeypatch.setattr(commands, "run_suite", run_suite)
         monkeypatch.setattr(cli, "_write_report", lambda folder: None)
+        monkeypatch.setattr(Command, "remember", lambda self, folder, matrix: None)
         words = shlex.split(command)
         assert words.pop(0) == "ganbench"
         result = CliRunner().invoke(cli.app, words)
