@@ -6,6 +6,7 @@ again pays nothing for it.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -235,31 +236,35 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     digest = source_digest(folders)
     runs = RunFiles(listed(folders), package_digest())
     cells = read_cells(folders, skip_corrupt=skip_corrupt)
-    document, links = lay_out(cells, folders), RunLinks(cells)
-    read = document.for_readers()
-    files = {
-        "index.html": html.render(read, links),
-        "report.md": markdown.render(read, links),
-    }
-    for table in document.tables():
-        files[f"tables/{table.name}.csv"] = comma_separated.render(table)
-        files[f"tables/{table.name}.tex"] = latex.render(table)
-    files["tables.json"] = structured.render(document)
-    for figure in document.figures():
-        files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
+    # What has been read stays to the end: nobody needs to look whether it is garbage.
+    gc.collect()
+    gc.freeze()
     manifest = _read_manifest(out)
     before, pages = manifest.get("files", []), manifest.get("pages", {})
     try:
         for name in ("tables", "figures", FOLDER):
             (out / name).mkdir(parents=True, exist_ok=True)
         (out / MANIFEST).unlink(missing_ok=True)
-        for name, text in files.items():
-            # A label may hold half a surrogate pair, which no encoding can write.
-            write_atomically(out / name, text.encode(errors="replace"))
-        for name in set(before) - set(files):
-            if Path(name).parent in (Path("tables"), Path("figures")):
-                (out / name).unlink(missing_ok=True)
-        written = runs.write(cells, out / FOLDER, pages)
+        with runs.writing(cells, out / FOLDER, pages) as finish:
+            document, links = lay_out(cells, folders), RunLinks(cells)
+            read = document.for_readers()
+            files = {
+                "index.html": html.render(read, links),
+                "report.md": markdown.render(read, links),
+            }
+            for table in document.tables():
+                files[f"tables/{table.name}.csv"] = comma_separated.render(table)
+                files[f"tables/{table.name}.tex"] = latex.render(table)
+            files["tables.json"] = structured.render(document)
+            for figure in document.figures():
+                files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
+            for name, text in files.items():
+                # A label may hold half a surrogate pair, which no encoding can write.
+                write_atomically(out / name, text.encode(errors="replace"))
+            for name in set(before) - set(files):
+                if Path(name).parent in (Path("tables"), Path("figures")):
+                    (out / name).unlink(missing_ok=True)
+            written = finish()
         # A report that leaves damaged runs out is never current: without the option, the next
         # reading has to refuse.
         manifest = {"files": sorted(files), "pages": written}
@@ -267,4 +272,6 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
         write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
     except OSError as error:
         raise StoreError(f"cannot write the report to {out}: {error.strerror}") from error
+    finally:
+        gc.unfreeze()
     return out / "index.html"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from harness.store.parallel import cores
 from reports.cells import CellRuns, SuiteCells
@@ -17,40 +21,77 @@ from reports.stamps import Stamp, stamps
 Job = tuple[Path, CellRuns, int]
 """A page's file, its run's cell, and the run's place in that."""
 WORTH_A_PROCESS = 500
-"""Pages from which on a second process is started to write half of them."""
+"""Pages from which on a second process is started to write them."""
+CHUNK = 50
+"""Pages that a process takes at once."""
+NUMBER_BYTES = 4
 
 
-def write_all(pages: RunPages, jobs: Sequence[Job]) -> None:
-    """Write pages; many of them by two processes, where there are two cores.
+class Pages:
+    """Pages being written: by a second process from the start, by this one when it is asked to.
 
     A process with other threads is not forked: what they hold would stay locked in its child.
+
+    Args:
+        pages: Renders them.
+        jobs: What to write.
     """
-    half = len(jobs) // 2
-    if len(jobs) < WORTH_A_PROCESS or cores() < 2 or threading.active_count() > 1:
-        write_some(pages, jobs)
-        return
-    child = os.fork()
-    if child == 0:
-        code = 1
+
+    def __init__(self, pages: RunPages, jobs: Sequence[Job]) -> None:
+        self._pages = pages
+        self._chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+        self._child = 0
+        # A pipe full of numbers is a queue: whoever reads one writes that chunk.
+        self._queue, fill = os.pipe()
         try:
-            write_some(pages, jobs[half:])
-            code = 0
+            for number in range(len(self._chunks)):
+                os.write(fill, number.to_bytes(NUMBER_BYTES, "big"))
         finally:
-            # Nothing that belongs to the parent may be flushed, closed or waited for here.
-            os._exit(code)
-    try:
-        write_some(pages, jobs[:half])
-    finally:
-        failed = os.waitpid(child, 0)[1]
-    if failed:
-        # Whatever it was, it is told from here, or gone.
-        write_some(pages, jobs[half:])
+            os.close(fill)
+        alone = threading.active_count() == 1
+        if len(jobs) >= WORTH_A_PROCESS and cores() > 1 and alone:
+            self._child = os.fork()
+            if self._child == 0:
+                code = 1
+                try:
+                    self._take()
+                    code = 0
+                finally:
+                    # Nothing that belongs to the parent may be flushed, closed or waited for here.
+                    os._exit(code)
 
+    def __enter__(self) -> Self:
+        return self
 
-def write_some(pages: RunPages, jobs: Sequence[Job]) -> None:
-    """Write pages one after the other."""
-    for file, cell, position in jobs:
-        file.write_bytes(pages.render(cell, position).encode(errors="replace"))
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._queue)
+        if self._child:
+            os.kill(self._child, signal.SIGKILL)
+            os.waitpid(self._child, 0)
+
+    def finish(self) -> None:
+        """Write what is left, and wait for the other process."""
+        self._take()
+        if self._child:
+            failed = os.waitpid(self._child, 0)[1]
+            self._child = 0
+            if failed:
+                # Whatever it was, it is told from here, or gone.
+                for chunk in self._chunks:
+                    self._write(chunk)
+
+    def _take(self) -> None:
+        while number := os.read(self._queue, NUMBER_BYTES):
+            self._write(self._chunks[int.from_bytes(number, "big")])
+
+    def _write(self, jobs: Sequence[Job]) -> None:
+        for file, cell, position in jobs:
+            file.write_bytes(self._pages.render(cell, position).encode(errors="replace"))
 
 
 class RunFiles:
@@ -70,7 +111,10 @@ class RunFiles:
         for folder in folders:
             self._stamps |= stamps(folder)
 
-    def write(self, cells: SuiteCells, out: Path, before: Mapping[str, str]) -> dict[str, str]:
+    @contextmanager
+    def writing(
+        self, cells: SuiteCells, out: Path, before: Mapping[str, str]
+    ) -> Iterator[Callable[[], dict[str, str]]]:
         """Write what is new or has changed, and remove pages of runs that went away.
 
         A page is not synchronised to the disk: whatever ends this process, there is no manifest
@@ -79,10 +123,10 @@ class RunFiles:
         Args:
             cells: The suite, read after this was made.
             out: Folder of the pages.
-            before: What this returned the last time.
+            before: What this gave the last time.
 
-        Returns:
-            By page, what it was made of.
+        Yields:
+            What waits until all is written, and returns by page what it was made of.
         """
         pages = RunPages(cells)
         present = set(os.listdir(out))  # noqa: PTH208 - names are all that is needed
@@ -98,9 +142,20 @@ class RunFiles:
                 made[name] = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
                 if before.get(name) != made[name] or name not in present:
                     jobs.append((out / name, cell, position))
-        write_all(pages, jobs)
-        (out / "index.html").write_bytes(render_list(cells, pages.links).encode(errors="replace"))
-        for name in before.keys() - made.keys():
-            if Path(name).name == name and name in present:
-                (out / name).unlink(missing_ok=True)
-        return made
+        with Pages(pages, jobs) as writing:
+
+            def finish() -> dict[str, str]:
+                index = render_list(cells, pages.links)
+                (out / "index.html").write_bytes(index.encode(errors="replace"))
+                for name in before.keys() - made.keys():
+                    if Path(name).name == name and name in present:
+                        (out / name).unlink(missing_ok=True)
+                writing.finish()
+                return made
+
+            yield finish
+
+    def write(self, cells: SuiteCells, out: Path, before: Mapping[str, str]) -> dict[str, str]:
+        """Do all of it at once."""
+        with self.writing(cells, out, before) as finish:
+            return finish()
