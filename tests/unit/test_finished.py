@@ -147,7 +147,7 @@ def test_a_mirror_that_there_is_not_is_refused_all_the_same(command: Command) ->
 def test_it_loads_no_pytorch(command: Command) -> None:
     program = (
         "import sys; from harness import cli; import reports.build\n"
-        "reports.build.is_current = lambda folder: True\n"
+        "reports.build.is_current = lambda *places: True\n"
         "try: cli.main()\n"
         "finally: print('torch' in sys.modules)"
     )

@@ -164,7 +164,7 @@ def test_every_metric_of_a_report_has_a_run_that_says_what_it_rests_on(folder: P
 
 def evaluations(*values: float) -> RunRecord:
     events: list[dict[str, Any]] = [
-        {"type": "evaluation", "step": step, "values": {"fd": value}}
+        {"type": "evaluation", "step": step, "kimg": 0.1 * step, "values": {"fd": value}}
         for step, value in enumerate(values)
     ]
     return RunRecord(Path(), make_spec("ring8"), events)
