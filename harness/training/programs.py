@@ -73,11 +73,16 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         places = {storage_of(value) for value in taken}
         views = [isinstance(value, Tensor) and storage_of(value) in places for value in made]
         read = {self._name(value) for value in taken}
-        if taken and all(views) and read <= self._given.keys() and not func._schema.is_mutable:
-            # A view of what lies where it is, is always the same view.
-            for value in made:
-                self._give(value.detach(), value)
-            return results
+        if taken and all(views) and not func._schema.is_mutable:
+            if read <= self._given.keys():
+                # A view of what lies where it is, is always the same view.
+                for value in made:
+                    self._give(value.detach(), value)
+                return results
+            if len(taken) == len(made) == 1 and same_place(taken[0], made[0]):
+                # A view of the whole, as products of batches are full of, does nothing.
+                self._names[made[0]] = self._name(taken[0])
+                return results
         self._made |= {storage_of(value) for value in tensors_in(results)} - places
         self._lines.append(
             Line(
@@ -205,6 +210,12 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 def storage_of(value: Tensor) -> int:
     """Return the address of a tensor's memory."""
     return value.untyped_storage().data_ptr()
+
+
+def same_place(one: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors of the same memory are the same numbers in the same order."""
+    places = [(x.dtype, x.shape, x.stride(), x.storage_offset()) for x in (one, other)]
+    return places[0] == places[1]
 
 
 def written_by(func: Any, args: Any, kwargs: Any) -> Iterator[Tensor]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.nn import functional
 from torch.utils._pytree import tree_map_only
 
 from harness.networks.dropout import StreamDropout
@@ -63,8 +65,8 @@ class Stack:
                 self.buffers[name] = held.to(dtype) if held.is_floating_point() else held
         skeleton = copy.deepcopy(first).to("meta")
         self._skeletons = {
-            True: skeleton.train(),
-            False: copy.deepcopy(skeleton).eval(),
+            True: units_first(skeleton.train()),
+            False: units_first(copy.deepcopy(skeleton).eval()),
         }
         self._places = {mode: slots(module) for mode, module in self._skeletons.items()}
 
@@ -173,6 +175,38 @@ class Stack:
         self.theta = self.theta.detach()[runs].clone().requires_grad_()
         self.buffers = {name: buffer[runs].clone() for name, buffer in self.buffers.items()}
         self.runs = len(runs)
+
+
+def units_first(network: nn.Module) -> nn.Module:
+    """Let linear layers keep activations with their units before the batch in memory.
+
+    ``(W xᵀ)ᵀ`` is ``x Wᵀ``, but every product of its backward pass comes out in the order in which
+    weights lie, none has a narrow right side (which costs MKL five times what a narrow left side
+    does), and the next layer reads what this one wrote. Batches of small multilayer perceptrons
+    gain a tenth; batch normalisation, which has to turn everything round again, would lose as
+    much, and a network with it stays as it is.
+
+    Args:
+        network: Of one run; changed in place.
+    """
+    layers = list(network.modules())
+    if not any(isinstance(layer, nn.BatchNorm1d) for layer in layers):
+        for layer in layers:
+            if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward:
+                layer.forward = partial(  # type: ignore[method-assign]
+                    linear_units_first, layer
+                )
+    return network
+
+
+def linear_units_first(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a linear layer to ``(batch, features)``, as :func:`units_first` says."""
+    if x.ndim != 2:
+        return functional.linear(x, layer.weight, layer.bias)
+    product = layer.weight @ x.mT
+    if layer.bias is not None:
+        product = product + layer.bias[:, None].to(product.dtype)
+    return product.mT
 
 
 def slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:

@@ -117,6 +117,19 @@ def test_what_a_program_does_not_need_is_left_out() -> None:
     assert y.tolist() == [1, 1, 1]
 
 
+def test_views_of_the_whole_are_left_out() -> None:
+    x, y = torch.rand(4, 3), torch.zeros(4)
+    tape = Tape()
+    with tape:
+        doubled = (x * 2).view(4, 3).expand(4, 3)[:]
+        y.add_(doubled.view(4, 3).select(1, 0))
+    operations = [tape._given[line.operation].__name__ for line in needed(tape._lines)]
+    assert len(operations) == 3, operations  # mul, select, add_
+    tape.undo()
+    tape.program()()
+    assert torch.equal(y, 2 * x[:, 0])
+
+
 @pytest.mark.parametrize(
     ("work", "told"),
     [

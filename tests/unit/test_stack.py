@@ -1,5 +1,6 @@
 """Stacked networks against the same modules one by one."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,8 @@ from torch.func import functional_call
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import StreamDropout
-from harness.training.stack import Stack, dropout_shapes
+from harness.networks.spectral import normalize_spectrally
+from harness.training.stack import Stack, dropout_shapes, units_first
 
 CPU = torch.device("cpu")
 RUNS, BATCH, LATENT = 3, 5, 4
@@ -350,3 +352,44 @@ class TestState:
         assert stack.theta.is_leaf
         found = stack(x[[2, 0]], training=False).logits
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_linear_layers_leave_units_before_the_batch_in_memory() -> None:
+    made = modules(build_discriminator, PLANS["toy2d"])
+    x = inputs(2)
+    judged = stack_of(made, x)(x)
+    hidden = judged.features["hidden1"]
+    assert hidden.shape == (RUNS, BATCH, 6)
+    assert hidden.mT.is_contiguous()
+    # Batch normalisation would have to turn them round.
+    normalized = modules(build_discriminator, PLANS["toy2d-batch"])
+    assert not stack_of(normalized, x)(x).features["hidden1"].mT.is_contiguous()
+
+
+def test_linear_layers_of_other_batches_and_of_subclasses_are_as_they_were() -> None:
+    class Halved(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) / 2
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), Halved(4, 2, bias=False))
+    for x in (torch.rand(5, 3), torch.rand(7, 5, 3), torch.rand(3)):
+        expected = network(x)
+        torch.testing.assert_close(units_first(copy.deepcopy(network))(x), expected)
+
+
+def test_a_normalised_weight_is_estimated_once_per_pass() -> None:
+    torch.manual_seed(0)
+    plain = normalize_spectrally(nn.Sequential(nn.Linear(6, 4)).double())
+    with torch.no_grad():
+        plain[0].parametrizations.weight.original.add_(torch.rand(4, 6))
+    other = units_first(copy.deepcopy(plain))
+    x = torch.rand(5, 6, dtype=torch.float64)
+    for _ in range(3):
+        torch.testing.assert_close(other(x), plain(x))
+    assert_equal_states(other, plain)
+
+
+def assert_equal_states(one: nn.Module, other: nn.Module) -> None:
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name]), name
