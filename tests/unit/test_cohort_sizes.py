@@ -302,8 +302,27 @@ class TestMeasuring:
 
     def test_it_ends_when_the_time_is_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(calibration, "BUDGET_SECONDS", 1e-9)
-        monkeypatch.setattr(calibration, "SIZES", {"cpu": (1, 2)})
-        assert measure_kind(make_spec(), "cpu") is None
+        curve = measure_kind(make_spec(), "cpu")
+        assert curve is not None
+        assert curve.sizes == (1,)
+
+    def test_only_replayed_updates_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calibration, "EACH_SECONDS", 0.0)
+        cpu = calibration.torch.device("cpu")
+        spec = make_spec()
+        recorder = calibration.recorder_for(cpu)
+        trainer = calibration.Trainer([spec], calibration.examples_like(spec), cpu, recorder)
+        run_as_they_are: list[int] = []
+        update = trainer.update
+
+        def watched(*given: Any) -> None:
+            run_as_they_are.append(trainer.step)
+            update(*given)
+
+        monkeypatch.setattr(trainer, "update", watched)
+        assert calibration.update_seconds(trainer) > 0
+        assert trainer.step == calibration.WARM_UPS["cpu"] + 1
+        assert max(run_as_they_are) < calibration.WARM_UPS["cpu"]
 
     def test_it_ends_when_the_memory_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
         inner = calibration.Trainer
