@@ -93,6 +93,7 @@ class Calibration:
         announce: Told of every measurement, in a line.
         measure: Measures a kind; by default in a process of its own.
         free_memory: Says how many bytes are free on a device.
+        largest: Most runs of a cohort; None for what is best, by measurement or by the rule.
         origins: By kind, filled as curves are found.
     """
 
@@ -102,6 +103,7 @@ class Calibration:
     announce: Callable[[str], None] = print
     measure: Measure | None = None
     free_memory: Callable[[str], int] | None = None
+    largest: int | None = None
     origins: dict[str, Origin] = field(default_factory=dict, init=False)
 
     def known(self, specs: Sequence[RunSpec]) -> Measured:
@@ -119,7 +121,7 @@ class Calibration:
         if curves:
             sharing = -(-len(self.devices) // len(set(self.devices)))
             memory = int(ask(self.devices[0]) * MEMORY_SHARE / sharing)
-        return Measured(curves, len(self.devices), memory)
+        return Measured(curves, len(self.devices), memory, self.largest)
 
     def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, Curve]:
         kinds: dict[str, list[RunSpec]] = {}
@@ -127,6 +129,9 @@ class Calibration:
             kinds.setdefault(kind_of(spec), []).append(spec)
         curves = {}
         for kind, members in kinds.items():
+            if self.largest is not None:
+                self.origins[kind] = Origin(in_words(kind), f"--cohort {self.largest}")
+                continue
             file = cache_folder() / "cohorts" / f"{content_id(self._key(kind))}.json"
             curve = read(file)
             source = "measured before"

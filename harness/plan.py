@@ -105,7 +105,7 @@ def make_cohorts(
 
     How many train together follows from what was measured for their kind: so many that the whole
     group takes least time, fewer where memory is short or slots would be idle. Without a
-    measurement it follows from :data:`LARGEST`.
+    measurement it follows from :data:`LARGEST`, unless it is settled.
 
     Args:
         specs: Runs to train.
@@ -134,14 +134,20 @@ def _share(
     group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
 ) -> Share:
     """Say into how many cohorts a group is cut, as if there were no other."""
-    curve = measured.curves.get(kind_of(group[0])) if measured else None
-    if measured and curve and not begun:
-        count = sum(updates(group[0]))
-        return Share.fastest(
-            len(group), lambda runs: START_SECONDS + count * curve.at(runs), curve, measured.memory
-        )
-    # As they began: in another cohort the last bits of their sums would be others.
-    largest = len(group) if begun else LARGEST[device, is_convolutional(group[0])]
+    largest = measured.largest if measured else None
+    if begun:
+        largest = len(group)  # in another cohort the last bits of their sums would be others
+    if largest is None:
+        curve = measured.curves.get(kind_of(group[0])) if measured else None
+        if measured and curve:
+            count = sum(updates(group[0]))
+            return Share.fastest(
+                len(group),
+                lambda runs: START_SECONDS + count * curve.at(runs),
+                curve,
+                measured.memory,
+            )
+        largest = LARGEST[device, is_convolutional(group[0])]
 
     def seconds(runs: int) -> float:
         return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
