@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-START_SECONDS = 1.0
-"""What a cohort costs before its first step: its process, its data, its first evaluation."""
+START_SECONDS = 0.4
+"""What a cohort costs beside its steps: its process, its data, the recording of its updates."""
 
 SPLITS = 256
 """At most so many cohorts are cut smaller for the sake of idle slots."""

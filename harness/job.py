@@ -215,9 +215,10 @@ class Job:
         evaluator: Evaluator,
         chosen: Sequence[Probe],
     ) -> None:
+        here = environment(self.device)
         for run in runs:
             number = len(read_run(run.path).attempts) + 1
-            write_json(run.path / f"environment-{number:03d}.json", environment(self.device))
+            write_json(run.path / f"environment-{number:03d}.json", here)
             run.log.append(
                 {
                     "type": "attempt",
