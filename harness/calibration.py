@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -44,15 +45,17 @@ from harness.training.trainer import Trainer
 from harness.version import RESULTS_VERSION, VERSION
 
 Result = TypeVar("Result")
-SCHEMA = 1
+SCHEMA = 2
 SIZES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
 """Runs of a cohort that are tried, by device, as far as time and memory go."""
 BUDGET_SECONDS = 2.0
-"""No further size is begun after so long."""
+"""No further size is begun so long after the first, in which all is done that is done once."""
 EACH_SECONDS = 0.15
 """For which a size is timed, at least one step."""
-WARM_UPS = {"cpu": 1, "cuda": 6}
-"""Steps that are not timed."""
+WARM_UPS = {"cpu": 3, "cuda": 6}
+"""Steps that are not timed: updates are run as they are, recorded and compared in them."""
+CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}
+"""What times them: on a CPU, what neighbours take from a process is not its own."""
 PATIENCE_SECONDS = 120.0
 """After which a measurement is given up."""
 WORTH = 20
@@ -90,6 +93,7 @@ class Calibration:
         announce: Told of every measurement, in a line.
         measure: Measures a kind; by default in a process of its own.
         free_memory: Says how many bytes are free on a device.
+        largest: Most runs of a cohort; None for what is best, by measurement or by the rule.
         origins: By kind, filled as curves are found.
     """
 
@@ -99,6 +103,7 @@ class Calibration:
     announce: Callable[[str], None] = print
     measure: Measure | None = None
     free_memory: Callable[[str], int] | None = None
+    largest: int | None = None
     origins: dict[str, Origin] = field(default_factory=dict, init=False)
 
     def known(self, specs: Sequence[RunSpec]) -> Measured:
@@ -116,7 +121,7 @@ class Calibration:
         if curves:
             sharing = -(-len(self.devices) // len(set(self.devices)))
             memory = int(ask(self.devices[0]) * MEMORY_SHARE / sharing)
-        return Measured(curves, len(self.devices), memory)
+        return Measured(curves, len(self.devices), memory, self.largest)
 
     def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, Curve]:
         kinds: dict[str, list[RunSpec]] = {}
@@ -124,6 +129,9 @@ class Calibration:
             kinds.setdefault(kind_of(spec), []).append(spec)
         curves = {}
         for kind, members in kinds.items():
+            if self.largest is not None:
+                self.origins[kind] = Origin(in_words(kind), f"--cohort {self.largest}")
+                continue
             file = cache_folder() / "cohorts" / f"{content_id(self._key(kind))}.json"
             curve = read(file)
             source = "measured before"
@@ -260,9 +268,10 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cur
     where = torch.device(device)
     examples = examples_like(spec)
     found: list[tuple[int, float, int]] = []
-    start = time.perf_counter()
+    clock = CLOCKS[where.type]
+    start = math.inf
     for size in SIZES[where.type]:
-        if time.perf_counter() - start > BUDGET_SECONDS:
+        if clock() - start > BUDGET_SECONDS:
             break
         specs = [spec.model_copy(update={"seed": seed}) for seed in range(size)]
         try:
@@ -270,6 +279,7 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cur
         except torch.OutOfMemoryError:
             break
         found.append((size, seconds, peak_memory(where)))
+        start = min(start, clock())
     if not found:
         return None
     sizes, each, peak = zip(*found, strict=True)
@@ -289,22 +299,22 @@ def examples_like(spec: RunSpec) -> Examples:
 
 
 def update_seconds(trainer: Trainer) -> float:
-    """Return the seconds of an update of either player in the fastest of a few steps.
+    """Return the median seconds of an update of either player, once updates are replayed.
 
-    The first steps, in which things are set up and updates recorded, do not count; the fastest of
-    the others is the one that neighbours disturbed least.
+    The fastest would flatter small cohorts, of which more steps are timed.
     """
+    clock = CLOCKS[trainer.device.type]
     for _ in range(WARM_UPS[trainer.device.type]):
         trainer.train_step()
     finish(trainer.device)
-    start = time.perf_counter()
+    start = clock()
     found: list[float] = []
-    while not found or time.perf_counter() - start < EACH_SECONDS:
-        before, begin = made_by(trainer), time.perf_counter()
+    while not found or clock() - start < EACH_SECONDS:
+        before, begin = made_by(trainer), clock()
         trainer.train_step()
         finish(trainer.device)
-        found.append((time.perf_counter() - begin) / (made_by(trainer) - before))
-    return min(found)
+        found.append((clock() - begin) / (made_by(trainer) - before))
+    return median(found)
 
 
 def made_by(trainer: Trainer) -> int:

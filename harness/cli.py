@@ -99,6 +99,15 @@ def run(
     ] = None,
     profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
     jobs: Jobs = None,
+    cohort: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="At most so many runs train together; 1: each alone. Default: what is fastest "
+            "here, by measurement, on which the last bits of a run's numbers may depend.",
+        ),
+    ] = None,
     device: Device = "auto",
     wandb: Wandb = None,
     data_root: DataRoot = None,
@@ -133,13 +142,14 @@ def run(
     )
     folder = out or Path("results") / matrix.plan.suite
     if dry_run:
-        preview(matrix, folder, device=device, jobs=jobs)
+        preview(matrix, folder, device=device, jobs=jobs, cohort=cohort)
         return
     code = run_suite(
         matrix,
         folder,
         device=device,
         jobs=jobs,
+        cohort=cohort,
         wandb=wandb,
         data_root=data_root,
         plugins=tuple(plugin or ()),

@@ -66,6 +66,7 @@ def run_suite(
     *,
     device: str,
     jobs: int | None,
+    cohort: int | None,
     wandb: str | None,
     data_root: Path | None,
     plugins: tuple[str, ...],
@@ -93,6 +94,7 @@ def run_suite(
                 todo,
                 device=device,
                 jobs=jobs,
+                cohort=cohort,
                 mirrors=[ConsoleMirror(console), *_wandb(wandb, matrix, folder, console)],
                 options=JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
                 announce=lambda line: console.print(Text(line), style="dim"),
@@ -139,12 +141,13 @@ def _train(
     *,
     device: str,
     jobs: int | None,
+    cohort: int | None,
     mirrors: list[Mirror],
     options: JobOptions,
     announce: Callable[[str], None],
 ) -> int:
     places = slots(device, jobs)
-    calibration = Calibration(device, places, options.plugins, announce)
+    calibration = Calibration(device, places, options.plugins, announce, largest=cohort)
     return train_pending(
         store,
         matrix.plan,
@@ -177,7 +180,9 @@ def _complete(folder: Path, ids: frozenset[str]) -> bool:
     return all(outcome is not None and outcome["outcome"] in FINAL for outcome in outcomes)
 
 
-def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> None:
+def dry_run(
+    matrix: Matrix, folder: Path, *, device: str, jobs: int | None, cohort: int | None
+) -> None:
     """Print cells, skipped cells with their reasons, cohorts and an estimate of the cost.
 
     Args:
@@ -185,6 +190,7 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
         folder: The results folder, which is only read: what it has need not be trained.
         device: ``auto``, ``cpu`` or ``cuda``.
         jobs: Processes at once; None for the default.
+        cohort: Most runs that train together; None for what is best.
     """
     console = Console()
     device = choose_device(device)
@@ -226,7 +232,7 @@ def dry_run(matrix: Matrix, folder: Path, *, device: str, jobs: int | None) -> N
     pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
     check_precision(pending, device)
     places = slots(device, jobs)
-    calibration = Calibration(device, places)
+    calibration = Calibration(device, places, largest=cohort)
     measured = calibration.known(pending)
     cohorts = make_cohorts(pending, device, measured=measured)
     if cohorts:
@@ -331,18 +337,22 @@ def tune_suite(
     with store.hold():
         if not (folder / "suite.json").exists():
             store.write_plan(matrix.plan)
+        console, places = Console(), slots(device, jobs)
+        calibration = Calibration(
+            device, places, plugins, lambda line: console.print(Text(line), style="dim")
+        )
         tuner = Tuner(
             folder,
             matrix.plan,
-            LocalEngine(slots(device, jobs)),
-            Mirrors([ConsoleMirror(Console())]),
+            LocalEngine(places),
+            Mirrors([ConsoleMirror(console)]),
             device,
             JobOptions(folder, data_root, plugins, extractors=matrix.plan.extractors),
             sampler,
+            calibration.found,
         )
         code = tuner.tune(cells, trials, batch)
     if code == DONE:
-        console = Console()
         for cell in cells:
             console.print(Text(f"{cell.dataset} · {cell.variant} · {cell.tricks}, on fresh seeds"))
             console.print(_answer(tuner, cell))

@@ -60,11 +60,13 @@ class Measured:
         curves: By kind of run, from :func:`kind_of`.
         slots: Processes at once.
         memory: Bytes that each of them may use.
+        largest: Most runs of a cohort, if that is settled, whatever was measured.
     """
 
     curves: Mapping[str, Curve]
     slots: int
     memory: int
+    largest: int | None = None
 
 
 @dataclass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -104,7 +105,7 @@ def make_cohorts(
 
     How many train together follows from what was measured for their kind: so many that the whole
     group takes least time, fewer where memory is short or slots would be idle. Without a
-    measurement it follows from :data:`LARGEST`.
+    measurement it follows from :data:`LARGEST`, unless it is settled.
 
     Args:
         specs: Runs to train.
@@ -133,14 +134,20 @@ def _share(
     group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
 ) -> Share:
     """Say into how many cohorts a group is cut, as if there were no other."""
-    curve = measured.curves.get(kind_of(group[0])) if measured else None
-    if measured and curve and not begun:
-        count = sum(updates(group[0]))
-        return Share.fastest(
-            len(group), lambda runs: START_SECONDS + count * curve.at(runs), curve, measured.memory
-        )
-    # As they began: in another cohort the last bits of their sums would be others.
-    largest = len(group) if begun else LARGEST[device, is_convolutional(group[0])]
+    largest = measured.largest if measured else None
+    if begun:
+        largest = len(group)  # in another cohort the last bits of their sums would be others
+    if largest is None:
+        curve = measured.curves.get(kind_of(group[0])) if measured else None
+        if measured and curve:
+            count = sum(updates(group[0]))
+            return Share.fastest(
+                len(group),
+                lambda runs: START_SECONDS + count * curve.at(runs),
+                curve,
+                measured.memory,
+            )
+        largest = LARGEST[device, is_convolutional(group[0])]
 
     def seconds(runs: int) -> float:
         return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
@@ -179,47 +186,17 @@ def parameters(spec: RunSpec) -> tuple[int, int]:
 
 def work_of(spec: RunSpec) -> Work:
     """Count what a run computes; penalties are not counted."""
+    from harness.networks.summary import count_operations
+    from harness.training.trainer import blueprint_of
+
     d_updates, g_updates = updates(spec)
-    g_pass, d_pass = _passes(structure(spec), spec)
+    with one_thread():
+        g_each, d_each = count_operations(blueprint_of(spec))
+    g_pass, d_pass = spec.settings.batch * g_each, spec.settings.batch * d_each
     # A backward pass costs two forward passes; one to inputs alone costs one.
     through_d = 3 if variants.get(spec.variant.id).joint else 2
     flops = d_updates * (g_pass + 6 * d_pass) + g_updates * (3 * g_pass + through_d * d_pass)
     return Work(d_updates, g_updates, flops)
-
-
-_pass_cache: dict[str, tuple[float, float]] = {}
-
-
-def _passes(key: str, spec: RunSpec) -> tuple[float, float]:
-    """Count the operations of one forward pass of a batch through G and through D."""
-    if key not in _pass_cache:
-        import torch
-        from torch.utils.flop_counter import FlopCounterMode
-
-        from harness.networks.base import build_discriminator, build_generator
-        from harness.networks.dropout import StreamDropout
-        from harness.training.trainer import blueprint_of
-
-        blueprint = blueprint_of(spec)
-        counts = []
-        for build, shape, plan in (
-            (build_generator, (blueprint.latent,), blueprint.generator),
-            (build_discriminator, blueprint.judged_shape, blueprint.discriminator),
-        ):
-            # On the meta device nothing is allocated, however wide the networks are.
-            with torch.device("meta"):
-                module = build(blueprint).eval()
-                inputs = [torch.zeros(2, *shape)]
-                if plan.condition:
-                    inputs.append(torch.zeros(2, plan.condition))
-            for layer in module.modules():
-                if isinstance(layer, StreamDropout):
-                    layer.at_test = False  # needs no noise then, and adds no operations to count
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                module(*inputs)
-            counts.append(counter.get_total_flops() / 2 * spec.settings.batch)
-        _pass_cache[key] = (counts[0], counts[1])
-    return _pass_cache[key]
 
 
 def cohort_seconds(cohort: Cohort, rate: float) -> float:
@@ -233,19 +210,30 @@ def cohort_seconds(cohort: Cohort, rate: float) -> float:
     return len(cohort.specs) * work.flops / rate + (work.d_updates + work.g_updates) * STEP_OVERHEAD
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one core; with small tensors, threads do little but wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @lru_cache(maxsize=1)
 def measure_rate() -> float:
     """Measure one core's matrix rate in operations per second, in about a fifth of a second."""
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    a = torch.randn(4, 128, 128)
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() - start < 0.2:
-        torch.bmm(a, a)
-        count += 1
-    elapsed = time.perf_counter() - start
-    torch.set_num_threads(threads)
+    with one_thread():
+        a = torch.randn(4, 128, 128)
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < 0.2:
+            torch.bmm(a, a)
+            count += 1
+        elapsed = time.perf_counter() - start
     # Training reaches about half of what one product alone does, between element-wise work.
     return count * 2 * 4 * 128**3 / elapsed / 2

@@ -10,14 +10,30 @@ import atexit
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
+import pkgutil
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks an engine to stop."""
 
-PRELOADED = ["harness.job"]
-"""What every job imports, seconds of it: the fork server does so once for all of them."""
+PARTS = ("datasets", "metrics", "metrics.extractors", "networks", "tricks", "variants")
+"""Packages of which a job imports every module, to find out what there is."""
+
+
+def preloaded() -> list[str]:
+    """Name what every job imports, seconds of it: the server does so once for all of them.
+
+    Plugins are not among it, since one that fails is to be told of by the job that needs it.
+    """
+    harness = Path(__file__).parents[1]
+    parts = [
+        f"harness.{package}.{module.name}"
+        for package in PARTS
+        for module in pkgutil.iter_modules([str(harness.joinpath(*package.split(".")))])
+    ]
+    return ["harness.job", *parts]
 
 
 def start_fork_server() -> None:
@@ -27,7 +43,7 @@ def start_fork_server() -> None:
     inherits blocked signals; jobs unblock them. It ends with the process that started it.
     """
     server = multiprocessing.forkserver
-    server.set_forkserver_preload(PRELOADED)
+    server.set_forkserver_preload(preloaded())
     # First, because it unblocks the signals that it blocks for itself.
     multiprocessing.resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)

@@ -7,13 +7,14 @@ by the suite's own settings, on seeds that tuning never saw.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from harness.bench import Backlog, backlog, check_device, train_pending
+from harness.curves import Measured
 from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Engine, JobOptions
 from harness.errors import GanbenchError, StoreError
@@ -79,6 +80,7 @@ class Tuner:
         device: ``cpu`` or ``cuda``.
         options: What each job is told; the store is replaced by tuning's own.
         sampler: ``tpe`` or ``random``.
+        measured: Says what is known of the cost of cohorts of some runs.
     """
 
     folder: Path
@@ -88,6 +90,7 @@ class Tuner:
     device: str
     options: JobOptions
     sampler: str = "tpe"
+    measured: Callable[[Sequence[RunSpec]], Measured | None] = lambda specs: None
 
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "tuning")
@@ -230,6 +233,7 @@ class Tuner:
             device=self.device,
             options=replace(self.options, store=self.store.root),
             notes=notes,
+            measured=self.measured(todo.pending),
         )
 
     def _reported(self, specs: Iterable[RunSpec]) -> dict[str, ReportedRun]:

@@ -122,10 +122,19 @@ class TestMakeCohorts:
         specs = many(largest + 1, width=9)
         assert sizes(specs, measured(DEAR, slots=8)) == sizes(specs, None)
 
+    @pytest.mark.parametrize(("largest", "expected"), [(1, [1] * 4), (3, [2, 2]), (9, [4])])
+    def test_what_is_settled_goes_before_measurement_and_rule(
+        self, largest: int, expected: list[int]
+    ) -> None:
+        kind = kind_of(many(1)[0])
+        assert sizes(many(4), Measured({kind: DEAR}, 4, GIGABYTE, largest)) == expected
+        assert sizes(many(4), Measured({}, 4, 0, largest)) == expected
+
     def test_runs_that_trained_together_stay_together(self) -> None:
         specs = many(4)
         begun = {spec.id: tuple(s.id for s in specs) for spec in specs}
         assert sizes(specs, measured(DEAR, slots=4), begun=begun) == [4]
+        assert sizes(specs, Measured({}, 4, 0, largest=1), begun=begun) == [4]
 
     @settings(deadline=None, max_examples=30)
     @given(
@@ -226,6 +235,14 @@ class TestCalibration:
         assert source(found) == f"the rule: {reason}"
         assert not watch.asked
 
+    def test_nothing_is_measured_where_the_size_is_settled(self) -> None:
+        watch = Watch()
+        found = calibrate(watch)
+        found.largest = 3
+        assert found.found(many(8)) == found.known(many(8)) == Measured({}, 2, 0, 3)
+        assert source(found) == "--cohort 3"
+        assert not watch.asked
+
     def test_what_cannot_be_measured_follows_the_rule(self) -> None:
         said: list[str] = []
         found = calibrate(Watch(None), said)
@@ -302,8 +319,27 @@ class TestMeasuring:
 
     def test_it_ends_when_the_time_is_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(calibration, "BUDGET_SECONDS", 1e-9)
-        monkeypatch.setattr(calibration, "SIZES", {"cpu": (1, 2)})
-        assert measure_kind(make_spec(), "cpu") is None
+        curve = measure_kind(make_spec(), "cpu")
+        assert curve is not None
+        assert curve.sizes == (1,)
+
+    def test_only_replayed_updates_are_timed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(calibration, "EACH_SECONDS", 0.0)
+        cpu = calibration.torch.device("cpu")
+        spec = make_spec()
+        recorder = calibration.recorder_for(cpu)
+        trainer = calibration.Trainer([spec], calibration.examples_like(spec), cpu, recorder)
+        run_as_they_are: list[int] = []
+        update = trainer.update
+
+        def watched(*given: Any) -> None:
+            run_as_they_are.append(trainer.step)
+            update(*given)
+
+        monkeypatch.setattr(trainer, "update", watched)
+        assert calibration.update_seconds(trainer) > 0
+        assert trainer.step == calibration.WARM_UPS["cpu"] + 1
+        assert max(run_as_they_are) < calibration.WARM_UPS["cpu"]
 
     def test_it_ends_when_the_memory_is_full(self, monkeypatch: pytest.MonkeyPatch) -> None:
         inner = calibration.Trainer
@@ -331,6 +367,16 @@ class TestMeasuring:
         assert in_words(kind_of(make_spec())) == "toy2d 8, batch 8 of 2"
         patch = make_spec("digits", "dcgan", ["patchgan"])
         assert "and" in in_words(kind_of(patch))
+
+
+def test_a_preview_shows_a_settled_size(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(
+        app, ["run", "smoke", "--dry-run", "--cohort", "1", "--out", str(tmp_path / "out")]
+    )
+    assert shown.exit_code == 0, shown.output
+    words = " ".join(shown.output.split())
+    assert "toy2d 64, batch 64 of 2 10 1 --cohort 1" in words
+    assert "20 cohorts of 1 runs" in words
 
 
 def test_a_preview_says_what_the_choice_rests_on(tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
 """What ``ganbench list networks`` counts, against modules that were really built."""
 
 import json
+import subprocess
+import sys
+from textwrap import dedent
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from harness.catalog import catalog, layers, size_text
@@ -10,7 +15,7 @@ from harness.cli import app
 from harness.errors import GanbenchError, UnknownNameError
 from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint
-from harness.networks.summary import SHAPES, summarize
+from harness.networks.summary import SHAPES, Operations, summarize
 from harness.plan import parameters
 from harness.testing.specs import make_spec
 
@@ -41,6 +46,33 @@ def test_every_family_is_described(name: str) -> None:
         outputs = [layer.output for layer in found.generator if layer.output is not None]
         # An MLP's images leave its last layer flat.
         assert outputs[-1] in (found.shape, (3 * 32 * 32,), (2,))
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_operations_are_those_that_pytorch_counts(name: str) -> None:
+    family = networks.get(name)
+    shape = next(shape for shape in SHAPES if family().misfit(shape) is None)
+    plan = Blueprint.plain(name, min(family.default_width, 16), family.default_latent, shape)
+    players = [(build_discriminator, shape), (build_generator, (family.default_latent,))]
+    for build, taken in players[: 1 + family.has_generator]:
+        module, examples = build(plan).eval(), torch.zeros(2, *taken)
+        with FlopCounterMode(display=False) as theirs, torch.no_grad():
+            module(examples)
+        with Operations() as ours, torch.no_grad():
+            module(examples)
+        assert ours.counted == theirs.get_total_flops() > 0
+
+
+def test_operations_are_counted_without_the_compiler() -> None:
+    code = """
+        import sys
+        from harness.plan import work_of
+        from harness.testing.specs import make_spec
+        assert work_of(make_spec("digits", "dcgan")).flops
+        assert work_of(make_spec("ring8", "gan")).flops
+        sys.exit("torch._dynamo" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", dedent(code)], check=False).returncode == 0
 
 
 def test_layers_come_in_order_with_their_shapes() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.curves import Measured
 from harness.engines.base import Assignment, JobOptions
 from harness.errors import GanbenchError, StoreError
 from harness.job import Job, read_cohort
@@ -112,6 +113,15 @@ def cell() -> Cell:
 
 def tuner(folder: Path, engine: InProcess) -> Tuner:
     return Tuner(folder, PLAN, engine, Mirror(), "cpu", JobOptions(folder))
+
+
+def test_trials_train_together_as_measured(tmp_path: Path) -> None:
+    engine = InProcess()
+    tuned = tuner(tmp_path, engine)
+    tuned.measured = lambda specs: Measured({}, 1, 0, largest=1)
+    assert tuned.tune([cell()], trials=2, batch=2) == 0
+    cohorts = [read_cohort(file) for file in (tuned.store.root / "cohorts").iterdir()]
+    assert {len(cohort) for cohort in cohorts} == {1}
 
 
 def test_a_cell_is_tuned_reported_on_fresh_seeds_and_resumed(tmp_path: Path) -> None:

@@ -1,0 +1,31 @@
+"""Proves that the server that forks jobs has imported what they need."""
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+from harness.job import write_cohort
+from harness.testing.specs import make_spec
+
+JOB = """
+    import importlib
+    import sys
+    from harness.engines.server import preloaded
+    for module in preloaded():
+        importlib.import_module(module)
+    before = set(sys.modules)
+    from harness import job
+    assert job.main(sys.argv[1:]) == 0
+    late = {module for module in set(sys.modules) - before if module.startswith("harness.")}
+    sys.exit(", ".join(sorted(late)) or 0)
+"""
+
+
+def test_a_job_imports_nothing_of_the_program(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort.json", [make_spec("ring8", "gan", steps=2)])
+    command = [sys.executable, "-c", dedent(JOB), f"{tmp_path}/cohort.json"]
+    done = subprocess.run(
+        [*command, "--store", f"{tmp_path}/store"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
