@@ -4,6 +4,8 @@ SUITE ?= stability
 TRIALS ?= 24
 ARGS ?=
 BIN := .venv/bin
+# What is compiled once is kept: each worker would rewrite every assert again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup bench report tune test test-slow lint format perf clean
 .DEFAULT_GOAL := help

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from reports.document import Document, Figure, Gallery, Thumbnail
 from reports.tables import Cell, Column, Table, interval_text, printable, value_text
+from reports.templating import environment, inlined
 
 if TYPE_CHECKING:
     from reports.run_links import RunLinks
 
-ROOT = Path(__file__).parent
 THUMBNAIL = 144
 """Width of a sample image, in CSS pixels."""
 NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
@@ -29,19 +26,6 @@ BADGES = {
     "no evidence": ("none", "○"),
     "screening": ("screening", "◌"),
 }
-
-
-def source_hash(text: str) -> str:
-    """Return what a Content-Security-Policy calls an inline style or script."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def policy(css: str, script: str) -> str:
-    """Allow images inside the page, this style and this script, and nothing else."""
-    return (
-        f"default-src 'none'; img-src data:; style-src {source_hash(css)}; "
-        f"script-src {source_hash(script)}; base-uri 'none'; form-action 'none'"
-    )
 
 
 def svg_uri(svg: str) -> str:
@@ -89,11 +73,6 @@ def kind_of(block: Table | Figure | Gallery) -> str:
     return type(block).__name__.lower()
 
 
-def finalize(value: Any) -> Any:
-    """Keep foreign text on one line and free of control characters."""
-    return printable(value) if type(value) is str else value
-
-
 def render(document: Document, links: RunLinks | None = None) -> str:
     """Write the whole page.
 
@@ -101,15 +80,8 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         document: What it shows.
         links: What leads to the runs behind a number; None where they have no pages.
     """
-    environment = Environment(
-        loader=FileSystemLoader(ROOT / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(
+    templates = environment()
+    templates.globals.update(
         badges=BADGES,
         breakable=breakable,
         interval_text=interval_text,
@@ -123,11 +95,6 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         svg_uri=svg_uri,
         value_text=value_text,
     )
-    css = (ROOT / "assets" / "report.css").read_text(encoding="utf-8")
-    script = (ROOT / "assets" / "report.js").read_text(encoding="utf-8")
-    return environment.get_template("report.html.jinja").render(
-        document=document,
-        policy=policy(css, script),
-        css=Markup(css),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
+    return templates.get_template("report.html.jinja").render(
+        document=document, **inlined(["report.css"], ["report.js"])
     )

@@ -7,7 +7,7 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -22,8 +22,8 @@ from reports.figures.samples import (
     PNG_SIGNATURE,
     encode_png,
     histogram_png,
+    points_of,
     read_grid,
-    read_points,
     scatter_png,
     spaced,
 )
@@ -105,8 +105,13 @@ def is_whole_png(data: bytes) -> bool:
     return False
 
 
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, and neither what a link leads to nor what waits for a writer."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
 class SampleFolder:
-    """Finds the sample files of a run, and none that lies elsewhere.
+    """Reads the sample files of a run, and none that lies elsewhere.
 
     Args:
         path: The run's folder.
@@ -116,8 +121,8 @@ class SampleFolder:
         self._root = os.path.realpath(path)
         self._inside: dict[str, bool] = {}
 
-    def find(self, name: str) -> Path | None:
-        """Return a file by its name relative to the run's folder; None if it is not in there."""
+    def read(self, name: str) -> bytes | None:
+        """Return what is in a file, by its name relative to the run's folder; None for no file."""
         if "\0" in name:
             return None
         path = f"{self._root}/{name}"
@@ -125,9 +130,13 @@ class SampleFolder:
         if folder not in self._inside:
             real = os.path.realpath(folder)
             self._inside[folder] = real == self._root or real.startswith(f"{self._root}/")
-        if not self._inside[folder] or os.path.islink(path):  # noqa: PTH114
+        if not self._inside[folder]:
             return None
-        return Path(path)
+        try:
+            with open(path, "rb", buffering=0, opener=_no_link) as file:
+                return file.read()
+        except OSError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -146,16 +155,19 @@ class Picture:
         return None if grid is None else replace(self, png=encode_png(spaced(grid, tiles)))
 
 
-def picture_of(path: Path, facts: dict[str, Any], counts: Sequence[int] | None) -> Picture | None:
-    """Draw a sample file; None if it is absent or damaged.
+def picture_of(
+    name: str, data: bytes, facts: dict[str, Any], counts: Sequence[int] | None
+) -> Picture | None:
+    """Draw a sample file; None if it is damaged.
 
     Args:
-        path: The file.
+        name: Of the file.
+        data: What is in it.
         facts: What the run's protocol says of the data.
         counts: Generated examples by mode, where they were counted.
     """
-    if path.suffix == ".npy":
-        points = read_points(path)
+    if name.endswith(".npy"):
+        points = points_of(data)
         if points is None:
             return None
         modes, sigma = facts.get("modes"), facts.get("sigma")
@@ -170,34 +182,35 @@ def picture_of(path: Path, facts: dict[str, Any], counts: Sequence[int] | None) 
             truth += f", {sum(hit)} of {len(hit)} hit" if known else ""
         beyond = f", {outside} of them out of view" if outside else ""
         return Picture(png, f"{len(points)} generated points {truth}{beyond}", False)
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
     return Picture(data, "generated samples", True) if is_whole_png(data) else None
 
 
 def moments_of(
-    run: Path, events: Sequence[Event], evaluations: Sequence[Event], facts: dict[str, Any]
+    run: Path,
+    events: Sequence[Event],
+    evaluation_at: Callable[[int], Event],
+    facts: dict[str, Any],
 ) -> Moments:
     """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
 
     Args:
         run: The run's folder.
         events: Its records of samples.
-        evaluations: Its evaluations.
+        evaluation_at: Gives its evaluation at a step; empty without one.
         facts: What its protocol says of the data: centres of modes and their width.
     """
-    measured = {event["step"]: event for event in evaluations}
     folder = SampleFolder(run)
-    pictures: dict[int, Picture] = {}
+    pictures: dict[int, tuple[Event, Event, Picture]] = {}
     for place in evenly(len(events), MOST):
-        path = folder.find(str(events[place]["file"]))
-        counts = measured.get(events[place]["step"], {}).get("histogram")
-        found = picture_of(path, facts, counts) if path is not None else None
+        event = events[place]
+        measured = evaluation_at(event["step"])
+        name = str(event["file"])
+        data = folder.read(name)
+        counts = measured.get("histogram")
+        found = None if data is None else picture_of(name, data, facts, counts)
         if found is not None:
-            pictures[place] = found
-    sizes = [len(picture.png) for picture in pictures.values()]
+            pictures[place] = event, measured, found
+    sizes = [len(picture.png) for _, _, picture in pictures.values()]
     asked, tiles = min(MOST, len(events)), GRID
     places = list(pictures)
     for tiles, most in product((GRID, 4, 2, 1), (MOST, FEWER)):
@@ -208,14 +221,8 @@ def moments_of(
     else:
         places = places[-1:]
     shown = [
-        Moment(
-            event["step"],
-            measured.get(event["step"], {}).get("kimg"),
-            part.png,
-            part.shows,
-            part.pixelated,
-        )
-        for event, picture in ((events[place], pictures[place]) for place in places)
+        Moment(event["step"], measured.get("kimg"), part.png, part.shows, part.pixelated)
+        for event, measured, picture in map(pictures.__getitem__, places)
         if (part := picture.cropped(tiles)) is not None
     ]
     if not any(moment.pixelated for moment in shown):

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from reports.cells import CellRuns, Result, SuiteCells
-from reports.html import ROOT, policy
+from reports.run_history import SIGN_OF, number, reason_of
 from reports.run_links import RunLinks, address
-from reports.run_pages import SIGN_OF, finalize, number, reason_of
+from reports.templating import environment, inlined
 
 
 @dataclass(frozen=True)
@@ -69,29 +66,18 @@ def row_of(cell: CellRuns, result: Result, links: RunLinks) -> Row:
 
 def render_list(cells: SuiteCells, links: RunLinks) -> str:
     """Write the page, with a row for every planned run in the order of the cells."""
-    environment = Environment(
-        loader=FileSystemLoader(ROOT / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    assets = ROOT / "assets"
-    css, script = (
-        "".join((assets / name).read_text(encoding="utf-8") for name in names)
-        for names in (("report.css", "run.css"), ("runs.js", "report.js"))
-    )
     counts = {
         words: sum(result.status == status for result in cells.results)
         for status, (_, _, words) in SIGN_OF.items()
     }
-    return environment.get_template("runs.html.jinja").render(
-        policy=policy(css, script),
-        css=Markup(css),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        suite=cells.suite.plan.suite,
-        total=len(cells.results),
-        counts=[(words, count) for words, count in counts.items() if count],
-        rows=(row_of(cell, result, links) for cell in cells.cells for result in cell.results),
+    return (
+        environment()
+        .get_template("runs.html.jinja")
+        .render(
+            **inlined(["report.css", "run.css"], ["runs.js", "report.js"]),
+            suite=cells.suite.plan.suite,
+            total=len(cells.results),
+            counts=[(words, count) for words, count in counts.items() if count],
+            rows=(row_of(cell, result, links) for cell in cells.cells for result in cell.results),
+        )
     )

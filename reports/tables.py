@@ -98,6 +98,8 @@ def shortened(table: Table) -> Table:
 
 def printable(text: str) -> str:
     """Keep a text on one line, without control characters and marks that reverse its direction."""
+    if text.isprintable():
+        return text
     return "".join(
         character
         if character.isprintable() or character == NO_BREAK

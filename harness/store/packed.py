@@ -10,11 +10,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, ClassVar, NamedTuple, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.store.columns import NO_NUMBERS, NOTHING, Numbers, Series, numbers_of, series_of
 from harness.store.events import Event
 
 Shape = tuple[Any, ...]
@@ -24,30 +25,6 @@ NUMBERS = {int, float}
 WHOLE = 2**53
 """Integers from here on are not exact as floats."""
 MOST_FORMS = 250
-
-
-class Series(NamedTuple):
-    """One number over training.
-
-    Attributes:
-        steps: Of each event that has it.
-        kimg: Thousand examples that D had seen.
-        values: The number; may be non-finite.
-    """
-
-    steps: NDArray[np.float64]
-    kimg: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-
-NOTHING = Series(np.zeros(0), np.zeros(0), np.zeros(0))
-
-
-def series_of(events: Iterable[Event], place: str, name: str) -> Series:
-    """Collect one number from the events that have it in the dictionary under ``place``."""
-    rows = [(e["step"], e["kimg"], e[place][name]) for e in events if name in e.get(place, {})]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    return Series(table[:, 0], table[:, 1], table[:, 2])
 
 
 class Form:
@@ -64,6 +41,7 @@ class Form:
         words: Texts in a row.
         whole: Which numbers are integers.
         columns: Place of a number in a row, by key, or by dictionary and name.
+        held: Where the numbers of a dictionary lie in a row, and their names, by its key.
     """
 
     known: ClassVar[dict[Shape, Form]] = {}
@@ -74,6 +52,7 @@ class Form:
         self.width = self.words = 0
         self.whole: list[int] = []
         self.columns: dict[Any, int] = {}
+        self.held: dict[str, tuple[slice, tuple[str, ...]]] = {}
         self.regular = True
         self.parts = list(zip(shape[1::3], shape[2::3], shape[3::3], strict=True))
         for key, names, types in self.parts:
@@ -87,6 +66,7 @@ class Form:
                 self.columns[key] = self.width
             elif names is not None:
                 self.columns |= {(key, name): self.width + i for i, name in enumerate(names)}
+                self.held[key] = slice(self.width, self.width + len(names)), names
             self.whole += [self.width + i for i, kind in enumerate(listed) if kind is int]
             self.width += len(listed)
 
@@ -199,36 +179,99 @@ class Packed(Sequence[Event]):
     def __iter__(self) -> Iterator[Event]:
         seen = [0] * (len(self._forms) + 1)
         for place in self._order:
-            yield self._event(place, seen[place])
+            yield self.event(place, seen[place])
             seen[place] += 1
 
     def newest(self, kind: str) -> Iterator[Event]:
         """Return the events of one type one by one, the last one first."""
+        forms, alone = self._forms_of(kind)
+        if not forms:
+            return (event for event in reversed(self._others) if event["type"] == kind)
+        if len(forms) == 1 and alone:
+            return reversed(Rows(self, forms[0]))
+        return self._newest(kind)
+
+    def _newest(self, kind: str) -> Iterator[Event]:
         left = [self._order.count(place) for place in range(len(self._forms) + 1)]
         wanted = [True, *(form.kind == kind for form in self._forms)]
         for place in reversed(self._order):
             left[place] -= 1
             if wanted[place]:
-                event = self._event(place, left[place])
+                event = self.event(place, left[place])
                 if event["type"] == kind:
                     yield event
 
+    def of_type(self, kind: str) -> Sequence[Event]:
+        """Return the events of one type, in order; each is made when it is asked for."""
+        forms, alone = self._forms_of(kind)
+        return Rows(self, forms[0]) if len(forms) == 1 and alone else [*self.newest(kind)][::-1]
+
     def series(self, kind: str, place: str, name: str) -> Series:
         """Return one number of all events of a type that have it; see :func:`series_of`."""
-        key = (place, name)
-        having = [i for i, f in enumerate(self._forms) if f.kind == kind and key in f.columns]
-        if len(having) > 1 or any(event["type"] == kind for event in self._others):
-            return series_of(reversed([*self.newest(kind)]), place, name)
+        forms, alone = self._forms_of(kind)
+        having = [i for i in forms if (place, name) in self._forms[i].columns]
+        if len(having) > 1 or not alone:
+            return series_of(self.of_type(kind), place, name)
         if not having:
             return NOTHING
-        columns = self._forms[having[0]].columns
-        table = np.frombuffer(self._numbers[having[0]]).reshape(-1, self._forms[having[0]].width)
-        return Series(table[:, columns["step"]], table[:, columns["kimg"]], table[:, columns[key]])
+        columns, table = self._forms[having[0]].columns, self._table(having[0])
+        value = columns[place, name]
+        return Series(table[:, columns["step"]], table[:, columns["kimg"]], table[:, value])
 
-    def _event(self, place: int, row: int) -> Event:
+    def numbers(self, kind: str, place: str) -> Numbers:
+        """Return all numbers of the events of a type under a key; see :func:`numbers_of`."""
+        forms, alone = self._forms_of(kind)
+        having = [i for i in forms if place in self._forms[i].held]
+        if len(having) > 1 or not alone:
+            return numbers_of(self.of_type(kind), place)
+        if not having:
+            return NO_NUMBERS
+        form, table = self._forms[having[0]], self._table(having[0])
+        columns, names = form.held[place]
+        steps, kimg = table[:, form.columns["step"]], table[:, form.columns["kimg"]]
+        return Numbers(names, steps, kimg, table[:, columns])
+
+    def _forms_of(self, kind: str) -> tuple[list[int], bool]:
+        """Find the forms of a type, and say whether all of its events have one of these."""
+        forms = [place for place, form in enumerate(self._forms) if form.kind == kind]
+        return forms, all(event["type"] != kind for event in self._others)
+
+    def _table(self, form: int) -> NDArray[np.float64]:
+        return np.frombuffer(self._numbers[form]).reshape(-1, self._forms[form].width)
+
+    def rows(self, form: int) -> int:
+        """Return how many events have a form."""
+        return self._order.count(form + 1)
+
+    def event(self, place: int, row: int) -> Event:
+        """Make the event of a row of a form, counted from 1; 0 is for those without."""
         if not place:
             return self._others[row]
         form = self._forms[place - 1]
         numbers = self._numbers[place - 1][row * form.width : (row + 1) * form.width]
         texts = self._texts[place - 1][row * form.words : (row + 1) * form.words]
         return form.assemble(numbers.tolist(), texts)
+
+
+class Rows(Sequence[Event]):
+    """The events of one form, each made when it is asked for.
+
+    Args:
+        packed: Where they are.
+        form: Which.
+    """
+
+    def __init__(self, packed: Packed, form: int) -> None:
+        self._packed, self._form, self._places = packed, form, range(packed.rows(form))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        if isinstance(index, slice):
+            return [self._packed.event(self._form + 1, row) for row in self._places[index]]
+        return self._packed.event(self._form + 1, self._places[index])

@@ -89,6 +89,10 @@ class Cell:
         network = f"-{self.network}" if self.network else ""
         return f"{self.dataset}-{named(self.variant)[0]}-{words}{network}"
 
+    def __hash__(self) -> int:
+        # Options are dictionaries, which have no hash.
+        return hash(str(self))
+
     def spec(self, position: int = 0, **settings: Any) -> RunSpec:
         """Describe the run at a position, 0 to 2, of the cell's cohort; its seed is its own."""
         variant, chosen = named(self.variant)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -60,9 +61,9 @@ def blueprints(name: str) -> Iterator[Blueprint]:
             yield replace(plan, generator=replace(plan.generator, network=player))
 
 
-def built(blueprint: Blueprint, player: str) -> nn.Module:
-    """Build one player with fixed weights."""
-    with seeded(0, f"init/{player}"):
+def built(blueprint: Blueprint, player: str, run: int = 0) -> nn.Module:
+    """Build one player with a run's first weights."""
+    with seeded(run, f"init/{player}"):
         return (build_generator if player == "generator" else build_discriminator)(blueprint)
 
 
@@ -82,16 +83,16 @@ def inputs(blueprint: Blueprint, player: str, runs: int) -> tuple[Tensor, Tensor
     return x, y
 
 
-def stack(blueprint: Blueprint, player: str, runs: int) -> Stack:
-    """Stack a player for some runs."""
-    modules = []
-    for run in range(runs):
-        with seeded(run, f"init/{player}"):
-            build = build_generator if player == "generator" else build_discriminator
-            modules.append(build(blueprint))
-    x, y = inputs(blueprint, player, 1)
+def stacked(modules: Sequence[nn.Module], x: Tensor, y: Tensor | None) -> Stack:
+    """Stack one player of some runs, for inputs like those given."""
     example, condition = x[0].float(), None if y is None else y[0].float()
     return Stack(modules, example, condition, device=CPU, dtype=torch.float64)
+
+
+def stack(blueprint: Blueprint, player: str, runs: int) -> Stack:
+    """Build and stack a player for some runs."""
+    modules = [built(blueprint, player, run) for run in range(runs)]
+    return stacked(modules, *inputs(blueprint, player, 1))
 
 
 def half(layer: str, shape: tuple[int, ...], runs: int) -> Tensor:
@@ -167,11 +168,7 @@ def stack_of_one(
     blueprint: Blueprint, player: str, run: int, x: Tensor, y: Tensor | None
 ) -> Tensor:
     """Let one run's player answer by itself."""
-    with seeded(run, f"init/{player}"):
-        build = build_generator if player == "generator" else build_discriminator
-        module = build(blueprint)
-    example, condition = x[0].float(), None if y is None else y[0].float()
-    single = Stack([module], example, condition, device=CPU, dtype=torch.float64)
+    single = stacked([built(blueprint, player, run)], x, y)
     found = single(
         x[run : run + 1],
         None if y is None else y[run : run + 1],
@@ -213,6 +210,7 @@ def honours_are_true(name: str) -> None:
                 )
 
 
+@lru_cache(maxsize=64)  # what is compared with is the same for most fields
 def fingerprint(blueprint: Blueprint, player: str) -> tuple[Any, ...]:
     """Tell one built player from another: its layers, its weights and its answers."""
     module = built(blueprint, player)

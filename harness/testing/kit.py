@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from harness.registry import Registry
 from harness.testing import contents, sight, training
 from harness.testing.cells import DATASETS, HOSTS, Cell, accepted, train
 from harness.testing.training import require
+from harness.testing.trajectories import SHORT, STEPS
+from harness.training.trainer import Trainer
 
 Kind = Literal["variant", "trick", "network", "dataset", "metric", "extractor"]
 KINDS: tuple[Kind, ...] = ("variant", "trick", "network", "dataset", "metric", "extractor")
@@ -34,12 +36,11 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 CELL_CHECKS: tuple[Callable[[Cell], None], ...] = (
     training.trains,
-    training.alone_equals_cohort,
-    training.resumes,
     training.failure_stays_alone,
+    training.resumes,
+    training.replays,
     training.precision,
     training.never_waits,
-    training.replays,
 )
 """What holds of every cell that is not refused."""
 
@@ -142,10 +143,11 @@ def cell_checks(cells: Sequence[Cell]) -> list[Check]:
     """Make every check of every cell; stacked convolutions take long for 50 steps."""
     found = []
     for cell in cells:
+        for steps in (SHORT, STEPS) if cell.convolutional else (STEPS,):
+            name = f"{cell}: {words(training.alone_equals_cohort)} after {steps} steps"
+            run = partial(training.alone_equals_cohort, cell, steps)
+            found.append(Check(name, run, slow=cell.convolutional and steps == STEPS))
         found += [Check(f"{cell}: {words(check)}", partial(check, cell)) for check in CELL_CHECKS]
-        name = f"{cell}: {words(training.alone_equals_cohort)} after {training.STEPS} steps"
-        run = partial(training.alone_equals_cohort, cell, training.STEPS)
-        found.append(Check(name, run, slow=cell.convolutional))
     return found
 
 
@@ -193,8 +195,7 @@ def refusals(name: str, options: Mapping[str, Any]) -> None:
 
 def changes_the_step(cell: Cell) -> None:
     """Two steps with the trick and without it end elsewhere."""
-    with_it = train([cell.spec(precision="float64")], 2)
-    without = train([cell.without_tricks().spec(precision="float64")], 2)
+    with_it, without = after_two_steps(cell), after_two_steps(cell.without_tricks())
     same = all(
         getattr(with_it.game, player).theta.shape == getattr(without.game, player).theta.shape
         and torch.equal(getattr(with_it.game, player).theta, getattr(without.game, player).theta)
@@ -205,3 +206,9 @@ def changes_the_step(cell: Cell) -> None:
         pair = [trainer.game.sample(16, "evaluation") for trainer in (with_it, without)]
         same = torch.equal(*pair)
     require(not same, "two steps end where they end without it")
+
+
+@lru_cache(maxsize=8)
+def after_two_steps(cell: Cell) -> Trainer:
+    """Train a cell alone for two steps, in double precision."""
+    return train([cell.spec(precision="float64")], 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,14 +15,20 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.networks.blueprint import GeneratorPlan
-from harness.testing.cells import CPU, Cell, State, assert_near, make_trainer, train, training_data
+from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
+from harness.testing.trajectories import (
+    SHORT,
+    STEPS,
+    in_double_precision,
+    states,
+    three_runs,
+    two_runs,
+)
 from harness.training.game import Batch
 from harness.training.programs import Programs
 from harness.training.streams import DataOrder
 from harness.training.trainer import Trainer, blueprint_of
 
-STEPS = 50
-SHORT = 10
 EXACT = 0.0
 ROUNDING = 1e-9
 """Double precision keeps 50 steps of any cell within this of each other."""
@@ -34,11 +41,6 @@ def require(holds: bool, otherwise: str) -> None:
     """Raise unless a condition holds."""
     if not holds:
         raise AssertionError(otherwise)
-
-
-def states(trainer: Trainer) -> list[State]:
-    """Return the state of every run."""
-    return [trainer.state(run) for run in range(trainer.game.runs)]
 
 
 def trains(cell: Cell) -> None:
@@ -63,69 +65,67 @@ def trains(cell: Cell) -> None:
 
 def alone_equals_cohort(cell: Cell, steps: int = SHORT) -> None:
     """A run trains alone as it trains beside others of other seeds and scalars, within 1e-9."""
-    specs = [cell.spec(position, precision="float64") for position in range(3)]
-    cohort, alone = train(specs, steps), train([specs[2]], steps)
-    assert_near(cohort.state(2), alone.state(0), ROUNDING)
-    pair = [game.sample(20, "evaluation") for game in (cohort.game, alone.game)]
+    cohort = three_runs(cell)
+    alone = in_double_precision(cohort.specs[2:])
+    start = {player: getattr(alone.trainer.game, player).theta.clone() for player in ("G", "D")}
+    for mark in (SHORT, STEPS):
+        if mark <= steps:
+            assert_near(cohort.at(mark).states[2], alone.at(mark).states[0], ROUNDING)
+    pair = [each.trainer.game.sample(20, "evaluation") for each in (cohort, alone)]
     torch.testing.assert_close(pair[0][2], pair[1][0], rtol=ROUNDING, atol=ROUNDING)
-    start = make_trainer([specs[2]])
-    for player in ("G", "D"):
-        ends = [getattr(trainer.game, player).theta for trainer in (alone, start)]
-        require(not torch.equal(*ends), f"{player} has not moved in {steps} steps")
+    for player, before in start.items():
+        moved = not torch.equal(getattr(alone.trainer.game, player).theta, before)
+        require(moved, f"{player} has not moved in {steps} steps")
 
 
 def resumes(cell: Cell) -> None:
     """A run that was saved and loaded goes on bit for bit as if it had never stopped."""
-    specs = [cell.spec(position) for position in range(2)]
-    uninterrupted = train(specs, 3)
-    saved, counters = states(uninterrupted), uninterrupted.counters()
-    kept = [{name: value.clone() for name, value in state.items()} for state in saved]
-    for _ in range(3):
-        uninterrupted.train_step()
-    for state, copy in zip(saved, kept, strict=True):
-        assert_near(state, copy, EXACT)  # what was saved is a copy
-    resumed = make_trainer(specs)
-    for run, state in enumerate(saved):
-        resumed.load(run, state, counters)
-    require(resumed.counters() == counters, "the counters are not what was loaded")
+    uninterrupted = two_runs(cell)
+    saved = uninterrupted.at(3)
+    kept = [{name: value.clone() for name, value in state.items()} for state in saved.states]
+    resumed = uninterrupted.resumed(3)
+    require(resumed.counters() == saved.counters, "the counters are not what was loaded")
     for _ in range(3):
         resumed.train_step()
-    for found, expected in zip(states(resumed), states(uninterrupted), strict=True):
-        assert_near(found, expected, EXACT)
-    require(resumed.counters() == uninterrupted.counters(), "the counters went apart")
-    require(resumed.kimg == uninterrupted.kimg, "the count of images went apart")
-    require(resumed.read() == uninterrupted.read(), "the diagnostics went apart")
+    expected = uninterrupted.at(6)
+    for state, copy in zip(saved.states, kept, strict=True):
+        assert_near(state, copy, EXACT)  # what was saved is a copy
+    for found, wanted in zip(states(resumed), expected.states, strict=True):
+        assert_near(found, wanted, EXACT)
+    require(resumed.counters() == expected.counters, "the counters went apart")
+    require(resumed.kimg == expected.kimg, "the count of images went apart")
+    require(resumed.read() == expected.reading, "the diagnostics went apart")
 
 
 def failure_stays_alone(cell: Cell, player: str = "G") -> None:
     """NaN in one run is told of it and reaches no other; the others go on without it."""
-    specs = [cell.spec(position, precision="float64") for position in range(3)]
-    healthy, sick = train(specs, 2), train(specs, 2)
+    healthy = three_runs(cell)
+    sick = healthy.resumed(2)
     poison(sick, player)
-    for trainer in (healthy, sick):
-        trainer.train_step()
-        trainer.train_step()
+    for _ in range(2):
+        sick.train_step()
+    expected = healthy.at(4)
+    for run in (0, 2):
+        assert_near(sick.state(run), expected.states[run], EXACT)
     rows, divergences = sick.read()
-    expected_rows, _ = healthy.read()
     told = [found is not None for found in divergences]
     require(told == [False, True, False], f"divergence is told of runs {told}, not of the second")
     require(divergences[POISONED].step == 3, "divergence is not told of the step it began in")  # type: ignore[union-attr]
     for run in (0, 2):
-        assert_near(sick.state(run), healthy.state(run), EXACT)
-        require(rows[run] == expected_rows[run], "the diagnostics of a healthy run changed")
-    # Both go on with the same two runs; the third trains on beside them in a cohort of its own.
-    unreduced = make_trainer(specs)
-    for run, state in enumerate(states(healthy)):
-        unreduced.load(run, state, healthy.counters())
-    for trainer in (sick, healthy):
-        trainer.keep([0, 2])
-    for trainer in (sick, healthy, unreduced):
+        same = rows[run] == expected.reading[0][run]  # type: ignore[index]
+        require(same, "the diagnostics of a healthy run changed")
+    # The two healthy runs go on, beside them the same two that never knew the third, and all three.
+    pair = healthy.resumed(4, (0, 2))
+    pair.read()
+    sick.keep([0, 2])
+    for trainer in (sick, pair):
         trainer.train_step()
         trainer.train_step()
+    unreduced = healthy.at(6)
     for position, run in enumerate((0, 2)):
-        require(sick.specs[position] == specs[run], "the wrong run was kept")
-        assert_near(sick.state(position), healthy.state(position), EXACT)
-        assert_near(sick.state(position), unreduced.state(run), ROUNDING)
+        require(sick.specs[position] == healthy.specs[run], "the wrong run was kept")
+        assert_near(sick.state(position), pair.state(position), EXACT)
+        assert_near(sick.state(position), unreduced.states[run], ROUNDING)
     require(sick.read()[1] == [None, None], "a run that was kept is told to have diverged")
 
 
@@ -174,20 +174,19 @@ def never_waits(cell: Cell) -> None:
     require(not waits.found, f"a step waits for the device in {', '.join(waits.found)}")
 
 
-def replays(cell: Cell, steps: int = 6) -> None:
+def replays(cell: Cell) -> None:
     """Updates that are recorded once and replayed do, bit for bit, what each would have done."""
-    specs = [cell.spec(position) for position in range(2)]
-    plain, recorder = make_trainer(specs), Programs()
+    plain, recorder = two_runs(cell).at(6), Programs()
+    specs = two_runs(cell).specs
     replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, recorder)
-    for _ in range(steps):
-        plain.train_step()
+    for _ in range(6):
         replayed.train_step()
     require(recorder.recorded > 0, "nothing was recorded")
     require(replayed.replays is not None and not replayed.replays.given_up, "replays were given up")
-    for found, expected in zip(states(replayed), states(plain), strict=True):
+    for found, expected in zip(states(replayed), plain.states, strict=True):
         assert_near(found, expected, EXACT)
-    require(replayed.counters() == plain.counters(), "the counters went apart")
-    require(replayed.read() == plain.read(), "the diagnostics went apart")
+    require(replayed.counters() == plain.counters, "the counters went apart")
+    require(replayed.read() == plain.reading, "the diagnostics went apart")
 
 
 class Recorder:
@@ -206,6 +205,7 @@ class Recorder:
         return getattr(self.stack, name)
 
 
+@lru_cache(maxsize=8)
 def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
     """Train, and return G's first weights with the latents and the data of each player."""
     trainer = make_trainer([cell.spec()])

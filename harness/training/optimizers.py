@@ -101,10 +101,10 @@ class Adam(Optimizer):
         """Make one update."""
         mean, square = self.slot["mean"], self.slot["square"]
         mean.lerp_(gradient, 1 - self.beta1)
-        square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
-        rate, scale = self._corrected(1, feed)
+        square.lerp_(gradient.square(), 1 - self.beta2)
+        rate, epsilon = self._corrected(1, feed)
         self.updates += 1
-        theta.sub_(rate * mean / ((square.sqrt() / scale).add_(EPSILON)))
+        theta.addcdiv_(rate * mean, square.sqrt().add_(epsilon), value=-1)
 
     def updated(
         self,
@@ -116,18 +116,22 @@ class Adam(Optimizer):
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         mean = slot["mean"].lerp(gradient, 1 - self.beta1)
-        square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
-        rate, scale = self._corrected(ahead, feed)
-        step = rate * mean / (root(square) / scale + EPSILON)
+        square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
+        rate, epsilon = self._corrected(ahead, feed)
+        step = rate * mean / (root(square) + epsilon)
         return theta - step, {"mean": mean, "square": square}
 
     def _corrected(self, ahead: int, feed: Feed) -> Tensor:
-        """Return the rate and the root's scale of the ahead-th update, ``(2, runs, 1)``."""
+        """Return rate and epsilon of the ahead-th update, ``(2, runs, 1)``.
+
+        Both carry the bias correction, as at the end of the paper's section 2: it costs two
+        operations on a number per run instead of two on every weight.
+        """
 
         def produce(_: int) -> Tensor:
             count = self.updates + ahead
-            rate = self.lr / (1 - self.beta1**count)
-            return torch.stack([rate, (1 - self.beta2**count).sqrt()])
+            scale = (1 - self.beta2**count).sqrt()
+            return torch.stack([self.lr * scale / (1 - self.beta1**count), EPSILON * scale])
 
         return feed.fed(("bias correction", id(self), ahead), produce)
 
@@ -145,8 +149,8 @@ class RMSprop(Optimizer):
         """Make one update."""
         self.updates += 1
         square = self.slot["square"]
-        square.mul_(self.beta2).addcmul_(gradient * (1 - self.beta2), gradient)
-        theta.sub_(self.lr * gradient / square.sqrt().add_(EPSILON))
+        square.lerp_(gradient.square(), 1 - self.beta2)
+        theta.addcdiv_(self.lr * gradient, square.sqrt().add_(EPSILON), value=-1)
 
     def updated(
         self,
@@ -157,7 +161,7 @@ class RMSprop(Optimizer):
         feed: Feed = ON_THE_SPOT,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
-        square = self.beta2 * slot["square"] + (1 - self.beta2) * gradient.square()
+        square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
         return theta - self.lr * gradient / (root(square) + EPSILON), {"square": square}
 
 

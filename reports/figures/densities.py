@@ -122,18 +122,24 @@ def _draw(
         image, origin="lower", extent=(-reach, reach, -reach, reach), interpolation="nearest"
     )
     size = 7.0 if len(modes) <= 10 else 5.0
-    for (x, y), share, hit in zip(modes, panel.shares, panel.hit, strict=True):
-        marker = "x" if hit == 0 else "o"
-        colour = MUTED if 0 < hit < 1 else BAD
-        plot.plot([x], [y], marker, color=colour, markersize=size, markerfacecolor="none",
+    hit = np.array(panel.hit)
+    for some, marker, colour in (
+        (hit == 1, "o", BAD),
+        ((hit > 0) & (hit < 1), "o", MUTED),
+        (hit == 0, "x", BAD),
+    ):
+        plot.plot(*modes[some].T, marker, color=colour, markersize=size, markerfacecolor="none",
                   markeredgewidth=1.0)  # fmt: skip
-        if hit and len(modes) <= MOST_NUMBERS:
-            # Inwards from a ring, above the point of a grid.
-            ring = len(modes) <= 10
-            place, offset = ((0.72 * x, 0.72 * y), (0, 0)) if ring else ((x, y), (0, 4))
+    if len(modes) <= MOST_NUMBERS:
+        # Inwards from a ring, above the point of a grid.
+        ring = len(modes) <= 10
+        place, lift, align, points = (0.72, 0, "center", 7.5) if ring else (1.0, 4, "bottom", 6.5)
+        for mode, share in zip(
+            place * modes[hit > 0], np.array(panel.shares)[hit > 0], strict=True
+        ):
             plot.annotate(
-                _percent(share), place, offset, textcoords="offset points", ha="center",
-                va="center" if ring else "bottom", fontsize=7.5 if ring else 6.5, color=INK,
+                _percent(share), mode, (0, lift), textcoords="offset points", ha="center",
+                va=align, fontsize=points, color=INK, in_layout=False,
             )  # fmt: skip
     if panel.title:
         plot.set_title("\n".join(short(line, 21) for line in panel.title), fontsize=8.5)

@@ -87,6 +87,11 @@ def _field(axes: Axes, column: float, row: float, colour: Any, **edge: Any) -> N
     )  # fmt: skip
 
 
+def _write(axes: Axes, column: float, row: float, text: str, **style: Any) -> None:
+    """Write into a field, which no layout has to make room for."""
+    axes.text(column, row, text, ha="center", va="center", in_layout=False, **style)
+
+
 def _finish_map(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -124,7 +129,7 @@ def effect_map(
                 effect = effects.get((row, column))
                 if effect is None or effect.pairs == 0:
                     text = "–" if effect is None else "no pair yet"
-                    axes.text(j, i, text, ha="center", va="center", color=MUTED, fontsize=7.5)
+                    _write(axes, j, i, text, color=MUTED, fontsize=7.5)
                     continue
                 _draw_effect(axes, j, i, effect)
         _finish_map(axes, rows, columns)
@@ -156,9 +161,9 @@ def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> None:
         star = " ★" if marked else ""
         label, ink, size = f"×{significant(effect.ratio, 2)}{star}", readable_on(colour), 9.5
     lift = 0.14 if with_trick or without else 0
-    axes.text(column, row - lift, label, ha="center", va="center", color=ink, fontsize=size)
+    _write(axes, column, row - lift, label, color=ink, fontsize=size)
     if lift:
-        axes.text(column, row + 0.23, failures, ha="center", va="center", color=ink, fontsize=7)
+        _write(axes, column, row + 0.23, failures, color=ink, fontsize=7)
 
 
 def share_map(
@@ -177,11 +182,11 @@ def share_map(
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
                 if (row, column) not in shares:
-                    axes.text(j, i, "–", ha="center", va="center", color=MUTED, fontsize=7.5)
+                    _write(axes, j, i, "–", color=MUTED, fontsize=7.5)
                     continue
                 share, label = shares[row, column]
                 _field(axes, j, i, BLUES(share))
                 ink = readable_on(BLUES(share))
-                axes.text(j, i, label, ha="center", va="center", color=ink)
+                _write(axes, j, i, label, color=ink)
         _finish_map(axes, rows, columns)
         return to_svg(canvas)

@@ -26,7 +26,7 @@ HUGE = 1e300
 """What lies beyond is drawn there: differences of two such numbers are still finite."""
 STEPS = (1.0, 2.0, 5.0, 10.0)
 
-Numbers = NDArray[np.float64]
+Values = NDArray[np.float64]
 
 
 class Line(NamedTuple):
@@ -35,12 +35,16 @@ class Line(NamedTuple):
     Attributes:
         kimg: Thousand images that D had seen, ascending; at least one.
         values: As many, finite.
+        low: The least of them.
+        high: The largest.
         kind: A class of the page's style: ``first``, ``second``, or ``raw`` for raw weights.
         seen: Whether every point is a measurement that gets a dot.
     """
 
-    kimg: Numbers
-    values: Numbers
+    kimg: Values
+    values: Values
+    low: float
+    high: float
     kind: str = "first"
     seen: bool = False
 
@@ -65,7 +69,7 @@ class Axis:
     logarithmic: bool
     ticks: tuple[float, ...]
 
-    def place(self, values: Numbers) -> Numbers:
+    def place(self, values: Values) -> Values:
         """Return where values lie, a half added, so that a whole part is the nearest one."""
         if self.logarithmic:
             values, low, high = np.log(values), math.log(self.low), math.log(self.high)
@@ -150,13 +154,6 @@ def tick_text(value: float) -> str:
     return text.replace("-", "−")
 
 
-def clipped(values: Sequence[float]) -> list[float]:
-    """Bring values beyond all measure back to where they can be drawn."""
-    if min(values, default=0.0) >= -HUGE and max(values, default=0.0) <= HUGE:
-        return list(values)
-    return [min(max(value, -HUGE), HUGE) for value in values]
-
-
 def plot(
     lines: Sequence[Line],
     x: Axis,
@@ -182,8 +179,7 @@ def plot(
         An ``<svg>`` element, without ids, styles or scripts of its own.
     """
     heights = [line.values for line in lines]
-    low = min(float(values.min()) for values in heights)
-    high = max(float(values.max()) for values in heights)
+    low, high = min(line.low for line in lines), max(line.high for line in lines)
     if low < -HUGE or high > HUGE:
         heights = [np.clip(values, -HUGE, HUGE) for values in heights]
         low, high = max(low, -HUGE), min(high, HUGE)
@@ -209,7 +205,9 @@ def plot(
     if onset is not None:
         parts.append(f'<path class="onset" d="M{x.at(onset)} {TOP}V{bottom}"/>')
     for line, values in zip(lines, heights, strict=True):
-        places = path_format(x, line.kimg.tobytes()) % tuple(y.place(values).tolist())
+        places = path_format(x, line.kimg.tobytes()) % tuple(
+            y.place(values).astype(np.int64).tolist()
+        )
         dots = " seen" if line.seen or len(values) == 1 else ""
         parts.append(f'<polyline class="{line.kind}{dots}" points="{places}"/>')
         if died and line is lines[0]:

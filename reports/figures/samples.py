@@ -34,6 +34,8 @@ PLAIN_POINTS = re.compile(
 """Head of an ``.npy`` file of points ``(n, 1)`` or ``(n, 2)`` in float32."""
 DENSEST = 24
 """Twice the points at a pixel of a scatter from which it is no darker."""
+PLUS = np.array([0, 0, -1, 1, -SIDE, SIDE])
+"""Where a point darkens a scatter, as places in the flattened image; its own pixel twice."""
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -83,28 +85,36 @@ def spaced(image: Image.Image, tiles: int) -> Image.Image:
 
 
 def read_points(path: Path) -> NDArray[np.float32] | None:
-    """Read generated points ``(n, 1)`` or ``(n, 2)``, the finite ones.
+    """Read a file of generated points; None if it is absent, else as :func:`points_of`."""
+    try:
+        return points_of(path.read_bytes())
+    except OSError:
+        return None
+
+
+def points_of(data: bytes) -> NDArray[np.float32] | None:
+    """Take generated points ``(n, 1)`` or ``(n, 2)`` out of an ``.npy`` file, the finite ones.
 
     Returns:
-        The points; None if the file is absent, damaged or unlike that.
+        The points; None if the file is damaged or unlike that.
     """
-    try:
-        data = path.read_bytes()
-        head = PLAIN_POINTS.match(data)
-        if head and len(data) == head.end() + 4 * int(head["n"]) * int(head["d"]):
-            # What runs write; reading it so takes a tenth of the time.
-            points = np.frombuffer(data, "<f4", offset=head.end())
-            points = points.reshape(int(head["n"]), int(head["d"]))
-        else:
+    head = PLAIN_POINTS.match(data)
+    if head and len(data) == head.end() + 4 * int(head["n"]) * int(head["d"]):
+        # What runs write; reading it so takes a tenth of the time.
+        points = np.frombuffer(data, "<f4", offset=head.end())
+        points = points.reshape(int(head["n"]), int(head["d"]))
+    else:
+        try:
             points = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
+        except (OSError, ValueError, EOFError):
+            return None
     if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] not in (1, 2):
         return None
     if not np.issubdtype(points.dtype, np.number):
         return None
     first: NDArray[np.float32] = points[:MOST_POINTS].astype(np.float32)
-    return first[np.isfinite(first).all(1)]
+    finite = np.isfinite(first)
+    return first if finite.all() else first[finite.all(1)]
 
 
 def view_of(modes: Sequence[Sequence[float]] | None, points: NDArray[np.float32]) -> float:
@@ -137,14 +147,10 @@ def scatter_png(
     inside = (columns > 0) & (columns < SIDE) & (lines > 0) & (lines < SIDE)
     columns = np.clip(columns[inside].astype(np.intp), 1, SIDE - 2)
     lines = np.clip(lines[inside].astype(np.intp), 1, SIDE - 2)
-    counts = np.bincount(lines * SIDE + columns, minlength=SIDE * SIDE)
-    hits = np.minimum(counts, DENSEST).astype(np.uint8)
     # A plus of five pixels per point, lighter at the arms: a dot that survives halving.
-    halves = 2 * hits
-    for step in (1, SIDE):
-        halves[step:] += hits[:-step]
-        halves[:-step] += hits[step:]
-    pixels = np.minimum(halves, DENSEST)
+    touched = (lines * SIDE + columns)[:, None] + PLUS
+    halves = np.bincount(touched.ravel(), minlength=SIDE * SIDE).astype(np.uint16)
+    pixels = np.minimum(halves, DENSEST).astype(np.uint8)
     if modes:
         found = hit if hit is not None else (True,) * len(modes)
         marks = [
@@ -167,7 +173,7 @@ def palette_png(pixels: NDArray[np.uint8], colours: bytes, opacities: bytes) -> 
     height, width = pixels.shape
     lines = np.zeros((height, width + 1), np.uint8)  # each begins with its filter, which is none
     lines[:, 1:] = pixels
-    squeeze = zlib.compressobj(6, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+    squeeze = zlib.compressobj(6, zlib.DEFLATED, 15, 8, zlib.Z_RLE)
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
         (b"PLTE", colours),

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
@@ -180,8 +181,9 @@ def to_svg(canvas: Canvas) -> str:
     Coordinates keep two decimals, which halves the size and is 1/100 of a point.
     """
     buffer = io.BytesIO()
-    canvas.savefig(
-        buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    # What savefig does for any format draws everything once before, and throws that away.
+    FigureCanvasSVG(canvas).print_svg(  # type: ignore[no-untyped-call]
+        buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
     )
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg") :]

@@ -10,10 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.store.columns import Numbers
 from reports.cells import Result, SuiteCells
 from reports.document import Block, Figure
 from reports.figures.failures import Course, draw_courses
@@ -41,18 +43,46 @@ FEWEST = 3
 MOST_FAILED, MOST_SURVIVORS = 400, 100
 """Failed runs in all, and survivors of a data set and variant, that are looked at."""
 EARLY, LATE = "at the first evaluation", "later"
-Values = dict[int, dict[str, float]]
 
 
-def values_of(result: Result) -> Values:
-    """Return a run's diagnostics by step."""
-    rows = result.record.of_type("losses") if result.record else []
-    return {event["step"]: event["values"] for event in rows}
+def aligned(numbers: Numbers, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lay a run's diagnostics out by step.
+
+    Args:
+        numbers: What training told.
+        steps: Those that are asked for, ascending.
+
+    Returns:
+        ``(steps, diagnostics)``; NaN where it told nothing, or nothing finite.
+    """
+    table = np.full((len(steps), len(DIAGNOSTICS)), np.nan)
+    asked = np.isin(numbers.steps, steps)
+    places = np.searchsorted(steps, numbers.steps[asked])
+    for column, name in enumerate(DIAGNOSTICS):
+        if name in numbers.names:
+            table[places, column] = numbers.values[asked, numbers.names.index(name)]
+    table[~np.isfinite(table)] = np.nan
+    return table
 
 
-def percentile(value: float, others: NDArray[np.float64]) -> float:
-    """Return the share of others that are less, equal ones counted half."""
-    return float(((others < value).sum() + 0.5 * (others == value).sum()) / len(others))
+def percentile(
+    values: float | NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the share of others that are less, equal ones counted half.
+
+    Args:
+        values: One or many.
+        others: For each of these, along the first axis; NaN does not count.
+
+    Returns:
+        As many; NaN where there are no others.
+    """
+    less = (others < values).sum(0) + 0.5 * (others == values).sum(0)
+    count = np.isfinite(others).sum(0)
+    shares: NDArray[np.float64] = np.divide(
+        less, count, np.full_like(less, np.nan), where=count > 0
+    )
+    return shares
 
 
 def began(result: Result) -> tuple[int, str] | None:
@@ -64,8 +94,8 @@ def began(result: Result) -> tuple[int, str] | None:
     step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
     if step is None or result.record is None:
         return None
-    evaluations = [e["step"] for e in result.record.of_type("evaluation") if e["step"] > 0]
-    first = min(evaluations, default=math.inf)
+    evaluated = result.record.numbers("evaluation").steps
+    first = min(evaluated[evaluated > 0], default=math.inf)
     return int(step), EARLY if step <= first else LATE
 
 
@@ -84,24 +114,43 @@ class Trace:
     percentiles: Mapping[str, Sequence[tuple[float, float]]]
 
 
-def trace(result: Result, survivors: Sequence[Values]) -> Trace | None:
+@dataclass(frozen=True)
+class Survivors:
+    """Diagnostics of the runs that failed ones are placed among.
+
+    Attributes:
+        steps: At which any of them told something, ascending.
+        values: ``(runs, steps, diagnostics)``, NaN where one did not.
+    """
+
+    steps: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> Self:
+        """Collect what runs tell."""
+        told = [r.record.numbers("losses") for r in results if r.record]
+        steps = np.unique(np.concatenate([numbers.steps for numbers in told]))
+        return cls(steps, np.stack([aligned(numbers, steps) for numbers in told]))
+
+
+def trace(result: Result, survivors: Survivors) -> Trace | None:
     """Place a failed run's diagnostics among the survivors' at the same steps."""
     failed = began(result)
     if failed is None or result.record is None:
         return None
     step, when = failed
-    whole = result.record.spec.settings.steps
-    found: dict[str, list[tuple[float, float]]] = {}
-    for place, values in values_of(result).items():
-        since = (place - step) / whole
-        if not REACH[0] <= since <= REACH[1]:
-            continue
-        for name in DIAGNOSTICS:
-            value = values.get(name, math.nan)
-            others = np.array([other.get(place, {}).get(name, math.nan) for other in survivors])
-            others = others[np.isfinite(others)]
-            if math.isfinite(value) and len(others) >= FEWEST:
-                found.setdefault(name, []).append((since, percentile(value, others)))
+    since = (survivors.steps - step) / result.record.spec.settings.steps
+    near = (since >= REACH[0]) & (since <= REACH[1])
+    others, since = survivors.values[:, near], since[near]
+    values = aligned(result.record.numbers("losses"), survivors.steps[near])
+    shares = percentile(values, others)
+    known = np.isfinite(values) & (np.isfinite(others).sum(0) >= FEWEST)
+    found = {
+        name: list(zip(since[seen].tolist(), shares[seen, column].tolist(), strict=True))
+        for column, (name, seen) in enumerate(zip(DIAGNOSTICS, known.T, strict=True))
+        if seen.any()
+    }
     return Trace(result, when, found) if found else None
 
 
@@ -118,8 +167,7 @@ def traces(cells: SuiteCells) -> tuple[list[Trace], int]:
     for failed, survived in groups.values():
         if len(survived) < FEWEST:
             continue
-        kept = survived[:: max(1, -(-len(survived) // MOST_SURVIVORS))]
-        beside = [values_of(result) for result in kept]
+        beside = Survivors.of(survived[:: max(1, -(-len(survived) // MOST_SURVIVORS))])
         for result in failed[::stride]:
             one = trace(result, beside)
             if one is not None:

@@ -73,7 +73,7 @@ TOO_LARGE = "The sample images are too large for a page; see the samples in the 
 
 def sample_events(result: Result) -> list[Event]:
     """Return the records of a run's sample files, in order."""
-    return result.record.of_type("samples") if result.record else []
+    return [*result.record.of_type("samples")] if result.record else []
 
 
 def at_share(events: Sequence[Event], steps: int, share: float) -> Event:

@@ -86,9 +86,10 @@ def chances_of_sums(sizes: Sequence[int]) -> NDArray[np.float64]:
         length = 1 << (count - 1).bit_length()
         both = np.fft.irfft(np.fft.rfft(one, length) * np.fft.rfft(other, length), length)
         return np.maximum(both[:count], 0.0)
-    chance = np.ones(1)
+    chance = np.zeros(sum(sizes) + 1)
+    chance[0] = 1.0
     for size in sizes:
-        chance = np.pad(chance, (0, size)) + np.pad(chance, (size, 0))
+        chance[size:] += chance[: chance.size - size]
         chance /= 2
     return chance
 

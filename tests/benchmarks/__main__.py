@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from tests.benchmarks import (
+    compiling,
     convolving,
     evaluating,
     overhead,
@@ -45,6 +46,7 @@ OTHERS: dict[str, Callable[[], dict[str, Any]]] = {
     "repeating-gpu": repeating.measure_on_gpu,
     "evaluating": evaluating.measure_stability,
     "convolving": convolving.measure,
+    "compiling": compiling.measure,
 }
 """What is measured by name only."""
 

@@ -1,8 +1,9 @@
-"""Three ways to convolve every run's batch with its own weights, forward and backward.
+"""Ways to convolve every run's batch with its own weights, forward and backward.
 
 ``vmap`` is what training does: PyTorch lowers it to one convolution with a group per run.
-``grouped`` writes that convolution out, ``unfolded`` multiplies matrices of patches instead, and
-``one by one`` is a plain convolution per run. ``python -m tests.benchmarks convolving`` measures
+``grouped`` writes that convolution out, ``channels last`` does so with all channels of a pixel side
+by side in memory, ``unfolded`` multiplies matrices of patches instead, and ``one by one`` is a
+plain convolution per run. ``python -m tests.benchmarks convolving`` measures
 the layers of a DCGAN's discriminator; the first names the fastest way of each layer.
 """
 
@@ -49,6 +50,20 @@ def grouped(x: Tensor, weight: Tensor) -> Tensor:
     return made.unflatten(1, (runs, -1)).transpose(0, 1)
 
 
+def channels_last(x: Tensor, weight: Tensor) -> Tensor:
+    """Do the same with the channels of all runs last in memory, as weights and images."""
+    runs, batch, _, side, _ = x.shape
+    folded = x.transpose(0, 1).reshape(batch, -1, side, side)
+    made = functional.conv2d(
+        folded.contiguous(memory_format=torch.channels_last),
+        weight.flatten(0, 1).contiguous(memory_format=torch.channels_last),
+        stride=STRIDE,
+        padding=PADDING,
+        groups=runs,
+    )
+    return made.unflatten(1, (runs, -1)).transpose(0, 1)
+
+
 def unfolded(x: Tensor, weight: Tensor) -> Tensor:
     """Do the same as one batched product of matrices, over patches."""
     runs, batch, _, side, _ = x.shape
@@ -70,6 +85,7 @@ def one_by_one(x: Tensor, weight: Tensor) -> Tensor:
 WAYS: dict[str, Convolution] = {
     "vmap": stacked,
     "grouped": grouped,
+    "channels last": channels_last,
     "unfolded": unfolded,
     "one by one": one_by_one,
 }

@@ -63,9 +63,13 @@ class Case:
 
 DCGAN = {"network": "dcgan32", "width": 64, "latent": 100, "batch": 64, "steps": 10_000}
 RESNET = {"network": "resnet32", "width": 128, "latent": 128, "batch": 64, "steps": 10_000}
-MLP = {"network": "toy2d", "width": 128, "latent": 16, "batch": 128, "steps": 10_000}
+MLP = {"network": "toy2d", "width": 64, "latent": 16, "batch": 128, "steps": 10_000}
+"""As suite ``stability`` trains on mixtures."""
 CASES = {
-    "mlp": Case("2-D MLP, 8 runs, CPU", "cpu", 5, 8, "ring8", "gan", MLP),
+    "mlp": Case("2-D MLP of width 64, 8 runs, CPU", "cpu", 5, 8, "ring8", "gan", MLP),
+    "mlp-wide": Case(
+        "2-D MLP of width 128, 8 runs, CPU", "cpu", 5, 8, "ring8", "gan", {**MLP, "width": 128}
+    ),
     "dcgan-1": Case("DCGAN 32×32, 1 run, GPU", "cuda", 3, 1, "cifar10", "dcgan", DCGAN),
     "dcgan-16": Case("DCGAN 32×32, 16 runs, GPU", "cuda", 20, 16, "cifar10", "dcgan", DCGAN),
     "dcgan-64": Case("DCGAN 32×32, 64 runs, GPU", "cuda", 30, 64, "cifar10", "dcgan", DCGAN),

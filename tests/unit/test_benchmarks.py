@@ -11,7 +11,8 @@ from rich.console import Console
 
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
-from tests.benchmarks import floors, overhead, starting, suite, training
+from harness.training.trainer import Trainer
+from tests.benchmarks import compiling, convolving, floors, overhead, starting, suite, training
 from tests.benchmarks.__main__ import ROWS
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop, gap
@@ -205,3 +206,37 @@ def test_results_are_named_by_the_device() -> None:
     described = {"gpu": "NVIDIA H200", "cpu": "AMD EPYC", "cores": 2}
     assert default_file(described).name == "nvidia-h200.json"
     assert default_file({**described, "gpu": None}).name == "amd-epyc-2-cores.json"
+
+
+@pytest.mark.parametrize("way", convolving.WAYS.values(), ids=convolving.WAYS)
+def test_every_way_to_convolve_gives_the_same(way: convolving.Convolution) -> None:
+    draws = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 2, 4, 8, 8, generator=draws, dtype=torch.float64).requires_grad_()
+    weight = torch.rand(3, 5, 4, 4, 4, generator=draws, dtype=torch.float64).requires_grad_()
+    torch.testing.assert_close(way(x, weight), convolving.stacked(x, weight))
+    expected = convolving.once(convolving.stacked, x, weight)
+    for found, gradient in zip(convolving.once(way, x, weight), expected, strict=True):
+        torch.testing.assert_close(found, gradient)
+
+
+@pytest.mark.parametrize("case", compiling.CASES, ids=lambda case: case.variant)
+def test_what_is_compiled_is_what_was_recorded(case: training.Case) -> None:
+    data = training.examples_of(case.dataset, 64)
+    settings = {**case.settings, **TINY}
+    specs = [make_spec(case.dataset, case.variant, seed=seed, **settings) for seed in range(2)]
+    recorder = compiling.Kept()
+    trainer = Trainer(specs, data, CPU, recorder)
+    for _ in range(compiling.RECORDED_AFTER):
+        trainer.train_step()
+    assert len(recorder.tapes) == 2
+    for tape, replay in recorder.tapes:
+        module, given = tape.graph()
+        before = [tensor.detach().clone() for tensor in trainer.tensors()]
+        replay()
+        after = [tensor.detach().clone() for tensor in trainer.tensors()]
+        assert not all(map(torch.equal, before, after))
+        with torch.no_grad():
+            for tensor, was in zip(trainer.tensors(), before, strict=True):
+                tensor.copy_(was)
+            module(*given)
+        assert all(map(torch.equal, trainer.tensors(), after))

@@ -30,15 +30,6 @@ LEAST = {DigitsClassifier: 0.985, MNISTClassifier: 0.995}
 """Accuracy below which a classifier is no measure."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks on a busy machine are slowest with many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def accuracy(extractor, examples) -> float:
     _, logits = extractor.features(examples.values)
     return (logits.argmax(1) == examples.labels).double().mean().item()

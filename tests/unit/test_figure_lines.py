@@ -31,7 +31,7 @@ POINTS = [(0.0, 1.0), (2.5, 3.0), (10.0, 2.0)]
 
 def line(points: Sequence[tuple[float, float]], kind: str = "first", seen: bool = False) -> Line:
     kimg, values = np.array(points, dtype=np.float64).T
-    return Line(kimg, values, kind, seen)
+    return Line(kimg, values, float(values.min()), float(values.max()), kind, seen)
 
 
 def places(svg: str, name: str = "first") -> list[tuple[int, int]]:

@@ -47,15 +47,6 @@ def noisy_digits(seed: int, count: int) -> torch.Tensor:
     return torch.from_numpy(noisy.clip(0, 255).astype(np.uint8))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Small networks on a busy machine are slowest with many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.store.columns import numbers_of, series_of
 from harness.store.events import Event, decode, encode, parse, read_events
-from harness.store.packed import Packed, series_of
+from harness.store.packed import Packed
 from harness.store.records import RunRecord
 from tests.stores import build_store
 
@@ -52,6 +53,10 @@ def test_what_is_taken_out_was_put_in(events: list[Event]) -> None:
     for kind in ("losses", "evaluation"):
         chosen = [event for event in events if event["type"] == kind]
         assert exact([*packed.newest(kind)][::-1]) == exact(chosen)
+        of_type = packed.of_type(kind)
+        assert exact(of_type) == exact(chosen) and len(of_type) == len(chosen)
+        assert exact(of_type[-2:]) == exact(chosen[-2:])
+        assert exact(of_type[-1:]) == exact([of_type[-1]] if chosen else [])
 
 
 @given(st.lists(ROWS.map(lambda row: {"kimg": 0.5, **row}), max_size=6), st.sampled_from("abc"))
@@ -60,6 +65,9 @@ def test_columns_are_the_numbers_of_the_events(events: list[Event], name: str) -
     for kind in ("losses", "evaluation"):
         expected = series_of([e for e in events if e["type"] == kind], "values", name)
         for mine, theirs in zip(packed.series(kind, "values", name), expected, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        numbers = numbers_of([e for e in events if e["type"] == kind], "values")
+        for mine, theirs in zip(packed.numbers(kind, "values"), numbers, strict=True):
             np.testing.assert_array_equal(mine, theirs)
 
 
@@ -70,10 +78,14 @@ def test_a_record_reads_both_alike(pack: type, tmp_path: Path) -> None:
     events = read_events(file)
     record = RunRecord(file.parent, None, pack(events))  # type: ignore[arg-type]
     rows = [event for event in events if event["type"] == "losses"]
-    assert record.of_type("losses") == rows
+    assert [*record.of_type("losses")] == rows
     found = record.series("losses", "d_loss")
     assert found.values.tolist() == [row["values"]["d_loss"] for row in rows]
     assert found.kimg.tolist() == [row["kimg"] for row in rows]
+    numbers = record.numbers("losses")
+    assert numbers.names == tuple(rows[0]["values"])
+    assert numbers.values.tolist() == [[*row["values"].values()] for row in rows]
+    assert record.numbers("losses", "raw").names == ()
     assert record.outcome == events[-1]
     assert record.curve("fd[data]@500/test")[0] == [0, 80, 160, 240, 320, 400]
     assert len(record.series("losses", "absent").values) == 0

@@ -11,7 +11,7 @@ from harness.penalties import input_gradient
 from harness.precision import full_precision, rounded, training
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
-from harness.testing.training import states
+from harness.testing.trajectories import states
 from harness.training.game import Batch
 from harness.training.programs import Programs
 from harness.training.trainer import Trainer

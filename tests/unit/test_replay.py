@@ -13,7 +13,7 @@ from harness.parts import Trick
 from harness.protocols import Batch, Game
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, training_data
 from harness.testing.specs import make_spec
-from harness.testing.training import states
+from harness.testing.trajectories import states
 from harness.training import data
 from harness.training.data import HostData
 from harness.training.programs import Programs, Tape, needed

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec
-from harness.store.packed import Series
+from harness.store.columns import Series
 from harness.store.records import MetricInfo, PlannedRun
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.sections import rates

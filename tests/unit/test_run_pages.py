@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from harness import cli, commands
 from harness.finished import Command
 from harness.spec import PartSpec, RunSpec, Settings
-from harness.store.events import EventLog
+from harness.store.events import Event, EventLog
 from harness.store.folders import Store
 from harness.store.records import MetricInfo, Provenance, SuiteRecord, read_suite
 from harness.store.wording import provenance_lines
@@ -34,7 +34,8 @@ from reports.cells import CellRuns, SuiteCells, group
 from reports.moments import evenly, is_whole_png, moments_of
 from reports.run_files import RunFiles
 from reports.run_links import RunLinks, page_name, ranges
-from reports.run_pages import RunPages, repeat_command
+from reports.run_pages import RunPages
+from reports.run_spec import repeat_command
 from tests.stores import SETTINGS, Fate, Where, build_store, protocol, write_samples
 
 OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -225,6 +226,10 @@ def run_folder(root: Path) -> tuple[Path, EventLog]:
     return folder, EventLog(folder / "events.jsonl")
 
 
+def no_evaluation(step: int) -> Event:
+    return {}
+
+
 def begin(log: EventLog, metrics: Sequence[MetricInfo]) -> None:
     log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": ["x"]})
     log.append({"type": "protocol", "metrics": [asdict(metric) for metric in metrics]})
@@ -270,14 +275,14 @@ class TestSamples:
         size = (folder / file).stat().st_size
         for budget, count, tiles in ((8 * size, 8, 8), (5 * size, 4, 8), (3 * size, 8, 4)):
             monkeypatch.setattr(moments, "BUDGET", budget + 400)
-            found = moments_of(folder, record.of_type("samples"), [], {})
+            found = moments_of(folder, record.of_type("samples"), no_evaluation, {})
             assert (len(found.shown), found.tiles) == (count, tiles)
             assert sum(len(moment.png) for moment in found.shown) < 1.5 * budget
         with Image.open(io.BytesIO(found.shown[-1].png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
         monkeypatch.setattr(moments, "BUDGET", 10)
-        assert len(moments_of(folder, record.of_type("samples"), [], {}).shown) == 1
+        assert len(moments_of(folder, record.of_type("samples"), no_evaluation, {}).shown) == 1
 
     def test_damaged_absent_and_foreign_files_are_left_out(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok"], "digits")

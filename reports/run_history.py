@@ -1,0 +1,260 @@
+"""What a run did, in words and numbers: its records sorted, its story, its facts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from harness.store.events import Event, read_events
+from harness.store.records import MetricInfo, ReportedRun
+from reports.cells import Result
+from reports.sections.outcomes import SIGNS
+from reports.tables import ABSENT, ARROWS, significant
+
+SIGN_OF = {
+    "ok": ("✔", "helps", "ended well"),
+    "collapsed": ("◐", "hurts", "collapsed"),
+    "diverged": ("✖", "hurts", "diverged"),
+    "oom": ("▲", "hurts", "out of memory"),
+    "crashed": ("!", "hurts", "crashed"),
+    "preempted": ("◌", "none", "interrupted"),
+    "running": ("…", "none", "in progress"),
+    "missing": ("·", "none", "not begun"),
+    "corrupt": ("!", "hurts", "unreadable"),
+}
+"""What to write of a status: a sign, a badge of the page's style, and words."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of a run's history."""
+
+    step: int | None
+    what: str
+    more: str = ""
+
+
+def number(value: float | None) -> str:
+    """Write a number, also one that is not finite."""
+    if value is None:
+        return ABSENT
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
+    return significant(value, 4).replace("-", "−")
+
+
+def short(metric: str) -> str:
+    """Leave out a metric's protocol."""
+    return metric.partition("[")[0].partition("@")[0]
+
+
+class History:
+    """The records of one run, by their type.
+
+    Args:
+        result: What became of it.
+        record: Its records.
+
+    Attributes:
+        measured: Numbers of its evaluations.
+        unaveraged: Those of the raw weights, where averaged ones are measured.
+        trained: Numbers that training told of itself.
+        died: Whether it ended before its last step, and not well.
+        end: Thousand images that D will have seen if the run reaches its last step.
+        onset: Thousand images that D had seen when a collapse began; None without one.
+        best: By metric, the best evaluation; None where there is none.
+    """
+
+    def __init__(self, result: Result, record: ReportedRun) -> None:
+        self.result, self.record = result, record
+        self.attempts = record.attempts
+        self.protocols = record.of_type("protocol")
+        self.evaluations = record.of_type("evaluation")
+        self.samples = record.of_type("samples")
+        self.probes = record.of_type("probe")
+        self.measured = record.numbers("evaluation")
+        self.unaveraged = record.numbers("evaluation", "raw")
+        self.trained = record.numbers("losses")
+        self.outcome: Event = record.outcome or {}
+        self.died = result.status in ("diverged", "oom", "crashed")
+        self.end = self._end()
+        step = self.outcome.get("onset") if result.status == "collapsed" else None
+        self.onset = None if step is None else step * self.end / record.spec.settings.steps
+        self.metrics = sorted(record.metrics, key=lambda metric: not metric.primary)
+        self.best = {metric.name: record.best(metric) for metric in self.metrics}
+
+    def _end(self) -> float:
+        settings = self.record.spec.settings
+        for numbers in (self.trained, self.measured):
+            if len(numbers.steps) and numbers.steps[-1] and numbers.kimg[-1]:
+                return float(numbers.kimg[-1] / numbers.steps[-1] * settings.steps)
+        return settings.steps * settings.batch / 1000
+
+    @property
+    def primary(self) -> MetricInfo | None:
+        """The metric that verdicts go by."""
+        return next((metric for metric in self.metrics if metric.primary), None)
+
+    def evaluation_at(self, step: int) -> Event:
+        """Return the evaluation at a step; empty if there is none."""
+        place = self._evaluated.get(step)
+        return {} if place is None else self.evaluations[place]
+
+    @cached_property
+    def _evaluated(self) -> dict[float, int]:
+        return {step: place for place, step in enumerate(self.measured.steps.tolist())}
+
+    @property
+    def step(self) -> int:
+        """The last step that it has told of."""
+        seen = [numbers.steps[-1:] for numbers in (self.trained, self.measured)]
+        return int(max(np.concatenate(seen), default=0))
+
+
+def metric_rows(history: History) -> list[tuple[str, ...]]:
+    """Tabulate every metric: last, raw, best, at which step of how many, untrained, real data."""
+    if not history.evaluations:
+        return []
+    first, last = history.evaluations[0], history.evaluations[-1]
+    rows: list[tuple[str, ...]] = []
+    for metric in history.metrics:
+        best = history.best[metric.name]
+        rows.append(
+            (
+                f"{metric.name} {ARROWS[metric.better]}".rstrip(),
+                number(last["values"].get(metric.name)),
+                number(last["raw"].get(metric.name)) if "raw" in last else "",
+                number(best.value) if best else ABSENT,
+                f"{best.step}, of {best.searched}" if best else "",
+                number(first["values"].get(metric.name)) if first["step"] == 0 else ABSENT,
+                number(metric.floor),
+            )
+        )
+    return rows
+
+
+def cut_off(record: ReportedRun) -> dict[int, tuple[int, str]]:
+    """Find out how far each attempt but the last got: its last step and what it said at the end.
+
+    The records of a report leave out what a later attempt did again, so the log is read anew.
+    """
+    found: dict[int, tuple[int, str]] = {}
+    number = 0
+    for event in read_events(record.path / "events.jsonl", skip_corrupt=True):
+        if event["type"] == "attempt":
+            number = event["attempt"]
+            found[number] = (event["resumed_from"] or 0, "killed")
+        elif "step" in event and number in found:
+            ended = found[number][1]
+            if event["type"] == "outcome":
+                ended = f"{event['outcome']} {event.get('reason') or ''}".strip()
+            found[number] = (int(event["step"]), ended)
+    found.pop(number, None)
+    return found
+
+
+def attempts_told(history: History) -> list[Happening]:
+    """Tell when and where each attempt began, and how those before the last ended."""
+    attempts = history.attempts
+    ends = cut_off(history.record) if len(attempts) > 1 else {}
+    told = []
+    for event in attempts:
+        others = len(event.get("cohort") or ()) - 1
+        company = f"together with {others} more" if others > 0 else "alone"
+        resumed = event["resumed_from"] or 0
+        how = f"resumes from step {resumed}" if resumed else "begins"
+        where = [str(event[key]) for key in ("device", "time") if event.get(key)]
+        told.append(
+            Happening(resumed, f"attempt {event['attempt']} {how}", ", ".join([company, *where]))
+        )
+        if event["attempt"] in ends:
+            step, ended = ends[event["attempt"]]
+            told.append(Happening(step, f"attempt {event['attempt']} ended here", ended))
+    return told
+
+
+def history_rows(history: History, primary: MetricInfo | None) -> list[Happening]:
+    """Tell what happened in order of steps: attempts, first and best evaluation, signs, the end."""
+    outcome = history.outcome
+    told: list[Happening] = []
+    if primary is not None and history.evaluations:
+        first = history.evaluations[0]
+        if first["step"] == 0:
+            value = number(first["values"].get(primary.name))
+            told.append(
+                Happening(0, "untrained generator is measured", f"{short(primary.name)} {value}")
+            )
+        best = history.best[primary.name]
+        if best is not None:
+            more = f"{short(primary.name)} {number(best.value)}, the best of {best.searched}"
+            told.append(Happening(best.step, "best evaluation", more))
+        course = history.record.series("evaluation", primary.name)
+        bad = np.flatnonzero(~np.isfinite(course.values))[:1]
+        for step, value in zip(course.steps[bad], course.values[bad], strict=True):
+            more = f"{short(primary.name)} {number(float(value))}"
+            told.append(Happening(int(step), "first evaluation that is not finite", more))
+    for name, sign in (outcome.get("signs") or {}).items():
+        title, meaning = SIGNS.get(name, (name, ""))
+        step = int(sign["step"]) if isinstance(sign, Mapping) else None
+        told.append(Happening(step, f"sign of instability: {title}", meaning))
+    for event in history.probes:
+        values = ", ".join(f"{name} {number(value)}" for name, value in event["values"].items())
+        told.append(Happening(event["step"], f"probe {event['probe']}", values))
+    if outcome.get("onset") not in (None, outcome.get("step")):
+        began = "collapse begins" if outcome["outcome"] == "collapsed" else "failure begins"
+        told.append(Happening(outcome["onset"], began, ""))
+    told = sorted(
+        [*attempts_told(history), *told],
+        key=lambda moment: math.inf if moment.step is None else moment.step,
+    )
+    if outcome:
+        words = SIGN_OF.get(outcome["outcome"], ("", "", outcome["outcome"]))[2]
+        told.append(Happening(outcome.get("step"), words, str(outcome.get("reason") or "")))
+    elif history.attempts:
+        told.append(Happening(history.step, "in progress, or killed", "the same command goes on"))
+    return told
+
+
+def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, str]]:
+    """Return the numbers for the head of a page."""
+    outcome, evaluations = history.outcome, history.evaluations
+    found: list[tuple[str, str]] = []
+    if primary is not None and evaluations:
+        arrow = f" {ARROWS[primary.better]}".rstrip()
+        value = evaluations[-1]["values"].get(primary.name)
+        found.append((f"{short(primary.name)}{arrow}, last", number(value)))
+        best = history.best[primary.name]
+        if best is not None:
+            found.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))
+    steps = history.record.spec.settings.steps
+    done = outcome.get("step")
+    found.append(("Steps", f"{steps}" if done in (None, steps) else f"{done} of {steps}"))
+    if "kimg" in outcome:
+        found.append(("Thousand images", number(outcome["kimg"])))
+    if "seconds" in outcome:
+        found.append(("Training", f"{significant(outcome['seconds'])} s"))
+        found.append(("Evaluation", f"{significant(outcome['evaluation_seconds'])} s"))
+    if outcome.get("peak_memory"):
+        found.append(("Peak memory", f"{outcome['peak_memory'] / 2**20:.0f} MiB"))
+    if "updates" in outcome:
+        updates = outcome["updates"]
+        found.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
+    return found
+
+
+def reason_of(result: Result) -> str:
+    """Say in a line when and why a run ended as it did; empty for one that ended well."""
+    outcome = result.outcome
+    if result.status == "running":
+        return "no outcome yet"
+    if result.status == "ok" or not outcome:
+        return ""
+    onset, step, reason = outcome.get("onset"), outcome.get("step"), outcome.get("reason")
+    if result.status == "collapsed" and reason:
+        return str(reason)
+    when = f"from step {onset}" if onset is not None else f"at step {step}"
+    return f"{when}: {reason}" if reason else when

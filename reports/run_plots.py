@@ -1,0 +1,152 @@
+"""The plots on a run's page: metrics and what training told of itself, over training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from harness.store.columns import Numbers
+from reports.figures.lines import LARGE, SMALL, Line, Values, kimg_axis, plot
+from reports.moments import evenly
+from reports.run_history import History, number, short
+from reports.tables import ARROWS, printable
+
+TOGETHER = (
+    ("d_loss", "g_loss"),
+    ("d_real", "d_fake"),
+    ("d_accuracy_real", "d_accuracy_fake"),
+    ("d_grad_norm", "g_grad_norm"),
+    ("d_loss_std", "g_loss_std"),
+)
+"""Diagnostics that share a plot: what is D's or of real data first."""
+MOST_POINTS, MOST_DOTS = 100, 60
+"""Points of a line in a plot, and how many of those get a dot each."""
+AVERAGED = (("first", "averaged weights"), ("raw", "raw weights"))
+KINDS = ("first", "second")
+
+
+class Curve(NamedTuple):
+    """A number over training: the finite values, no more than can be seen, and their limits."""
+
+    kimg: Values
+    values: Values
+    low: float
+    high: float
+
+    @property
+    def course(self) -> str:
+        """Where it began and where it ended."""
+        return f"from {number(float(self.values[0]))} to {number(float(self.values[-1]))}"
+
+
+def curves_of(numbers: Numbers) -> dict[str, Curve]:
+    """Return every number that is ever finite as a curve, by its name."""
+    if not len(numbers.values):
+        return {}
+    finite = np.isfinite(numbers.values)
+    if finite.all():
+        return dict(zip(numbers.names, curves(numbers.kimg, numbers.values), strict=True))
+    found = {}
+    for column, name in enumerate(numbers.names):
+        seen = finite[:, column]
+        if seen.any():
+            (found[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None])
+    return found
+
+
+def curves(kimg: Values, values: Values) -> list[Curve]:
+    """Thin the columns of a table ``(points, numbers)`` of finite values to curves."""
+    if len(kimg) > MOST_POINTS:
+        places = evenly(len(kimg), MOST_POINTS)
+        kimg, values = kimg[places], values[places]
+    lows, highs = values.min(0).tolist(), values.max(0).tolist()
+    columns = np.ascontiguousarray(values.T)
+    return [Curve(kimg, *one) for one in zip(columns, lows, highs, strict=True)]
+
+
+def figure(
+    title: str,
+    drawing: str,
+    *,
+    rest: str = "",
+    keys: Iterable[tuple[str, str]] = (),
+    note: str = "",
+) -> Markup:
+    """Write a plot with its caption; written here, since a page has dozens and a run has a page.
+
+    Args:
+        title: What it is of; any text.
+        drawing: From :func:`plot`; empty where there is nothing to draw.
+        rest: Of the title, in a softer colour; any text.
+        keys: Class and name of each line, where there are several; any text.
+        note: Below it; any text.
+    """
+    head = [f"<b>{text(title)}</b>"] if title else []
+    head += [f' <span class="protocol">{text(rest)}</span>'] if rest else []
+    head += [f'<span class="key {kind}">{text(name)}</span>' for kind, name in keys]
+    below = f'<p class="note">{text(note)}</p>' if note else ""
+    return Markup(  # noqa: S704 - every foreign string is escaped above
+        f"<figure><figcaption>{''.join(head)}</figcaption>{drawing}{below}</figure>"
+    )
+
+
+def text(foreign: str) -> str:
+    """Show any string as text: on one line, without control characters, escaped."""
+    return escape(printable(foreign))
+
+
+def metric_plots(history: History) -> list[Markup]:
+    """Plot every metric over training, the primary one first and large."""
+    plots: list[Markup] = []
+    averaged, raw = curves_of(history.measured), curves_of(history.unaveraged)
+    for metric in history.metrics:
+        measured, unaveraged = averaged.get(metric.name), raw.get(metric.name)
+        size = SMALL if plots else LARGE
+        name = short(metric.name)
+        title, protocol = f"{name} {ARROWS[metric.better]}".rstrip(), metric.name[len(name) :]
+        shown = measured or unaveraged
+        if shown is None:
+            none = "no finite value" if history.evaluations else "not measured yet"
+            plots.append(figure(title, "", rest=protocol, note=none))
+            continue
+        lines = [Line(*measured, seen=len(measured.kimg) <= MOST_DOTS)] if measured else []
+        lines += [Line(*unaveraged, "raw")] if unaveraged else []
+        floor = metric.floor
+        svg = plot(
+            lines,
+            kimg_axis(history.end, size),
+            f"{name} over training: {shown.course}",
+            size=size,
+            died=history.died,
+            onset=history.onset,
+            level=floor if floor is not None and math.isfinite(floor) else None,
+        )
+        keys = AVERAGED if measured and unaveraged else ()
+        plots.append(figure(title, svg, rest=protocol, keys=keys, note=metric.summary))
+    return plots
+
+
+def diagnostic_plots(history: History) -> list[Markup]:
+    """Plot what training tells of itself; what belongs together in one plot."""
+    x, known = kimg_axis(history.end), curves_of(history.trained)
+    names = history.trained.names
+    groups = [[name for name in pair if name in names] for pair in TOGETHER]
+    grouped = {name for group in groups for name in group}
+    groups += [[name] for name in names if name not in grouped]
+    plots = []
+    for group in groups:
+        curves = {name: known[name] for name in group if name in known}
+        if not curves:
+            continue
+        lines = [Line(*curve, kind) for kind, curve in zip(KINDS, curves.values(), strict=False)]
+        told = "; ".join(f"{name}: {curve.course}" for name, curve in curves.items())
+        svg = plot(lines, x, f"over training, {told}", died=history.died, onset=history.onset)
+        keys = tuple(zip(KINDS, curves, strict=False)) if len(curves) > 1 else ()
+        title = "" if keys else next(iter(curves))
+        plots.append(figure(title, svg, keys=keys))
+    return plots
