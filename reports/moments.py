@@ -27,9 +27,10 @@ from reports.figures.samples import (
     scatter_png,
     spaced,
 )
+from reports.markup import text
 
-MOST, FEWER = 8, 4
-"""Moments of a run's training that its page shows; fewer if they are large."""
+MOST = 8
+"""Moments of a run's training that its page shows."""
 BUDGET = 180_000
 """Bytes that they may take together, before they are written as text."""
 
@@ -52,12 +53,6 @@ class Moment:
     alt: str
     pixelated: bool = True
 
-    @property
-    def address(self) -> Markup:
-        """The image as a data address, which has nothing to escape."""
-        data = base64.b64encode(self.png).decode()
-        return Markup(f"data:image/png;base64,{data}")  # noqa: S704 - letters and digits
-
 
 @dataclass(frozen=True)
 class Moments:
@@ -74,6 +69,23 @@ class Moments:
     found: int
     unreadable: int = 0
     tiles: int = GRID
+
+    @property
+    def strip(self) -> Markup:
+        """The moments in a row, each with its step; all but the last are marked as earlier."""
+        figures = []
+        for moment in self.shown:
+            earlier = "" if moment is self.shown[-1] else ' class="earlier"'
+            pixels = ' class="pixels"' if moment.pixelated else ""
+            data = base64.b64encode(moment.png).decode()
+            step = text(str(moment.step))
+            seen = "" if moment.kimg is None else f" · {moment.kimg:.4g} kimg"
+            figures.append(
+                f'<figure{earlier}><img{pixels} src="data:image/png;base64,{data}" '
+                f'alt="{text(moment.alt)} at step {step}">'
+                f"<figcaption>step {step}{seen}</figcaption></figure>\n"
+            )
+        return Markup("".join(figures))  # noqa: S704 - every foreign string is escaped above
 
 
 def evenly(count: int, most: int) -> list[int]:
@@ -190,6 +202,7 @@ def moments_of(
     events: Sequence[Event],
     evaluation_at: Callable[[int], Event],
     facts: dict[str, Any],
+    most: int = MOST,
 ) -> Moments:
     """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
 
@@ -198,10 +211,11 @@ def moments_of(
         events: Its records of samples.
         evaluation_at: Gives its evaluation at a step; empty without one.
         facts: What its protocol says of the data: centres of modes and their width.
+        most: Moments to show; half as many if they are large.
     """
     folder = SampleFolder(run)
     pictures: dict[int, tuple[Event, Event, Picture]] = {}
-    for place in evenly(len(events), MOST):
+    for place in evenly(len(events), most):
         event = events[place]
         measured = evaluation_at(event["step"])
         name = str(event["file"])
@@ -211,10 +225,10 @@ def moments_of(
         if found is not None:
             pictures[place] = event, measured, found
     sizes = [len(picture.png) for _, _, picture in pictures.values()]
-    asked, tiles = min(MOST, len(events)), GRID
+    asked, tiles = min(most, len(events)), GRID
     places = list(pictures)
-    for tiles, most in product((GRID, 4, 2, 1), (MOST, FEWER)):
-        kept = evenly(len(sizes), most)
+    for tiles, count in product((GRID, 4, 2, 1), (most, most // 2)):
+        kept = evenly(len(sizes), count)
         if sum(sizes[i] for i in kept) * tiles**2 <= BUDGET * GRID**2:
             places = [places[i] for i in kept]
             break

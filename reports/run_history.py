@@ -37,6 +37,10 @@ class Happening:
     what: str
     more: str = ""
 
+    def texts(self) -> tuple[str, str, str]:
+        """Write it as a row."""
+        return "–" if self.step is None else str(self.step), self.what, self.more
+
 
 def number(value: float | None) -> str:
     """Write a number, also one that is not finite."""
@@ -115,19 +119,25 @@ class History:
         return int(max(np.concatenate(seen), default=0))
 
 
-def metric_rows(history: History) -> list[tuple[str, ...]]:
-    """Tabulate every metric: last, raw, best, at which step of how many, untrained, real data."""
+def metric_rows(history: History, *, raw: bool) -> list[tuple[str, ...]]:
+    """Tabulate every metric: last, best, at which step of how many, untrained, real data.
+
+    Args:
+        history: The run's.
+        raw: Whether to show those of the raw weights too, after the last.
+    """
     if not history.evaluations:
         return []
     first, last = history.evaluations[0], history.evaluations[-1]
     rows: list[tuple[str, ...]] = []
     for metric in history.metrics:
         best = history.best[metric.name]
+        unaveraged = number(last["raw"].get(metric.name)) if "raw" in last else ""
         rows.append(
             (
                 f"{metric.name} {ARROWS[metric.better]}".rstrip(),
                 number(last["values"].get(metric.name)),
-                number(last["raw"].get(metric.name)) if "raw" in last else "",
+                *((unaveraged,) if raw else ()),
                 number(best.value) if best else ABSENT,
                 f"{best.step}, of {best.searched}" if best else "",
                 number(first["values"].get(metric.name)) if first["step"] == 0 else ABSENT,

@@ -4,18 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.spec import RunSpec
 from harness.store.wording import provenance_lines
 from reports.cells import CellRuns, SuiteCells
 from reports.figures.samples import GRID
+from reports.markup import rows
 from reports.moments import Moments, moments_of
-from reports.run_history import SIGN_OF, History, facts_of, history_rows, metric_rows, reason_of
+from reports.run_history import (
+    SIGN_OF,
+    Happening,
+    History,
+    facts_of,
+    history_rows,
+    metric_rows,
+    reason_of,
+)
 from reports.run_links import LIST, RunLinks, address
 from reports.run_plots import diagnostic_plots, metric_plots
 from reports.run_spec import environment_rows, repeat_command, spec_rows
 from reports.templating import environment, inlined
+
+
+class Detail(NamedTuple):
+    """How much a page shows.
+
+    Attributes:
+        moments: Of training, of which samples are shown.
+        points: Of a line in a plot.
+    """
+
+    moments: int
+    points: int
+
+
+WHOLE, THINNED = Detail(8, 100), Detail(4, 60)
+MANY = 1000
+"""Runs of a suite from which on their pages are thinned: nobody looks at each of them long."""
+
+
+NAME, NUMBER, PLAIN = 'th scope="row"', 'td class="num"', "td"
+METRIC = (NAME, NUMBER, NUMBER, PLAIN, NUMBER, NUMBER)
+METRIC_RAW = (NAME, NUMBER, *METRIC[1:])
+STORY = (NUMBER, PLAIN, 'td class="prose"')
+"""Columns of the tables of metrics and of what happened."""
 
 
 class RunPages:
@@ -27,6 +60,7 @@ class RunPages:
 
     def __init__(self, cells: SuiteCells) -> None:
         self._cells = cells
+        self._detail = WHOLE if len(cells.results) < MANY else THINNED
         self.links = RunLinks(cells, "")
         templates = environment()
         self._template = templates.get_template("run.html.jinja")
@@ -62,6 +96,7 @@ class RunPages:
         """Return what the page of a run shows beside the records of the run."""
         result = cell.results[position]
         return (
+            self._detail,
             self._cells.suite.plan.suite,
             result.planned,
             self.neighbours(cell, position),
@@ -88,14 +123,15 @@ class RunPages:
         result = cell.results[position]
         if result.record is None:
             raise ValueError(f"run {result.planned.id} has no records to show")
-        history = History(result, result.record)
+        history, (most, points) = History(result, result.record), self._detail
         record, primary = history.record, history.primary
         data = history.protocols[-1].get("data") if history.protocols else None
         facts = data if isinstance(data, dict) else {}
-        moments = moments_of(record.path, history.samples, history.evaluation_at, facts)
+        moments = moments_of(record.path, history.samples, history.evaluation_at, facts, most)
         device = history.attempts[-1].get("device") if history.attempts else None
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
-        plots = metric_plots(history)
+        raw = len(history.unaveraged.steps) > 0
+        plots = metric_plots(history, points)
         return self._template.render(
             **self._fixed,
             planned=result.planned,
@@ -103,21 +139,21 @@ class RunPages:
             badge=badge,
             words=words,
             reason=reason_of(result),
-            facts=facts_of(history, primary),
+            facts=rows(facts_of(history, primary), ("dt", "dd"), "div"),
             neighbours=self.neighbours(cell, position),
             cell_rows=self.cell_rows(cell),
             cell_size=len(cell.results),
             metric_plots=plots,
-            diagnostic_plots=diagnostic_plots(history),
+            diagnostic_plots=diagnostic_plots(history, points),
             died=history.died,
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),
             moments=moments,
             legend=legend_of(facts),
             left_out=left_out(moments),
-            metrics=metric_rows(history),
-            raw=len(history.unaveraged.steps) > 0,
-            story=history_rows(history, primary),
+            metrics=rows(metric_rows(history, raw=raw), METRIC_RAW if raw else METRIC),
+            raw=raw,
+            story=rows(map(Happening.texts, history_rows(history, primary)), STORY),
             spec=self._spec_table(record.spec),
             seed=record.spec.seed,
             origin=self._origin(

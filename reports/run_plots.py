@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +10,10 @@ from markupsafe import Markup
 
 from harness.store.columns import Numbers
 from reports.figures.lines import LARGE, SMALL, Line, Values, kimg_axis, plot
+from reports.markup import figure
 from reports.moments import evenly
 from reports.run_history import History, number, short
-from reports.tables import ARROWS, printable
+from reports.tables import ARROWS
 
 TOGETHER = (
     ("d_loss", "g_loss"),
@@ -24,8 +23,8 @@ TOGETHER = (
     ("d_loss_std", "g_loss_std"),
 )
 """Diagnostics that share a plot: what is D's or of real data first."""
-MOST_POINTS, MOST_DOTS = 100, 60
-"""Points of a line in a plot, and how many of those get a dot each."""
+MOST_DOTS = 60
+"""Points of a line up to which each gets a dot."""
 AVERAGED = (("first", "averaged weights"), ("raw", "raw weights"))
 KINDS = ("first", "second")
 
@@ -44,66 +43,35 @@ class Curve(NamedTuple):
         return f"from {number(float(self.values[0]))} to {number(float(self.values[-1]))}"
 
 
-def curves_of(numbers: Numbers) -> dict[str, Curve]:
-    """Return every number that is ever finite as a curve, by its name."""
+def curves_of(numbers: Numbers, most: int) -> dict[str, Curve]:
+    """Return every number that is ever finite as a curve of so many points, by its name."""
     if not len(numbers.values):
         return {}
     finite = np.isfinite(numbers.values)
     if finite.all():
-        return dict(zip(numbers.names, curves(numbers.kimg, numbers.values), strict=True))
+        return dict(zip(numbers.names, curves(numbers.kimg, numbers.values, most), strict=True))
     found = {}
     for column, name in enumerate(numbers.names):
         seen = finite[:, column]
         if seen.any():
-            (found[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None])
+            (found[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None], most)
     return found
 
 
-def curves(kimg: Values, values: Values) -> list[Curve]:
+def curves(kimg: Values, values: Values, most: int) -> list[Curve]:
     """Thin the columns of a table ``(points, numbers)`` of finite values to curves."""
-    if len(kimg) > MOST_POINTS:
-        places = evenly(len(kimg), MOST_POINTS)
+    if len(kimg) > most:
+        places = evenly(len(kimg), most)
         kimg, values = kimg[places], values[places]
     lows, highs = values.min(0).tolist(), values.max(0).tolist()
     columns = np.ascontiguousarray(values.T)
     return [Curve(kimg, *one) for one in zip(columns, lows, highs, strict=True)]
 
 
-def figure(
-    title: str,
-    drawing: str,
-    *,
-    rest: str = "",
-    keys: Iterable[tuple[str, str]] = (),
-    note: str = "",
-) -> Markup:
-    """Write a plot with its caption; written here, since a page has dozens and a run has a page.
-
-    Args:
-        title: What it is of; any text.
-        drawing: From :func:`plot`; empty where there is nothing to draw.
-        rest: Of the title, in a softer colour; any text.
-        keys: Class and name of each line, where there are several; any text.
-        note: Below it; any text.
-    """
-    head = [f"<b>{text(title)}</b>"] if title else []
-    head += [f' <span class="protocol">{text(rest)}</span>'] if rest else []
-    head += [f'<span class="key {kind}">{text(name)}</span>' for kind, name in keys]
-    below = f'<p class="note">{text(note)}</p>' if note else ""
-    return Markup(  # noqa: S704 - every foreign string is escaped above
-        f"<figure><figcaption>{''.join(head)}</figcaption>{drawing}{below}</figure>"
-    )
-
-
-def text(foreign: str) -> str:
-    """Show any string as text: on one line, without control characters, escaped."""
-    return escape(printable(foreign))
-
-
-def metric_plots(history: History) -> list[Markup]:
-    """Plot every metric over training, the primary one first and large."""
+def metric_plots(history: History, most: int) -> list[Markup]:
+    """Plot every metric over training by so many points, the primary one first and large."""
     plots: list[Markup] = []
-    averaged, raw = curves_of(history.measured), curves_of(history.unaveraged)
+    averaged, raw = (curves_of(n, most) for n in (history.measured, history.unaveraged))
     for metric in history.metrics:
         measured, unaveraged = averaged.get(metric.name), raw.get(metric.name)
         size = SMALL if plots else LARGE
@@ -131,9 +99,9 @@ def metric_plots(history: History) -> list[Markup]:
     return plots
 
 
-def diagnostic_plots(history: History) -> list[Markup]:
-    """Plot what training tells of itself; what belongs together in one plot."""
-    x, known = kimg_axis(history.end), curves_of(history.trained)
+def diagnostic_plots(history: History, most: int) -> list[Markup]:
+    """Plot what training tells of itself by so many points; what belongs together in one plot."""
+    x, known = kimg_axis(history.end), curves_of(history.trained, most)
     names = history.trained.names
     groups = [[name for name in pair if name in names] for pair in TOGETHER]
     grouped = {name for group in groups for name in group}

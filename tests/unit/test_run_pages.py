@@ -28,7 +28,7 @@ from harness.store.records import MetricInfo, Provenance, SuiteRecord, read_suit
 from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
-from reports import moments, run_files
+from reports import moments, run_files, run_pages
 from reports.build import is_current, write_report
 from reports.cells import CellRuns, SuiteCells, group
 from reports.moments import evenly, is_whole_png, moments_of
@@ -261,6 +261,25 @@ class TestSamples:
         page = first_page(tmp_path / "s")
         assert page.count("<img") == 8 and "8 of 20 stored moments are shown." in page
         assert "at step 0" in page and "at step 19" in page
+
+    def test_pages_of_many_runs_show_less_and_say_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder, log = run_folder(tmp_path / "s")
+        with log:
+            begin(log, [])
+            for step in range(200):
+                log.append({"type": "losses", "step": step, "kimg": step, "values": {"d_loss": 1}})
+                if step % 10 == 0:
+                    file = write_samples(folder, step, images=False, spread=8, seed=step)
+                    log.append({"type": "samples", "step": step, "file": file})
+        for many, moments_shown, points in ((2, 8, 100), (1, 4, 60)):
+            monkeypatch.setattr(run_pages, "MANY", many)
+            page = first_page(tmp_path / "s")
+            assert f"{moments_shown} of 20 stored moments are shown." in page
+            assert page.count("<img") == moments_shown
+            (line,) = re.findall(r'<polyline class="first" points="([^"]*)"', page)
+            assert len(line.split()) == points
 
     def test_large_grids_are_fewer_or_cut(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from reports.statistics.pooled import (
     performance_profile,
     pooled_mean,
     probability_of_improvement,
+    shares_above,
     stratified_bootstrap,
 )
 
@@ -121,3 +122,11 @@ def test_all_agree_with_rliable() -> None:
     other = np.stack(tasks(9), axis=1)
     expected = metrics.probability_of_improvement(scores, other)
     assert probability_of_improvement(tasks(), tasks(9)) == pytest.approx(expected)
+
+
+@given(st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.3, 1.0, 2.0]), min_size=3, max_size=30))
+def test_shares_above_limits_are_those_of_comparing_each(scores: list[float]) -> None:
+    drawn = np.array(scores[: len(scores) // 3 * 3]).reshape(3, -1)
+    limits = np.array([0.0, 0.25, 0.5, 1.0])
+    expected = (drawn[:, :, None] > limits).mean(1)
+    np.testing.assert_array_equal(shares_above(drawn, limits), expected)

@@ -1,0 +1,56 @@
+"""HTML that a page has dozens of and a suite has a page per run of: faster than by a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from markupsafe import Markup
+
+from reports.tables import printable
+
+
+def text(foreign: str) -> str:
+    """Show any string as text: on one line, without control characters, escaped."""
+    return escape(printable(foreign))
+
+
+def figure(
+    title: str,
+    drawing: str,
+    *,
+    rest: str = "",
+    keys: Iterable[tuple[str, str]] = (),
+    note: str = "",
+) -> Markup:
+    """Write a plot with its caption.
+
+    Args:
+        title: What it is of; any text.
+        drawing: From :func:`reports.figures.lines.plot`; empty where there is nothing to draw.
+        rest: Of the title, in a softer colour; any text.
+        keys: Class and name of each line, where there are several; any text.
+        note: Below it; any text.
+    """
+    head = [f"<b>{text(title)}</b>"] if title else []
+    head += [f' <span class="protocol">{text(rest)}</span>'] if rest else []
+    head += [f'<span class="key {kind}">{text(name)}</span>' for kind, name in keys]
+    below = f'<p class="note">{text(note)}</p>' if note else ""
+    return Markup(  # noqa: S704 - every foreign string is escaped above
+        f"<figure><figcaption>{''.join(head)}</figcaption>{drawing}{below}</figure>"
+    )
+
+
+def rows(cells: Iterable[Sequence[str]], columns: Sequence[str], around: str = "tr") -> Markup:
+    """Write rows of a table, or of another list.
+
+    Args:
+        cells: Any texts, as many in each row as there are columns.
+        columns: Element of each with its attributes, such as ``td class="num"``.
+        around: Element of a row.
+    """
+    row = "".join(f"<{column}>%s</{column.partition(' ')[0]}>" for column in columns)
+    row = f"<{around}>{row}</{around}>\n"
+    return Markup(  # noqa: S704 - every foreign string is escaped here
+        "".join([row % tuple([text(cell) for cell in one]) for one in cells])
+    )
