@@ -88,8 +88,10 @@ def chances_of_sums(sizes: Sequence[int]) -> NDArray[np.float64]:
         return np.maximum(both[:count], 0.0)
     chance = np.ones(1)
     for size in sizes:
-        chance = np.pad(chance, (0, size)) + np.pad(chance, (size, 0))
-        chance /= 2
+        longer = np.zeros(chance.size + size)
+        longer[: chance.size] = chance
+        longer[size:] += chance
+        chance = longer / 2
     return chance
 
 
