@@ -127,7 +127,7 @@ class TestMakeCohorts:
         begun = {spec.id: tuple(s.id for s in specs) for spec in specs}
         assert sizes(specs, measured(DEAR, slots=4), begun=begun) == [4]
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         st.integers(1, 30),
         st.integers(1, 6),
