@@ -33,10 +33,10 @@ tune: .venv/ready ## tune learning rates: make tune SUITE=smoke TRIALS=16 ARGS='
 	@$(BIN)/ganbench tune $(SUITE) --trials $(TRIALS) $(ARGS)
 
 test: .venv/ready ## run every test that takes less than ten seconds
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup -m 'not slow' $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 -m 'not slow' $(ARGS)
 
 test-slow: .venv/ready ## run the slow proofs
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup -m slow $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 -m slow $(ARGS)
 
 lint: .venv/ready ## check style and types
 	$(BIN)/ruff check .

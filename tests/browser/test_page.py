@@ -13,10 +13,7 @@ from reports.build import write_report
 from tests.browser.chromium import EXECUTABLE, Page
 from tests.stores import Fate, Where, build_store, plausible, write_tuning
 
-pytestmark = [
-    pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed"),
-    pytest.mark.xdist_group("page"),  # one browser and one report for all of them
-]
+pytestmark = pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed")
 PACKAGE = importlib.util.find_spec("axe_core_python")
 """Carries axe.min.js; only the file is used."""
 ATTACK = (

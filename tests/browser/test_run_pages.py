@@ -13,10 +13,7 @@ from tests.browser.chromium import EXECUTABLE, Page
 from tests.browser.test_page import ATTACK, CONTRAST, PACKAGE
 from tests.stores import Fate, Where, build_store
 
-pytestmark = [
-    pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed"),
-    pytest.mark.xdist_group("run pages"),  # one browser and one report for all of them
-]
+pytestmark = pytest.mark.skipif(not EXECUTABLE.exists(), reason=f"{EXECUTABLE} is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,8 @@ def test_cgan_makes_the_digit_that_it_is_asked_for() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_infogan_finds_digits_without_being_told_of_them() -> None:
-    # 74 % when this was written; which digits are found depends on the seed, and chance is a
-    # tenth. The bound on the information was 2.19 of log 10 = 2.30 nats.
-    found = measure("infogan", seeds=1)
+    # 60 % when this was written, 74 % after 2000 steps; which digits are found depends on the seed,
+    # and chance is a tenth. The bound on the information was 2.11 of log 10 = 2.30 nats.
+    found = measure("infogan", seeds=1, steps=1200)
     assert found["accuracy"][0] > 0.4
     assert found["bound_in_nats"][0]["info_categorical"] > 1.5

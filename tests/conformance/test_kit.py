@@ -13,7 +13,7 @@ from tests.conformance.matrix import CELLS, OPTIONS, combined, crossed
 
 
 def every_check() -> list[Any]:
-    """Make a parameter of each check; those of one subject share its trainings and its images."""
+    """Make a parameter of each check; what takes long is marked."""
     found = [
         check
         for kind in KINDS
@@ -23,17 +23,8 @@ def every_check() -> list[Any]:
         for check in checks(kind, name, options=OPTIONS.get(name))
     ]
     found += cell_checks(combined())
-    return [
-        pytest.param(
-            check,
-            id=str(check),
-            marks=[
-                pytest.mark.xdist_group(check.name.partition(":")[0]),
-                *[pytest.mark.slow] * check.slow,
-            ],
-        )
-        for check in found
-    ]
+    slow = pytest.mark.slow
+    return [pytest.param(check, id=str(check), marks=[slow] * check.slow) for check in found]
 
 
 def embedded(name: str) -> bool:

@@ -89,7 +89,7 @@ class Skeleton(HTMLParser):
 BENIGN = Skeleton(html.render(document_of("x")))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(TEXTS)
 @example("".join(ATTACKS))
 def test_a_page_has_the_same_tags_whatever_it_says(text: str) -> None:
@@ -107,7 +107,7 @@ def kinds(text: str) -> list[str]:
     return [kind for kind, _ in groupby(token.type for token in flat)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(TEXTS)
 @example("".join(ATTACKS))
 @example("- item")

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
+from harness.cli import main
 from harness.store.events import read_events
 from harness.store.records import read_suite
 from tests.faults.jobs import digest
@@ -204,16 +206,19 @@ def test_a_refused_command_leaves_the_plan_alone(tmp_path: Path) -> None:
         (["list", "fishes"], "; there is variants, tricks"),
     ],
 )
-def test_bad_arguments_are_one_line(arguments: list[str], words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", *arguments],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert words in done.stderr and len(done.stderr.splitlines()) == 1
+def test_bad_arguments_are_one_line(
+    arguments: list[str],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ganbench", *arguments])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with pytest.raises(SystemExit) as end:
+        main()
+    written = capsys.readouterr().err
+    assert end.value.code == 2
+    assert words in written and len(written.splitlines()) == 1
 
 
 @pytest.mark.slow

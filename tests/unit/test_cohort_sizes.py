@@ -136,7 +136,7 @@ class TestMakeCohorts:
         assert sizes(specs, measured(DEAR, slots=4), begun=begun) == [4]
         assert sizes(specs, Measured({}, 4, 0, largest=1), begun=begun) == [4]
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         st.integers(1, 30),
         st.integers(1, 6),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -183,7 +183,6 @@ class TestDecoding:
             with pytest.raises(Undecodable, match="20001×5000 pixels"):
                 self.square(data)
 
-    @settings(deadline=None)
     @given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"]))
     def test_any_bytes_decode_or_say_why_not(self, noise, form):
         whole = encoded(picture(0, (9, 9)), form)

@@ -45,7 +45,7 @@ def torch_fidelity_distance(generated: torch.Tensor, real: torch.Tensor) -> floa
 
 
 class TestFrechet:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         seed=st.integers(0, 2**31),
         dimensions=st.integers(2, 40),
@@ -121,7 +121,7 @@ class TestFrechet:
 
 
 class TestClassifierScore:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(
         seed=st.integers(0, 2**31),
         count=st.integers(10, 300),

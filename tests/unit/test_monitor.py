@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -170,7 +170,6 @@ def test_a_map_of_logits_is_measured_whole() -> None:
     assert found["d_accuracy_fake"] == pytest.approx(17 / 18)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(-50, 50)), min_size=1, max_size=12))
 def test_means_and_spread(losses: list[tuple[float, float]]) -> None:
     watched = monitor()

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.outcomes import PATIENCE, Verdict, has_collapsed, judge, warning_signs
@@ -98,7 +98,6 @@ class TestJudge:
         evaluations = [evaluation(step, 1.0, NAN) for step in range(0, 60, 10)]
         assert judge(evaluations, thresholds()) == Verdict("ok")
 
-    @settings(deadline=None)
     @given(st.lists(st.booleans(), max_size=12))
     def test_only_a_streak_at_the_end_counts(self, healthy: list[bool]) -> None:
         found = judge(course(1.0, *(1.0 if well else 0.0 for well in healthy)), thresholds())

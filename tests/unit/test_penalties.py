@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -77,7 +77,6 @@ def test_the_zero_centred_penalty_by_hand() -> None:
         assert found[run].item() == pytest.approx(expected, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.floats(-3, 3), min_size=3, max_size=3),
     st.lists(st.floats(-3, 3), min_size=3, max_size=3),

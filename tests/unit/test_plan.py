@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import plan
@@ -109,7 +109,6 @@ def many(count: int, **settings: Any) -> list[RunSpec]:
 class TestMakeCohorts:
     """Runs into cohorts."""
 
-    @settings(deadline=None)
     @given(st.integers(1, 40), st.integers(0, 12))
     def test_every_run_is_in_one_cohort_of_its_like(self, first: int, second: int) -> None:
         specs = many(first) + many(second, width=9)
@@ -183,7 +182,6 @@ class TestUpdates:
     def test_counts(self, variant: Any, laid_over: list[Any], expected: tuple[int, int]) -> None:
         assert updates(make_spec("ring8", variant, laid_over)) == expected
 
-    @settings(deadline=None)
     @given(st.builds(Schedule, *(st.integers(1, 9) for _ in range(2)), *(st.integers(0, 9),) * 3))
     def test_a_boost_changes_only_the_steps_it_names(self, schedule: Schedule) -> None:
         for step in range(30):
@@ -248,7 +246,6 @@ class TestMakespan:
     ) -> None:
         assert makespan(seconds, slots) == expected
 
-    @settings(deadline=None)
     @given(st.lists(st.floats(0, 100), max_size=20), st.integers(1, 5))
     def test_bounds(self, seconds: list[float], slots: int) -> None:
         found = makespan(seconds, slots)

@@ -7,7 +7,6 @@ import io
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +21,12 @@ from harness.errors import CorruptRecordError, StoreError
 from harness.store.records import SkippedCell, SuitePlan, read_suite
 from reports.build import compose, is_current, write_report
 from reports.cells import FAILURES, CellRuns, group
+from reports.document import Gallery
 from reports.effects import trick_effects
-from reports.sections import modes, samples, survival, verdicts
+from reports.sections import modes, samples, survival, tuning, verdicts
 from reports.sections.provenance import command
 from reports.sections.verdicts import sentence
+from reports.tables import Table
 from tests.stores import Fate, Where, build_store, write_tuning
 
 ALL_OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -267,16 +268,16 @@ def test_a_sentence_names_the_test_that_it_rests_on(tmp_path: Path) -> None:
     )
 
 
-def test_a_search_that_finds_the_default_shows_it_once(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "s"
-    shutil.copytree(store, folder)
-    file = folder / "tuning" / "ring8-gan-none" / "summary.json"
+def test_a_search_that_finds_the_default_shows_it_once(tmp_path: Path) -> None:
+    file = write_tuning(tmp_path)
     summary = json.loads(file.read_text())
     summary["best"].append({**summary["default"]})
     file.write_text(json.dumps(summary))
-    write_report(folder)
-    rows = csv.DictReader(io.StringIO((folder / "report" / "tables" / "tuning.csv").read_text()))
-    assert [row["Setting"] for row in rows] == ["default = best 2", "best 1"]
+    chapter = tuning.build([tmp_path])
+    assert chapter is not None
+    table = chapter.blocks[0]
+    assert isinstance(table, Table)
+    assert [row[1].value for row in table.rows] == ["default = best 2", "best 1"]
 
 
 ATTACK = "</script><script>alert(1)</script>"
@@ -365,7 +366,7 @@ def test_worst_seed_is_shown(tmp_path: Path) -> None:
 
 
 def test_damaged_samples_are_left_out(tmp_path: Path) -> None:
-    root = build_store(tmp_path / "s", variants=("gan", "b"), tricks=("none",), seeds=1)
+    root = build_store(tmp_path / "s", variants=("gan",), tricks=("none",), seeds=1)
     write_report(root)
     before = page_of(root).count("<small")
     files = sorted((root / "runs").glob("*/samples/*"))
@@ -392,18 +393,22 @@ def test_large_grids_are_cut_to_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_pa
     root = build_store(
         tmp_path / "s", datasets=("digits",), variants=("gan",), tricks=("none",), seeds=1
     )
-    write_report(root)
-    assert "To keep the page small" not in page_of(root)
+    cells = group(read_suite(root))
+    assert "To keep the page small" not in " ".join(samples.build(cells).lead)
+    monkeypatch.setattr(samples, "BUDGET_PER_RUN", 0)
     for budget, words, images in (
         (2500, "only the last samples of the worst seed are shown", 1),
         (600, "only a few of the last samples", 1),
         (10, "too large for a page", 0),
     ):
         monkeypatch.setattr(samples, "LEAST_BUDGET", budget)
-        monkeypatch.setattr(samples, "BUDGET_PER_RUN", 0)
-        write_report(root)
-        assert words in page_of(root)
-        assert page_of(root).count("<small") == images
+        chapter = samples.build(cells)
+        assert words in " ".join(chapter.lead)
+        galleries = [block for block in chapter.blocks if isinstance(block, Gallery)]
+        assert sum(len(gallery.images) for gallery in galleries) == images
+    write_report(root)
+    assert words in page_of(root)
+    assert "<small" not in page_of(root)
 
 
 def test_a_number_that_is_not_finite_does_not_stop_it(tmp_path: Path) -> None:

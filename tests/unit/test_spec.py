@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -92,13 +92,11 @@ def test_the_id_of_a_run_never_changes() -> None:
     assert GOLDEN.slug == "ring8-wgan-gp-update-ratio-s3-6d31c1fb2f38"
 
 
-@settings(deadline=None)
 @given(values, st.randoms())
 def test_canonical_json_ignores_the_order_of_keys(value: Any, random: Any) -> None:
     assert canonical_json(shuffled(value, random)) == canonical_json(value)
 
 
-@settings(deadline=None)
 @given(values)
 def test_canonical_json_keeps_every_value_and_is_ascii(value: Any) -> None:
     text = canonical_json(value)
@@ -117,7 +115,6 @@ def test_whole_floats_and_integers_differ() -> None:
     assert canonical_json([1.0, 1]) == "[1.0,1]"
 
 
-@settings(deadline=None)
 @given(values)
 def test_a_content_id_is_short_hexadecimal(value: Any) -> None:
     assert re.fullmatch(rf"[0-9a-f]{{{ID_LENGTH}}}", content_id(value))
@@ -155,7 +152,6 @@ def test_no_hostile_name_gets_into_a_spec(name: str) -> None:
         PartSpec(id=name)
 
 
-@settings(deadline=None)
 @given(
     st.from_regex(NAME_PATTERN, fullmatch=True), st.lists(st.from_regex(NAME_PATTERN), max_size=5)
 )
@@ -199,7 +195,6 @@ def test_numbers_that_json_has_not_are_stored_typed(number: float, stored: Any) 
     assert again == number or (math.isnan(again) and math.isnan(number))
 
 
-@settings(deadline=None)
 @given(floats_anywhere)
 def test_numbers_survive_strict_json(value: Any) -> None:
     text = json.dumps(encode_numbers(value), allow_nan=False)

@@ -16,6 +16,7 @@ from reports.statistics.pooled import (
     normalized_score,
     performance_profile,
     pooled_mean,
+    pooled_mean_interval,
     probability_of_improvement,
     shares_above,
     stratified_bootstrap,
@@ -78,7 +79,7 @@ def test_the_bootstrap_covers_what_it_says_when_pooled() -> None:
     hits = 0
     for trial in range(400):
         drawn = tasks(10_000 + trial)
-        limits = stratified_bootstrap(drawn, pooled_mean, np.random.default_rng(trial), draws=400)
+        limits = pooled_mean_interval(drawn, np.random.default_rng(trial), draws=400)
         hits += limits is not None and limits.low <= truth <= limits.high
     assert 0.88 <= hits / 400 <= 0.98
 

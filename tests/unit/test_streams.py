@@ -19,7 +19,6 @@ def make(*seeds: int, dtype: torch.dtype = torch.float64) -> Streams:
     return Streams(seeds, CPU, dtype)
 
 
-@settings(deadline=None)
 @given(SEEDS, NAMES, st.integers(0, 10**9))
 def test_a_derived_seed_suits_torch_and_is_stable(seed: int, name: str, counter: int) -> None:
     found = derive(seed, name, counter)
@@ -28,7 +27,6 @@ def test_a_derived_seed_suits_torch_and_is_stable(seed: int, name: str, counter:
     torch.Generator().manual_seed(found)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(SEEDS, NAMES, st.integers(0, 50)), unique=True, min_size=2, max_size=20))
 def test_derived_seeds_differ(keys: list[tuple[int, str, int]]) -> None:
     assert len({derive(*key) for key in keys}) == len(keys)
@@ -41,7 +39,7 @@ def test_derived_seeds_never_change() -> None:
 
 
 @pytest.mark.parametrize("kind", ["uniform", "normal"])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seeds=st.lists(SEEDS, min_size=1, max_size=4),
     counter=st.integers(0, 300),
@@ -157,7 +155,7 @@ def test_seeded_follows_the_stream_and_puts_the_generator_back() -> None:
 class TestDataOrder:
     """Which examples a run sees."""
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(count=st.integers(1, 60), batch=st.integers(1, 60), seed=SEEDS, epoch=st.integers(0, 9))
     def test_each_epoch_is_a_permutation(
         self, count: int, batch: int, seed: int, epoch: int

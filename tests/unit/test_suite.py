@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import SuiteError
@@ -283,7 +283,6 @@ trees = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(keys, trees))
 def test_no_content_raises_anything_else(value: dict[str, Any]) -> None:
     content = {"suite": "mine", "datasets": ["ring8"], "variants": ["gan"], **value}
@@ -293,7 +292,6 @@ def test_no_content_raises_anything_else(value: dict[str, Any]) -> None:
         assert error.problems
 
 
-@settings(deadline=None)
 @given(st.text(max_size=100))
 def test_no_text_raises_anything_else(text: str) -> None:
     with pytest.raises(SuiteError):

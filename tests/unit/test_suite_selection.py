@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import GanbenchError
@@ -143,7 +143,6 @@ def shuffled(value: Any, order: random.Random) -> Any:
     return [shuffled(item, order) for item in value] if isinstance(value, list) else value
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**6), st.booleans())
 def test_the_order_of_keys_changes_nothing(seed: int, flow: bool) -> None:
     content = shuffled(FULL, random.Random(seed))
@@ -151,7 +150,6 @@ def test_the_order_of_keys_changes_nothing(seed: int, flow: bool) -> None:
     assert matrix(text) == matrix(yaml.safe_dump(FULL))
 
 
-@settings(deadline=None)
 @given(st.permutations(["ring8", "digits"]), st.permutations(FULL["variants"]))
 def test_the_order_of_entries_changes_neither_ids_nor_fingerprint(
     datasets: list[Any], found_variants: list[Any]

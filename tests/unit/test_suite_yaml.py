@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.suite.strict_yaml import MAX_BYTES, MAX_DEPTH, Document, parse, place_text
@@ -196,14 +196,12 @@ def test_no_pattern_is_slow(text: str) -> None:
     assert time.perf_counter() - start < 5
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="[]{}:,-?&*!|>'\"%@` \n\tab01#~<=.\\", max_size=80))
 def test_no_text_crashes_it(text: str) -> None:
     document = parse(text.encode("utf-8", "surrogatepass"))
     assert document.readable or document.problems
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_no_bytes_crash_it(data: bytes) -> None:
     document = parse(data)
@@ -224,7 +222,6 @@ plain = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdef"), plain, min_size=1), st.booleans())
 def test_what_pyyaml_writes_is_read_back(value: dict[str, Any], flow: bool) -> None:
     # PyYAML quotes every text that YAML 1.1 would take for something else: nothing is ambiguous.
