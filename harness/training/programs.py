@@ -58,6 +58,11 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._made: set[int] = set()
         self._before: dict[int, tuple[Tensor, Tensor]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # To skip its compiler PyTorch would import it first, longer than many a cohort trains.
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags:
