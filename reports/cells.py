@@ -18,6 +18,8 @@ BASELINE = "none"
 """Label of a cell without tricks."""
 FAILURES = ("collapsed", "diverged", "oom")
 """Outcomes that are results, and bad ones."""
+LARGE = 1000
+"""Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
 STATUSES = ("ok", *FAILURES, "crashed", "preempted", "running", "corrupt", "missing")
 
 
@@ -167,6 +169,15 @@ class SuiteCells:
     def results(self) -> list[Result]:
         """All planned runs."""
         return [result for cell in self.cells for result in cell.results]
+
+    @property
+    def large(self) -> bool:
+        """Whether there are so many runs that nobody looks at each."""
+        return len(self.results) >= LARGE
+
+    def room_for(self, most: int) -> int:
+        """Return how many of something a figure shows: half as many in a large suite."""
+        return most // 2 if self.large else most
 
     @cached_property
     def _by_label(self) -> dict[tuple[str, str, str], CellRuns]:

@@ -40,8 +40,7 @@ class Detail(NamedTuple):
 
 
 WHOLE, THINNED = Detail(8, 100), Detail(4, 60)
-MANY = 1000
-"""Runs of a suite from which on their pages are thinned: nobody looks at each of them long."""
+"""Of a suite, and of a large one."""
 
 
 NAME, NUMBER, PLAIN = 'th scope="row"', 'td class="num"', "td"
@@ -60,7 +59,7 @@ class RunPages:
 
     def __init__(self, cells: SuiteCells) -> None:
         self._cells = cells
-        self._detail = WHOLE if len(cells.results) < MANY else THINNED
+        self._detail = THINNED if cells.large else WHOLE
         self.links = RunLinks(cells, "")
         templates = environment()
         self._template = templates.get_template("run.html.jinja")

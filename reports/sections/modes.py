@@ -113,9 +113,17 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
 
 
 def density_blocks(
-    dataset: str, cells: Sequence[CellRuns], facts: dict[str, Any], name: str
+    dataset: str, cells: Sequence[CellRuns], facts: dict[str, Any], name: str, most: int
 ) -> list[Block]:
-    """Draw and tabulate where points lie; nothing where data is not a mixture in the plane."""
+    """Draw and tabulate where points lie; nothing where data is not a mixture in the plane.
+
+    Args:
+        dataset: Its label.
+        cells: Of it.
+        facts: What its protocol says.
+        name: Of the blocks.
+        most: Cells to draw.
+    """
     modes, sigma = np.array(facts.get("modes") or (), dtype=float), facts.get("sigma")
     if modes.ndim != 2 or modes.shape[1:] != (2,) or not sigma:
         return []
@@ -123,10 +131,10 @@ def density_blocks(
     if not found:
         return []
     reach = view_of(modes.tolist(), np.zeros((0, 2), np.float32))
-    shown = found[:MOST_PANELS]
+    shown = found[:most]
     left_out = (
-        f" Of {len(found)} cells, the first {MOST_PANELS} are drawn; the table has them all."
-        if len(found) > MOST_PANELS
+        f" Of {len(found)} cells, the first {most} are drawn; the table has them all."
+        if len(found) > most
         else ""
     )
     truth = Density(
@@ -234,5 +242,6 @@ def build_maps(cells: SuiteCells) -> list[Block]:
         figure = coverage_figure(dataset, group, f"coverage-{name}")
         if figure:
             blocks.append(figure)
-        blocks += density_blocks(dataset, group, cells.data_facts(dataset), name)
+        facts = cells.data_facts(dataset)
+        blocks += density_blocks(dataset, group, facts, name, cells.room_for(MOST_PANELS))
     return blocks

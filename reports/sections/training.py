@@ -68,7 +68,7 @@ def distance_figure(
     if primary is None:
         return None
     alike = [c for c in cells if c.primary is not None and c.primary.name == primary.name]
-    chosen, said = drawable(alike, labels, MOST_PLOTS)
+    chosen, said = drawable(alike, labels, labels.room_for(MOST_PLOTS))
     most = max(1, MOST_SEEDS // len(chosen))
     panels: dict[str, dict[str, list[Curve]]] = {}
     for cell in chosen:
@@ -97,7 +97,7 @@ def diagnostics_figure(
 ) -> Figure | None:
     """Draw medians of training diagnostics on one data set; None if there are none."""
     rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
-    chosen, said = drawable(cells, labels, MOST_COLUMNS)
+    chosen, said = drawable(cells, labels, labels.room_for(MOST_COLUMNS))
     variants = list(dict.fromkeys(cell.variant for cell in chosen))
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}

@@ -347,7 +347,8 @@ def build(cells: SuiteCells) -> Section:
 def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
     found = cell_effects(cells)
     everything = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
-    rows = everything[:MOST_ROWS]
+    most = cells.room_for(MOST_ROWS)
+    rows = everything[:most]
     by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in found}
     columns = cells.treatments
     return (
@@ -362,7 +363,7 @@ def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
             "for itself: of twenty fields without any effect, one is marked by chance, so no field "
             "is a claim. Hatched fields have no ratio, because in every pair a run failed; a dash "
             "stands for a cell that was skipped or is no comparison."
-            + left_out("rows", len(everything), MOST_ROWS),
+            + left_out("rows", len(everything), most),
         ),
         Table(
             "effects-by-cell",

@@ -28,7 +28,8 @@ from harness.store.records import MetricInfo, Provenance, SuiteRecord, read_suit
 from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
-from reports import moments, run_files, run_pages
+from reports import cells as cells_module
+from reports import moments, run_files
 from reports.build import is_current, write_report
 from reports.cells import CellRuns, SuiteCells, group
 from reports.moments import evenly, is_whole_png, moments_of
@@ -274,7 +275,7 @@ class TestSamples:
                     file = write_samples(folder, step, images=False, spread=8, seed=step)
                     log.append({"type": "samples", "step": step, "file": file})
         for many, moments_shown, points in ((2, 8, 100), (1, 4, 60)):
-            monkeypatch.setattr(run_pages, "MANY", many)
+            monkeypatch.setattr(cells_module, "LARGE", many)
             page = first_page(tmp_path / "s")
             assert f"{moments_shown} of 20 stored moments are shown." in page
             assert page.count("<img") == moments_shown
