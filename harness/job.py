@@ -237,6 +237,7 @@ class Job:
                     "provenance": asdict(provenance_of(evaluator, trainer.game)),
                     "data": evaluator.data,
                     "probes": {probe.id: probe.describe() for probe in chosen},
+                    "parameters": {"g": sum(trainer.game.G.sizes), "d": sum(trainer.game.D.sizes)},
                 }
             )
 

@@ -48,7 +48,7 @@ class Result:
         """Whether it counts: a success or a failure, not something still to be done."""
         return self.status == "ok" or self.failed
 
-    @property
+    @cached_property
     def outcome(self) -> dict[str, Any]:
         """The outcome record; empty if there is none."""
         return (self.record.outcome or {}) if self.record else {}

@@ -253,6 +253,9 @@ def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, st
     if "updates" in outcome:
         updates = outcome["updates"]
         found.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
+    parameters = history.protocols[-1].get("parameters") if history.protocols else None
+    if parameters:
+        found.append(("Parameters of G and D", f"{parameters['g']:,} and {parameters['d']:,}"))
     return found
 
 

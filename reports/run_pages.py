@@ -23,7 +23,7 @@ from reports.run_history import (
 )
 from reports.run_links import LIST, RunLinks, address
 from reports.run_plots import diagnostic_plots, metric_plots
-from reports.run_spec import environment_rows, repeat_command, spec_rows
+from reports.run_spec import environment_rows, repeat_command, saved_networks, spec_rows
 from reports.templating import environment, inlined
 
 
@@ -159,6 +159,7 @@ class RunPages:
                 tuple(provenance_lines(vars(record.provenance) if record.provenance else None)),
                 tuple(environment_rows(record)),
             ),
+            saved=saved_networks(record),
             command=repeat_command(self._cells.suite.plan, cell, result.planned.seed, device),
         )
 

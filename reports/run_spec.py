@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from harness.errors import CorruptRecordError
@@ -54,6 +55,20 @@ def environment_rows(record: ReportedRun) -> list[tuple[str, str]]:
         return list(flatten(record.environment()).items())
     except CorruptRecordError as error:
         return [("environment", str(error))]
+
+
+def saved_networks(record: ReportedRun) -> list[str]:
+    """List the files of networks that a run has left: checkpoints, or what is kept at its end."""
+    found = []
+    for folder, start in (("checkpoints/", "step-"), ("", "networks.")):
+        try:
+            names = os.listdir(record.path / folder)  # noqa: PTH208 - ten thousand runs have some
+        except OSError:
+            continue
+        found += [
+            f"{folder}{n}" for n in names if n.startswith(start) and n.endswith(".safetensors")
+        ]
+    return sorted(found)
 
 
 def repeat_command(plan: SuitePlan, cell: CellRuns, seed: int, device: object = None) -> str:

@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of each file of records in a run's folder."""
+"""Name, size and time of change of what a report shows of a run's folder."""
+SHOWN = ("events.jsonl", "spec.json", "checkpoints", "networks.json")
+"""Beside environments."""
 
 
 def stamp(folder: str) -> Stamp:
@@ -16,8 +18,7 @@ def stamp(folder: str) -> Stamp:
             found = [
                 (entry.name, entry.stat())
                 for entry in entries
-                if entry.name in ("events.jsonl", "spec.json")
-                or entry.name.startswith("environment-")
+                if entry.name in SHOWN or entry.name.startswith("environment-")
             ]
     except OSError:
         return ()

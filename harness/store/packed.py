@@ -143,6 +143,7 @@ class Packed(Sequence[Event]):
         self._others: list[Event] = []
         self._order = bytearray()
         """Of each event, the number of its form, counted from 1; 0 for what has none."""
+        self._kinds: dict[str, tuple[list[int], bool]] = {}
         places: dict[Shape, int] = {}
         for event in events:
             shape, numbers, texts = dismantle(event)
@@ -233,8 +234,12 @@ class Packed(Sequence[Event]):
 
     def _forms_of(self, kind: str) -> tuple[list[int], bool]:
         """Find the forms of a type, and say whether all of its events have one of these."""
-        forms = [place for place, form in enumerate(self._forms) if form.kind == kind]
-        return forms, all(event["type"] != kind for event in self._others)
+        found = self._kinds.get(kind)
+        if found is None:
+            forms = [place for place, form in enumerate(self._forms) if form.kind == kind]
+            alone = all(event["type"] != kind for event in self._others)
+            found = self._kinds[kind] = forms, alone
+        return found
 
     def _table(self, form: int) -> NDArray[np.float64]:
         return np.frombuffer(self._numbers[form]).reshape(-1, self._forms[form].width)

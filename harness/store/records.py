@@ -6,7 +6,8 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
   ``device`` (``cpu`` or ``cuda``), ``time``
 * ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
   :class:`Provenance` as a dictionary; ``data``, facts of data and reference; ``probes``: by id,
-  ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``
+  ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``;
+  ``parameters`` {"g": n, "d": n} of one run
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
 * ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
   step 0 is the untrained generator, each metric's ceiling. Labelled data also gives

@@ -49,9 +49,9 @@ class Line(NamedTuple):
     seen: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
-    """Places of values along an axis, from ``start`` to ``stop``.
+    """Places of values along an axis, from ``start`` to ``stop``; equal to itself alone.
 
     Attributes:
         low: Value at ``start``.
@@ -104,6 +104,7 @@ def log_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     return tuple(tick for tick in candidates if low <= tick <= high)
 
 
+@lru_cache(64)
 def kimg_axis(end: float, size: tuple[int, int] = SMALL) -> Axis:
     """Lay out the axis of thousands of images that D has seen, from 0 on."""
     end = end if 0 < end < HUGE else 1.0

@@ -141,23 +141,22 @@ def scatter_png(
     Returns:
         A PNG with a transparent background, and how many points lie outside of it.
     """
-    reach = view_of(modes, points)
+    known = tuple(tuple(map(float, mode)) for mode in modes or ())
+    found = tuple(map(bool, hit)) if hit is not None else (True,) * len(known)
+    reach, marks = _truth(known, found, sigma or 0.0) if known else (view_of(None, points), None)
     places = (points.astype(np.float64) + reach) * (SIDE / (2 * reach))
     columns, lines = places[:, 0], SIDE - places[:, 1]
     inside = (columns > 0) & (columns < SIDE) & (lines > 0) & (lines < SIDE)
-    columns = np.clip(columns[inside].astype(np.intp), 1, SIDE - 2)
-    lines = np.clip(lines[inside].astype(np.intp), 1, SIDE - 2)
+    columns, lines = (
+        np.minimum(np.maximum(axis[inside].astype(np.intp), 1), SIDE - 2)
+        for axis in (columns, lines)
+    )
     # A plus of five pixels per point, lighter at the arms: a dot that survives halving.
     touched = (lines * SIDE + columns)[:, None] + PLUS
     halves = np.bincount(touched.ravel(), minlength=SIDE * SIDE).astype(np.uint16)
     pixels = np.minimum(halves, DENSEST).astype(np.uint8)
-    if modes:
-        found = hit if hit is not None else (True,) * len(modes)
-        marks = [
-            _mark(float(x), float(y), bool(was), sigma or 0.0, reach)
-            for (x, y), was in zip(modes, found, strict=True)
-        ]
-        pixels[np.concatenate(marks)] = DENSEST + 1
+    if marks is not None:
+        pixels[marks] = DENSEST + 1
     pixels = pixels.reshape(SIDE, SIDE)
     return palette_png(pixels, SCATTER_COLOURS, SCATTER_OPACITIES), int((~inside).sum())
 
@@ -185,6 +184,22 @@ def palette_png(pixels: NDArray[np.uint8], colours: bytes, opacities: bytes) -> 
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks
     )
+
+
+@lru_cache(256)
+def _truth(
+    modes: tuple[tuple[float, ...], ...], found: tuple[bool, ...], sigma: float
+) -> tuple[float, NDArray[np.intp]]:
+    """Return half the side of what is shown, and the pixels of all rings and crosses.
+
+    Args:
+        modes: Centres, at least one.
+        found: For each, whether it was hit.
+        sigma: Standard deviation of each.
+    """
+    reach = view_of(modes, np.zeros((0, 2), np.float32))
+    marks = [_mark(x, y, was, sigma, reach) for (x, y), was in zip(modes, found, strict=True)]
+    return reach, np.concatenate(marks)
 
 
 @lru_cache(maxsize=4096)

@@ -202,6 +202,25 @@ class TestContent:
         assert "90 attempt 2 ended here preempted asked to stop" in shown
         assert "120 in progress, or killed" in shown
 
+    def test_sizes_of_networks_and_where_they_are_saved(self, tmp_path: Path) -> None:
+        folder, log = run_folder(tmp_path / "s")
+        with log:
+            begin(log, [])
+        shown = text_of(first_page(tmp_path / "s"))
+        assert "Parameters of G and D" not in shown and "networks are saved" not in shown
+        with EventLog(log.path) as log:
+            log.append({"type": "protocol", "metrics": [], "parameters": {"g": 12345, "d": 67}})
+        (folder / "checkpoints").mkdir(exist_ok=True)
+        for name in ("checkpoints/step-000040", "checkpoints/step-000080", "networks"):
+            (folder / f"{name}.json").write_text("{}")
+            (folder / f"{name}.safetensors").write_bytes(b"")
+        shown = text_of(first_page(tmp_path / "s"))
+        assert "Parameters of G and D 12,345 and 67" in shown
+        assert (
+            "saved in the run's folder: checkpoints/step-000040.safetensors , "
+            "checkpoints/step-000080.safetensors , networks.safetensors ."
+        ) in shown
+
     def test_signs_of_instability_also_of_earlier_versions(self, tmp_path: Path) -> None:
         signs = {"oscillation": {"step": 30, "size": 4}, "blow_up": 2.5, "unheard-of": 1}
         root = build_store(
@@ -595,6 +614,8 @@ class TestFiles:
         assert "belated" in folder.page(1).read_text()
         environment = next(folder.root.glob("runs/*-s2-*/environment-1.json"))
         environment.write_text('{"moved": "to another machine"}')
+        assert folder.changed() == {folder.page(2).name}
+        (environment.parent / "networks.json").write_text("{}")
         assert folder.changed() == {folder.page(2).name}
         assert len(folder.changed("another version of this package")) == 3
 
