@@ -18,11 +18,12 @@ JOB = """
     from harness import job
     assert job.main(sys.argv[1:]) == 0
     late = {module for module in set(sys.modules) - before if module.startswith("harness.")}
+    late |= {"torch._dynamo"} & set(sys.modules)
     sys.exit(", ".join(sorted(late)) or 0)
 """
 
 
-def test_a_job_imports_nothing_of_the_program(tmp_path: Path) -> None:
+def test_a_job_imports_nothing_of_the_program_and_no_compiler(tmp_path: Path) -> None:
     write_cohort(tmp_path / "cohort.json", [make_spec("ring8", "gan", steps=2)])
     command = [sys.executable, "-c", dedent(JOB), f"{tmp_path}/cohort.json"]
     done = subprocess.run(
