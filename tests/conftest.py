@@ -1,7 +1,7 @@
-"""How tests share workers and cores: what is made once is used by one worker, on one thread."""
+"""How tests share workers and cores, and what they need not compute."""
 
 import os
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import settings
@@ -31,3 +31,13 @@ class BySubject(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySubject:
     """Distribute tests by what they share."""
     return BySubject(config, log)
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let figures be drawn but not rendered, for a report of which only words and files matter."""
+
+    def save(figure: object, file: IO[bytes], **options: Any) -> None:
+        file.write(b'<svg viewBox="0 0 9 9"></svg>')
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)

@@ -104,6 +104,7 @@ def test_the_same_numbers_in_all_three_formats(store: Path) -> None:
     assert shown in (store / "report" / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_metrics_say_n_and_rank_failures(tmp_path: Path) -> None:
     def fate(where: Where) -> Fate:
         return Fate("ok", 2.0) if where.seed < 2 else Fate("collapsed", 50.0)
@@ -142,6 +143,7 @@ def test_command_repeats_the_options_that_make_the_plan() -> None:
     ]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_is_current(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
     assert not is_current(root)
@@ -168,6 +170,7 @@ def test_is_current_imports_nothing_heavy(store: Path) -> None:
     assert (result.returncode, result.stderr.strip()) == (0, "")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_files_of_an_earlier_report_go_and_foreign_files_stay(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
     write_tuning(root)
@@ -206,6 +209,7 @@ def test_a_suite_without_cells(tmp_path: Path) -> None:
     assert "The suite has no cells." in page_of(root)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_corrupt_run_is_refused_or_listed(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=2)
     log = sorted((root / "runs").glob("*/events.jsonl"))[0]
@@ -219,6 +223,7 @@ def test_a_corrupt_run_is_refused_or_listed(tmp_path: Path) -> None:
     assert not is_current(root)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_stale_folder_is_listed(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
     (root / "runs" / "old-run-123").mkdir()
@@ -326,6 +331,7 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
         assert "<script" not in file.read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_warning_signs_are_counted_and_timed(tmp_path: Path) -> None:
     of_earlier_versions = {"overpowered": 0.5}
     signs: list[Any] = [
@@ -353,6 +359,7 @@ def test_warning_signs_are_counted_and_timed(tmp_path: Path) -> None:
     assert found["of runs"] == "4"
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_worst_seed_is_shown(tmp_path: Path) -> None:
     def fate(where: Where) -> Fate:
         return Fate("ok", [1.0, 7.5, 2.0][where.seed])
@@ -365,6 +372,7 @@ def test_worst_seed_is_shown(tmp_path: Path) -> None:
     assert "<small>seed 1, ok, 7.50</small>" in page_of(root)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_damaged_samples_are_left_out(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", variants=("gan",), tricks=("none",), seeds=1)
     write_report(root)
@@ -376,6 +384,7 @@ def test_damaged_samples_are_left_out(tmp_path: Path) -> None:
     assert page_of(root).count("<small") == before - 2 > 0
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_sample_files_outside_the_run_are_not_read(tmp_path: Path) -> None:
     root = build_store(
         tmp_path / "s", datasets=("digits",), variants=("gan",), tricks=("none",), seeds=1
@@ -389,6 +398,7 @@ def test_sample_files_outside_the_run_are_not_read(tmp_path: Path) -> None:
     assert "<small" not in page_of(root)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_large_grids_are_cut_to_a_budget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = build_store(
         tmp_path / "s", datasets=("digits",), variants=("gan",), tricks=("none",), seeds=1
@@ -419,6 +429,7 @@ def test_a_number_that_is_not_finite_does_not_stop_it(tmp_path: Path) -> None:
     (root / "report" / "tables" / "verdicts.csv").read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_environment_that_is_damaged_is_said(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
     next((root / "runs").glob("*/environment-1.json")).write_text("{")

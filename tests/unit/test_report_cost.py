@@ -98,6 +98,7 @@ def test_no_chapter_without_any_seconds(tmp_path: Path) -> None:
     assert build(cells_of(tmp_path, lambda _: Fate(None), seeds=1)) is None
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_first_sentences_say_the_cost(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=2)
     page = write_report(root).read_text()

@@ -122,6 +122,7 @@ def test_the_chapter_has_a_figure_and_a_table_per_data_set(tmp_path: Path) -> No
         assert "Does the loss track quality?" in (root / "report" / name).read_text()
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_cells_with_tricks_are_shown_where_there_are_no_others(tmp_path: Path) -> None:
     root = build_store(tmp_path / "s", tricks=("dropout-g", "label-smoothing"), seeds=2)
     tables = {table.name: table for table in compose(root).tables()}

@@ -22,6 +22,8 @@ from reports.document import Figure
 from reports.sections import tuning
 from tests.stores import build_store, write_tuning
 
+pytestmark = pytest.mark.usefixtures("unrendered")
+
 Table = list[dict[str, str]]
 
 

@@ -163,6 +163,7 @@ def test_a_damaged_snapshot_is_left_out(damage: str, tmp_path: Path) -> None:
     assert [s.step for s in theory.snapshots_of(result, 9)] == [0, 80, 160]
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_gradients_are_shown_where_the_two_losses_are_compared(tmp_path: Path) -> None:
     for names, shown in ((("gan", "gan-saturating"), True), (("gan", "wgan-gp"), False)):
         root = build_store(tmp_path / names[1], variants=names, datasets=("ring8",), seeds=2)

@@ -493,6 +493,7 @@ class TestLinks:
         assert 'rel="prev"' not in pages.render(cell, 0)
         assert 'rel="next"' not in pages.render(cell, 6)  # seed 7 has not begun
 
+    @pytest.mark.usefixtures("unrendered")
     def test_every_number_of_a_report_leads_somewhere(self, tmp_path: Path) -> None:
         root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=3)
         write_report(root)
@@ -510,6 +511,7 @@ class TestLinks:
             file.name for file in (report / "runs").iterdir() if file.name != "index.html"
         }
 
+    @pytest.mark.usefixtures("unrendered")
     def test_markdown_names_runs_with_links(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok", "diverged", "missing"], "digits")
         write_report(root)
@@ -523,6 +525,7 @@ class TestLinks:
 ATTACK = "</script><img src=x onerror=alert(1)>{{ 7*7 }}\u202e`"
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_hostile_strings_are_text(tmp_path: Path) -> None:
     root = build_store(
         tmp_path / "s", suite=ATTACK, datasets=("ring8",), variants=("gan",), tricks=("none", "a"),
@@ -590,6 +593,7 @@ LATER = {"type": "losses", "step": 240, "kimg": 16, "values": {"belated": 1.0}}
 
 
 class TestFiles:
+    @pytest.mark.usefixtures("unrendered")
     def test_pages_of_runs_that_have_begun_and_the_same_bytes_again(
         self, every: Path, tmp_path: Path
     ) -> None:
@@ -651,6 +655,7 @@ class TestFiles:
         folder.write()
         assert 'rel="next"' in folder.page(0).read_text()
 
+    @pytest.mark.usefixtures("unrendered")
     def test_damaged_runs_have_no_page_and_are_listed(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok", "ok"])
         write_report(root)
