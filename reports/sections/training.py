@@ -34,16 +34,17 @@ def drawable(cells: list[CellRuns], labels: SuiteCells, most: int) -> tuple[list
     """Choose the cells of a figure, the first ones in order, and say what is left out."""
     variants = list(dict.fromkeys(cell.variant for cell in cells))
     treatments = list(dict.fromkeys(labels.treatment(cell) for cell in cells))
+    styles = labels.room_for(MOST_STYLES)
     chosen = [
         cell
         for cell in cells
-        if cell.variant in variants[:most] and labels.treatment(cell) in treatments[:MOST_STYLES]
+        if cell.variant in variants[:most] and labels.treatment(cell) in treatments[:styles]
     ]
     missing = [
         f"the first {limit} of {len(names)} {noun}"
         for names, limit, noun in (
             (variants, most, "variants"),
-            (treatments, MOST_STYLES, "tricks"),
+            (treatments, styles, "tricks"),
         )
         if len(names) > limit
     ]
@@ -97,7 +98,7 @@ def diagnostics_figure(
 ) -> Figure | None:
     """Draw medians of training diagnostics on one data set; None if there are none."""
     rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
-    chosen, said = drawable(cells, labels, labels.room_for(MOST_COLUMNS))
+    chosen, said = drawable(cells, labels, MOST_COLUMNS)
     variants = list(dict.fromkeys(cell.variant for cell in chosen))
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
