@@ -105,7 +105,8 @@ def run(
             min=1,
             max=1024,
             help="At most so many runs train together; 1: each alone. Default: what is fastest "
-            "here, by measurement, on which the last bits of a run's numbers may depend.",
+            "here, by measurement, on which the last bits of a run's numbers may depend. Runs that "
+            "were cut off go on as they began.",
         ),
     ] = None,
     device: Device = "auto",

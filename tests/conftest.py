@@ -37,7 +37,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySubject:
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let figures be drawn but not rendered, for a report of which only words and files matter."""
 
-    def save(figure: object, file: IO[bytes], **options: Any) -> None:
+    def write(canvas: object, file: IO[bytes], **options: Any) -> None:
         file.write(b'<svg viewBox="0 0 9 9"></svg>')
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+    monkeypatch.setattr("matplotlib.backends.backend_svg.FigureCanvasSVG.print_svg", write)

@@ -45,14 +45,14 @@ class Numbers(NamedTuple):
     values: NDArray[np.float64]
 
 
+NO_NUMBERS = Numbers((), np.zeros(0), np.zeros(0), np.zeros((0, 0)))
+
+
 def series_of(events: Iterable[Event], place: str, name: str) -> Series:
     """Collect one number from the events that have it in the dictionary under ``place``."""
     rows = [(e["step"], e["kimg"], e[place][name]) for e in events if name in e.get(place, {})]
     table = np.array(rows, dtype=np.float64).reshape(-1, 3)
     return Series(table[:, 0], table[:, 1], table[:, 2])
-
-
-NO_NUMBERS = Numbers((), np.zeros(0), np.zeros(0), np.zeros((0, 0)))
 
 
 def numbers_of(events: Iterable[Event], place: str) -> Numbers:

@@ -138,6 +138,14 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return repr(value)
         return self._give(value)
 
+    def take_down(self, work: Work) -> None:
+        """Write down some work, and undo it."""
+        try:
+            with self:
+                work()
+        finally:
+            self.undo()
+
     def undo(self) -> None:
         """Put back what the work has changed."""
         for whole, before in self._before.values():
@@ -198,11 +206,7 @@ class Programs:
     def record(self, work: Work) -> Work:
         """Record work, and undo it."""
         tape = Tape()
-        try:
-            with tape:
-                work()
-        finally:
-            tape.undo()
+        tape.take_down(work)
         self.recorded += 1
         return tape.program()
 

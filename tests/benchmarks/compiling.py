@@ -22,7 +22,7 @@ from harness.training.replay import CUDAGraphs, Work
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.training import CASES as TRAINED
-from tests.benchmarks.training import Case, examples_of, one_thread
+from tests.benchmarks.training import Case, as_jobs_do, examples_of
 
 ROUNDS = 5
 SECONDS = 0.3
@@ -85,11 +85,7 @@ class Kept(Programs):
     def record(self, work: Work) -> Work:
         """Record work, and undo it."""
         tape = Drawn()
-        try:
-            with tape:
-                work()
-        finally:
-            tape.undo()
+        tape.take_down(work)
         replay = tape.program()
         self.tapes.append((tape, replay))
         return replay
@@ -172,7 +168,7 @@ def measure(
         examples: Size of the data set.
     """
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with one_thread():
+    with as_jobs_do():
         found = [
             row for case in cases for row in measure_case(case, where, rounds, seconds, examples)
         ]

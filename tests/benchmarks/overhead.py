@@ -17,7 +17,7 @@ from harness.store.events import EventLog
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.table import Row
-from tests.benchmarks.training import CASES, EXAMPLES, Case, examples_of, one_thread
+from tests.benchmarks.training import CASES, EXAMPLES, Case, as_jobs_do, examples_of
 
 ROUNDS = 61
 """Short ones: what disturbs the machine then seldom falls between the two that are compared."""
@@ -76,7 +76,7 @@ def measure(
     where = torch.device("cuda" if gpu else "cpu")
     case = case or CASES["dcgan-16" if gpu else "mlp"]
     case = replace(case, settings={**case.settings, "steps": BLOCK, "log_every": BLOCK})
-    with one_thread(), TemporaryDirectory() as folder:
+    with as_jobs_do(), TemporaryDirectory() as folder:
         trainer = case.trainer(examples_of(case.dataset, examples), where)
         with EventLog(Path(folder) / "events.jsonl") as log:
 

@@ -23,7 +23,7 @@ from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.reference import ReferenceLoop
 from tests.benchmarks.table import NO_GPU, Row
-from tests.benchmarks.training import EXAMPLES, examples_of, one_thread
+from tests.benchmarks.training import EXAMPLES, as_jobs_do, examples_of
 
 ROUNDS = 3
 SECONDS = 0.2
@@ -75,7 +75,7 @@ def measure(
     cohorts = make_cohorts(specs, where.type, measured=calibration.found(specs))
     theirs, ours = [0.0] * rounds, [0.0] * rounds
     known: dict[str, list[tuple[float, float]]] = {}
-    with one_thread():
+    with as_jobs_do():
         for cohort in cohorts:
             first = cohort.specs[0]
             kind = canonical_json(plain(first).identity)

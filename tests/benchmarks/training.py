@@ -13,6 +13,7 @@ import torch
 
 from harness.datasets.base import Examples, datasets
 from harness.job import compute_as_declared
+from harness.plan import one_thread
 from harness.testing.specs import make_spec
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
@@ -91,15 +92,11 @@ def examples_of(dataset: str, count: int) -> Examples:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute as jobs do: on one thread, in the precision that is declared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    compute_as_declared()
-    try:
+def as_jobs_do() -> Iterator[None]:
+    """Compute as jobs do: on one core, in the precision that is declared."""
+    with one_thread():
+        compute_as_declared()
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def in_own_seconds(
@@ -139,7 +136,7 @@ def measure(
     if where.type == "cuda" and not torch.cuda.is_available():
         return Row(case.name, case.target, "×", skipped=NO_GPU)
     data = examples_of(case.dataset, examples)
-    with one_thread():
+    with as_jobs_do():
         trainer = case.trainer(data, where)
         loops = {count: ReferenceLoop(trainer.specs[0], data, where, count) for count in workers}
         difference = gap(trainer, loops[workers[0]], followed)
