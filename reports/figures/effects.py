@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 
@@ -24,6 +26,8 @@ REACH = 2
 """Powers of two at which the colours of ratios end."""
 ON_DARK, ON_LIGHT = "#ffffff", "#000000"
 GAP = 6 * NO_BREAK
+HALF = np.array([0.47, 0.44])
+"""Of a field's width and height, where the distance of two is one."""
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:
@@ -80,11 +84,34 @@ def readable_on(colour: tuple[float, float, float, float]) -> str:
     return ON_DARK if luminance < 0.179 else ON_LIGHT
 
 
-def _field(axes: Axes, column: float, row: float, colour: Any, **edge: Any) -> None:
-    axes.add_patch(
-        Rectangle((column - 0.47, row - 0.44), 0.94, 0.88, facecolor=colour,
-                  **{"edgecolor": "none", **edge})
-    )  # fmt: skip
+class Field(NamedTuple):
+    """A coloured field of a map.
+
+    Attributes:
+        column: Where it is.
+        row: Where it is.
+        colour: Red, green, blue, opacity.
+        framed: Whether it has a frame.
+    """
+
+    column: int
+    row: int
+    colour: tuple[float, float, float, float]
+    framed: bool = False
+
+
+def _draw_fields(axes: Axes, fields: Sequence[Field]) -> None:
+    """Draw fields as one artist, since a map has hundreds."""
+    places = np.array([(field.column, field.row) for field in fields]).reshape(-1, 1, 2)
+    axes.add_collection(
+        PolyCollection(
+            places + HALF * [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+            facecolors=[field.colour for field in fields],
+            edgecolors=[INK if field.framed else "none" for field in fields],
+            linewidths=1.8,
+        ),
+        autolim=False,
+    )
 
 
 def _write(axes: Axes, column: float, row: float, text: str, **style: Any) -> None:
@@ -124,6 +151,7 @@ def effect_map(
     with styled():
         height = 1.9 + 0.42 * len(rows)
         canvas, (axes,) = facets(1, columns=1, width=2.6 + 1.35 * len(columns), height=height)
+        fields: list[Field] = []
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
                 effect = effects.get((row, column))
@@ -131,7 +159,8 @@ def effect_map(
                     text = "–" if effect is None else "no pair yet"
                     _write(axes, j, i, text, color=MUTED, fontsize=7.5)
                     continue
-                _draw_effect(axes, j, i, effect)
+                fields += _draw_effect(axes, j, i, effect)
+        _draw_fields(axes, fields)
         _finish_map(axes, rows, columns)
         scale = ScalarMappable(Normalize(-REACH, REACH), DIVERGING)
         bar = canvas.colorbar(
@@ -145,25 +174,30 @@ def effect_map(
         return to_svg(canvas)
 
 
-def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> None:
+def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> list[Field]:
+    """Write a ratio and its failures, and return the field behind them, if it has a colour."""
     with_trick, without = effect.failures
     failures = f"failed {without} → {with_trick} of {effect.pairs}"
     if effect.ratio is None:
         # There is no colour for what has no ratio; hatching says that it was run.
-        _field(axes, column, row, "none", edgecolor=MUTED, linewidth=0.6, hatch="////", alpha=0.45)
+        axes.add_patch(
+            Rectangle((column - HALF[0], row - HALF[1]), *(2 * HALF), facecolor="none",
+                      edgecolor=MUTED, linewidth=0.6, hatch="////", alpha=0.45)
+        )  # fmt: skip
+        fields: list[Field] = []
         label, ink, size = "no pair survived", INK, 7.5
     else:
         share = 0.5 + max(-1.0, min(1.0, math.log2(effect.ratio) / REACH)) / 2
         colour = DIVERGING(share)
         marked = excludes_nothing(effect)
-        frame = {"edgecolor": INK, "linewidth": 1.8} if marked else {}
-        _field(axes, column, row, colour, **frame)
+        fields = [Field(column, row, colour, marked)]
         star = " ★" if marked else ""
         label, ink, size = f"×{significant(effect.ratio, 2)}{star}", readable_on(colour), 9.5
     lift = 0.14 if with_trick or without else 0
     _write(axes, column, row - lift, label, color=ink, fontsize=size)
     if lift:
         _write(axes, column, row + 0.23, failures, color=ink, fontsize=7)
+    return fields
 
 
 def share_map(
@@ -179,14 +213,16 @@ def share_map(
     with styled():
         height = 0.9 + 0.36 * len(rows)
         canvas, (axes,) = facets(1, columns=1, width=2.2 + 1.3 * len(columns), height=height)
+        fields: list[Field] = []
         for i, row in enumerate(rows):
             for j, column in enumerate(columns):
                 if (row, column) not in shares:
                     _write(axes, j, i, "–", color=MUTED, fontsize=7.5)
                     continue
                 share, label = shares[row, column]
-                _field(axes, j, i, BLUES(share))
+                fields.append(Field(j, i, BLUES(share)))
                 ink = readable_on(BLUES(share))
                 _write(axes, j, i, label, color=ink)
+        _draw_fields(axes, fields)
         _finish_map(axes, rows, columns)
         return to_svg(canvas)

@@ -98,7 +98,7 @@ def diagnostics_figure(
 ) -> Figure | None:
     """Draw medians of training diagnostics on one data set; None if there are none."""
     rows: dict[str, dict[str, dict[str, list[tuple[float, float]]]]] = {}
-    chosen, said = drawable(cells, labels, MOST_COLUMNS)
+    chosen, said = drawable(cells, labels, labels.room_for(MOST_COLUMNS))
     variants = list(dict.fromkeys(cell.variant for cell in chosen))
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
