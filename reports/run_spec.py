@@ -59,16 +59,11 @@ def environment_rows(record: ReportedRun) -> list[tuple[str, str]]:
 
 def saved_networks(record: ReportedRun) -> list[str]:
     """List the files of networks that a run has left: checkpoints, or what is kept at its end."""
-    found = []
-    for folder, start in (("checkpoints/", "step-"), ("", "networks.")):
-        try:
-            names = os.listdir(record.path / folder)  # noqa: PTH208 - ten thousand runs have some
-        except OSError:
-            continue
-        found += [
-            f"{folder}{n}" for n in names if n.startswith(start) and n.endswith(".safetensors")
-        ]
-    return sorted(found)
+    names = [*record.files]
+    if "checkpoints" in names:
+        inside = os.listdir(record.path / "checkpoints")  # noqa: PTH208 - cheaper than a glob
+        names += sorted(f"checkpoints/{name}" for name in inside)
+    return [name for name in names if name.endswith(".safetensors")]
 
 
 def repeat_command(plan: SuitePlan, cell: CellRuns, seed: int, device: object = None) -> str:

@@ -305,18 +305,23 @@ class RunRecord:
         Raises:
             CorruptRecordError: if its file is damaged.
         """
-        names = os.listdir(self.path)  # noqa: PTH208 - a glob takes ten times as long
-        last = max(
-            (n for n in names if n.startswith("environment-") and n.endswith(".json")), default=None
-        )
-        if last is None:
-            return {}
+        name, data = self._newest_environment
         try:
-            return dict(parse((self.path / last).read_bytes()))
+            return dict(parse(data)) if name else {}
         except (ValueError, TypeError) as error:
             raise CorruptRecordError(
-                f"{self.path / last} is damaged ({error}); delete it"
+                f"{self.path / name} is damaged ({error}); delete it"
             ) from error
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Names of what lay in its folder when this was first asked for."""
+        return sorted(os.listdir(self.path))  # noqa: PTH208 - a glob takes ten times as long
+
+    @cached_property
+    def _newest_environment(self) -> tuple[str, bytes]:
+        names = [n for n in self.files if n.startswith("environment-") and n.endswith(".json")]
+        return (names[-1], (self.path / names[-1]).read_bytes()) if names else ("", b"")
 
 
 @dataclass(frozen=True)
@@ -449,10 +454,12 @@ def read_plan(path: Path) -> SuitePlan:
 
 
 def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
-    """Read a run and pack its events; return what is wrong with it instead of raising."""
+    """Read all that a report shows of a run; return what is wrong with it instead of raising."""
     try:
         record = read_run(*which)
-        return ReportedRun(record.path, record.spec, Packed(record.events))
+        found = ReportedRun(record.path, record.spec, Packed(record.events))
+        _ = found._newest_environment
+        return found
     except StoreError as error:
         return error
 

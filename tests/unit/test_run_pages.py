@@ -217,8 +217,8 @@ class TestContent:
         shown = text_of(first_page(tmp_path / "s"))
         assert "Parameters of G and D 12,345 and 67" in shown
         assert (
-            "saved in the run's folder: checkpoints/step-000040.safetensors , "
-            "checkpoints/step-000080.safetensors , networks.safetensors ."
+            "saved in the run's folder: networks.safetensors , "
+            "checkpoints/step-000040.safetensors , checkpoints/step-000080.safetensors ."
         ) in shown
 
     def test_signs_of_instability_also_of_earlier_versions(self, tmp_path: Path) -> None:
