@@ -6,7 +6,6 @@ again pays nothing for it.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reports.run_links import FOLDER
-from reports.stamps import stamps
+from reports.stamps import Stamp, stamps
 
 if TYPE_CHECKING:
     from reports.cells import SuiteCells
@@ -46,32 +45,39 @@ def listed(folders: Folders) -> list[Path]:
     return [folders] if isinstance(folders, Path) else [*folders]
 
 
-def source_digest(folders: Folders) -> str:
+Stamps = dict[Path, dict[str, Stamp]]
+"""By results folder: those of its runs, by the path of each."""
+
+
+def stamps_of(folders: Folders) -> Stamps:
+    """Look at the records of all runs; of a suite of ten thousand this takes a while."""
+    return {folder: stamps(folder) for folder in listed(folders)}
+
+
+def source_digest(found: Stamps) -> str:
     """Name what a report depends on: this package, the plan, every run's log, tuning results.
 
     Of logs, size and time of change are taken, not content: a finished suite must be recognised
     in milliseconds.
+
+    Args:
+        found: From :func:`stamps_of`.
     """
     digest = hashlib.sha256(package_digest().encode())
-    several = listed(folders)
-    for folder in several:
-        if len(several) > 1:
+    for folder, runs in found.items():
+        if len(found) > 1:
             # Which run came from where is in the report.
             digest.update(f"{folder.resolve()}\0".encode(errors="surrogateescape"))
-        _follow(folder, digest)
+        plan = folder / "suite.json"
+        digest.update(plan.read_bytes() if plan.exists() else b"")
+        for path, records in sorted(runs.items()):
+            # Of a run's folder by its name alone: results may be moved.
+            digest.update(f"{os.path.basename(path)!r}{records}\n".encode())  # noqa: PTH119
+        for file in sorted(folder.glob("tuning/*/summary.json")):
+            stat = file.stat()
+            line = f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _follow(folder: Path, digest: hashlib._Hash) -> None:
-    plan = folder / "suite.json"
-    digest.update(plan.read_bytes() if plan.exists() else b"")
-    for path, records in sorted(stamps(folder).items()):
-        # Of a run's folder by its name alone: results may be moved.
-        digest.update(f"{os.path.basename(path)!r}{records}\n".encode())  # noqa: PTH119
-    for file in sorted(folder.glob("tuning/*/summary.json")):
-        stat = file.stat()
-        line = f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-        digest.update(line.encode(errors="surrogateescape"))
 
 
 def is_current(folders: Folders, out: Path | None = None) -> bool:
@@ -81,7 +87,7 @@ def is_current(folders: Folders, out: Path | None = None) -> bool:
     files = manifest.get("files", [])
     return (
         bool(files)
-        and manifest.get("digest") == source_digest(folders)
+        and manifest.get("digest") == source_digest(stamps_of(folders))
         and all((out / name).is_file() for name in files)
         # One look into the folder, for a suite may have ten thousand of these.
         and manifest.get("pages", {}).keys() <= _names(out / FOLDER)
@@ -228,50 +234,57 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     """
     from harness.errors import StoreError
     from harness.store.folders import write_atomically
+    from harness.store.garbage import seldom_collected, uncollected
+
+    out = place_of(folders) if out is None else out
+    found = stamps_of(folders)
+    digest = source_digest(found)
+    with seldom_collected() as stay:
+        with uncollected():
+            cells = read_cells(folders, skip_corrupt=skip_corrupt)
+            stay()
+        try:
+            manifest = _write_files(cells, folders, out, found)
+            # A report that leaves damaged runs out is never current: without the option, the next
+            # reading has to refuse.
+            manifest |= {} if skip_corrupt else {"digest": digest}
+            write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
+        except OSError as error:
+            raise StoreError(f"cannot write the report to {out}: {error.strerror}") from error
+    return out / "index.html"
+
+
+def _write_files(cells: SuiteCells, folders: Folders, out: Path, found: Stamps) -> dict[str, Any]:
+    """Write all but the manifest, and return what that says of the files."""
+    from harness.store.folders import write_atomically
     from reports import comma_separated, html, latex, markdown, structured
     from reports.run_files import RunFiles
     from reports.run_links import RunLinks
 
-    out = place_of(folders) if out is None else out
-    digest = source_digest(folders)
-    runs = RunFiles(listed(folders), package_digest())
-    cells = read_cells(folders, skip_corrupt=skip_corrupt)
-    # What has been read stays to the end: nobody needs to look whether it is garbage.
-    gc.collect()
-    gc.freeze()
+    flat = {path: one for runs in found.values() for path, one in runs.items()}
+    run_files = RunFiles(flat, package_digest())
     manifest = _read_manifest(out)
     before, pages = manifest.get("files", []), manifest.get("pages", {})
-    try:
-        for name in ("tables", "figures", FOLDER):
-            (out / name).mkdir(parents=True, exist_ok=True)
-        (out / MANIFEST).unlink(missing_ok=True)
-        with runs.writing(cells, out / FOLDER, pages) as finish:
-            document, links = lay_out(cells, folders), RunLinks(cells)
-            read = document.for_readers()
-            files = {
-                "index.html": html.render(read, links),
-                "report.md": markdown.render(read, links),
-            }
-            for table in document.tables():
-                files[f"tables/{table.name}.csv"] = comma_separated.render(table)
-                files[f"tables/{table.name}.tex"] = latex.render(table)
-            files["tables.json"] = structured.render(document)
-            for figure in document.figures():
-                files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
-            for name, text in files.items():
-                # A label may hold half a surrogate pair, which no encoding can write.
-                write_atomically(out / name, text.encode(errors="replace"))
-            for name in set(before) - set(files):
-                if Path(name).parent in (Path("tables"), Path("figures")):
-                    (out / name).unlink(missing_ok=True)
-            written = finish()
-        # A report that leaves damaged runs out is never current: without the option, the next
-        # reading has to refuse.
-        manifest = {"files": sorted(files), "pages": written}
-        manifest |= {} if skip_corrupt else {"digest": digest}
-        write_atomically(out / MANIFEST, json.dumps(manifest, indent=1).encode())
-    except OSError as error:
-        raise StoreError(f"cannot write the report to {out}: {error.strerror}") from error
-    finally:
-        gc.unfreeze()
-    return out / "index.html"
+    for name in ("tables", "figures", FOLDER):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+    with run_files.writing(cells, out / FOLDER, pages) as finish:
+        document, links = lay_out(cells, folders), RunLinks(cells)
+        read = document.for_readers()
+        files = {
+            "index.html": html.render(read, links),
+            "report.md": markdown.render(read, links),
+        }
+        for table in document.tables():
+            files[f"tables/{table.name}.csv"] = comma_separated.render(table)
+            files[f"tables/{table.name}.tex"] = latex.render(table)
+        files["tables.json"] = structured.render(document)
+        for figure in document.figures():
+            files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
+        for name, text in files.items():
+            # A label may hold half a surrogate pair, which no encoding can write.
+            write_atomically(out / name, text.encode(errors="replace"))
+        for name in set(before) - set(files):
+            if Path(name).parent in (Path("tables"), Path("figures")):
+                (out / name).unlink(missing_ok=True)
+        return {"files": sorted(files), "pages": finish()}

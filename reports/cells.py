@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.errors import CorruptRecordError
 from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord, Weights
+from reports.sample_files import SampleFolder
 
 BASELINE = "none"
 """Label of a cell without tricks."""
@@ -66,13 +66,14 @@ class Result:
         value = self.record.last(metric, weights) if self.record else None
         return value if value is not None and math.isfinite(value) else None
 
-    def file(self, name: str) -> Path | None:
-        """Return a file that the run wrote, if it is there and lies in the run's folder."""
-        if self.record is None:
-            return None
-        root = self.record.path.resolve()
-        path = (root / name).resolve()
-        return path if path.is_relative_to(root) and path.is_file() else None
+    def read(self, name: str) -> bytes | None:
+        """Return what is in a file that the run wrote; None for none, and for one elsewhere."""
+        return self.files.read(name) if self.files else None
+
+    @cached_property
+    def files(self) -> SampleFolder | None:
+        """The files that the run wrote."""
+        return SampleFolder(self.record.path) if self.record else None
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Return (kimg, value) of every evaluation with a finite value, step 0 included."""
@@ -111,12 +112,12 @@ class CellRuns:
         """How many runs have each status."""
         return Counter(result.status for result in self.results)
 
-    @property
+    @cached_property
     def finals(self) -> list[Result]:
         """The runs that count."""
         return [result for result in self.results if result.final]
 
-    @property
+    @cached_property
     def failures(self) -> int:
         """How many runs failed."""
         return sum(result.failed for result in self.results)

@@ -196,7 +196,7 @@ def seed_means(pairs: Sequence[Pair], values: Sequence[float]) -> list[float]:
     by_seed: dict[int, list[float]] = {}
     for pair, value in zip(pairs, values, strict=True):
         by_seed.setdefault(pair.seed, []).append(value)
-    return [float(np.mean(group)) for group in by_seed.values()]
+    return [sum(group) / len(group) for group in by_seed.values()]
 
 
 def probability_better(pairs: Sequence[Pair]) -> float | None:

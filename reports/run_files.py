@@ -1,4 +1,4 @@
-"""Writes the pages of runs beside a report, and only those that are not as they should be."""
+"""Writes the pages of runs and their list beside a report, and no page that is as it should be."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from harness.store.parallel import cores
 from reports.cells import CellRuns, SuiteCells
+from reports.run_links import LIST
 from reports.run_list import render_list
 from reports.run_pages import RunPages
-from reports.stamps import Stamp, stamps
+from reports.stamps import Stamp
 
 Job = tuple[Path, CellRuns, int]
 """A page's file, its run's cell, and the run's place in that."""
 WORTH_A_PROCESS = 500
 """Pages from which on a second process is started to write them."""
-CHUNK = 50
-"""Pages that a process takes at once."""
+TOGETHER = 50
+"""Pages that a process writes before it looks for more."""
 NUMBER_BYTES = 4
 
 
-class Pages:
-    """Pages being written: by a second process from the start, by this one when it is asked to.
+class Chores:
+    """Work being done: by a second process from the start, by this one when it is asked to.
 
     A process with other threads is not forked: what they hold would stay locked in its child.
 
     Args:
-        pages: Renders them.
-        jobs: What to write.
+        chores: What to do, in this order; doing it again must do no harm.
+        shared: Whether a second process is worth it.
     """
 
-    def __init__(self, pages: RunPages, jobs: Sequence[Job]) -> None:
-        self._pages = pages
-        self._chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    def __init__(self, chores: Sequence[Callable[[], None]], *, shared: bool) -> None:
+        self._chores = chores
         self._child = 0
-        # A pipe full of numbers is a queue: whoever reads one writes that chunk.
+        # A pipe full of numbers is a queue: whoever reads one does that chore.
         self._queue, fill = os.pipe()
         try:
-            for number in range(len(self._chunks)):
+            for number in range(len(chores)):
                 os.write(fill, number.to_bytes(NUMBER_BYTES, "big"))
         finally:
             os.close(fill)
-        alone = threading.active_count() == 1
-        if len(jobs) >= WORTH_A_PROCESS and cores() > 1 and alone:
+        if shared and cores() > 1 and threading.active_count() == 1:
             self._child = os.fork()
             if self._child == 0:
                 code = 1
@@ -75,23 +75,19 @@ class Pages:
             os.waitpid(self._child, 0)
 
     def finish(self) -> None:
-        """Write what is left, and wait for the other process."""
+        """Do what is left, and wait for the other process."""
         self._take()
         if self._child:
             failed = os.waitpid(self._child, 0)[1]
             self._child = 0
             if failed:
                 # Whatever it was, it is told from here, or gone.
-                for chunk in self._chunks:
-                    self._write(chunk)
+                for chore in self._chores:
+                    chore()
 
     def _take(self) -> None:
         while number := os.read(self._queue, NUMBER_BYTES):
-            self._write(self._chunks[int.from_bytes(number, "big")])
-
-    def _write(self, jobs: Sequence[Job]) -> None:
-        for file, cell, position in jobs:
-            file.write_bytes(self._pages.render(cell, position).encode(errors="replace"))
+            self._chores[int.from_bytes(number, "big")]()
 
 
 class RunFiles:
@@ -101,15 +97,12 @@ class RunFiles:
     time.
 
     Args:
-        folders: The results folders.
+        found: Stamps of the runs, by the path of each.
         made_by: Names what makes pages.
     """
 
-    def __init__(self, folders: Sequence[Path], made_by: str) -> None:
-        self._made_by = made_by
-        self._stamps: dict[str, Stamp] = {}
-        for folder in folders:
-            self._stamps |= stamps(folder)
+    def __init__(self, found: Mapping[str, Stamp], made_by: str) -> None:
+        self._stamps, self._made_by = found, made_by
 
     @contextmanager
     def writing(
@@ -142,11 +135,21 @@ class RunFiles:
                 made[name] = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
                 if before.get(name) != made[name] or name not in present:
                     jobs.append((out / name, cell, position))
-        with Pages(pages, jobs) as writing:
+
+        def write_list() -> None:
+            page = render_list(cells, pages.links)
+            (out / LIST).write_bytes(page.encode(errors="replace"))
+
+        def write_pages(jobs: Sequence[Job]) -> None:
+            for file, cell, position in jobs:
+                file.write_bytes(pages.render(cell, position).encode(errors="replace"))
+
+        chores: list[Callable[[], None]] = [write_list]
+        for start in range(0, len(jobs), TOGETHER):
+            chores.append(partial(write_pages, jobs[start : start + TOGETHER]))
+        with Chores(chores, shared=len(jobs) >= WORTH_A_PROCESS) as writing:
 
             def finish() -> dict[str, str]:
-                index = render_list(cells, pages.links)
-                (out / "index.html").write_bytes(index.encode(errors="replace"))
                 for name in before.keys() - made.keys():
                     if Path(name).name == name and name in present:
                         (out / name).unlink(missing_ok=True)

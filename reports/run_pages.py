@@ -126,7 +126,7 @@ class RunPages:
         record, primary = history.record, history.primary
         data = history.protocols[-1].get("data") if history.protocols else None
         facts = data if isinstance(data, dict) else {}
-        moments = moments_of(record.path, history.samples, history.evaluation_at, facts, most)
+        moments = moments_of(result.read, history.samples, history.evaluation_at, facts, most)
         device = history.attempts[-1].get("device") if history.attempts else None
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         raw = len(history.unaveraged.steps) > 0

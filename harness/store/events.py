@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from zlib import crc32
 
 from pydantic_core import from_json
 
@@ -24,13 +25,15 @@ from harness.failpoints import failpoint
 from harness.spec import decode_numbers, encode_numbers
 
 SCHEMA = 1
+TAIL = len(', "crc": "01234567"}')
+"""Bytes of a line that are not under its checksum."""
 Event = dict[str, Any]
 
 
 def encode(record: Event) -> bytes:
     """Write a record as one line that ends with the CRC-32 of all before it."""
     body = json.dumps(encode_numbers({"schema": SCHEMA, **record}), allow_nan=False)
-    return f'{body[:-1]}, "crc": "{zlib.crc32(body.encode()):08x}"}}\n'.encode()
+    return f'{body[:-1]}, "crc": "{crc32(body.encode()):08x}"}}\n'.encode()
 
 
 def decode(line: bytes) -> Event:
@@ -43,7 +46,7 @@ def decode(line: bytes) -> Event:
     if not found or not crc.endswith(b'"}'):
         raise ValueError("not a whole record")
     body += b"}"
-    if crc[:-2] != b"%08x" % zlib.crc32(body):
+    if crc[:-2] != b"%08x" % crc32(body):
         raise ValueError("checksum differs")
     record: Event = parse(body)
     if b'"nonfinite"' in body:
@@ -59,16 +62,19 @@ def decode_all(lines: list[bytes]) -> list[Event] | None:
         return []
     bodies = []
     for line in lines:
-        body, found, crc = line.rpartition(b', "crc": "')
-        if not found or crc != b'%08x"}' % zlib.crc32(b"}", zlib.crc32(body)):
+        body = line[:-TAIL]
+        if line[-TAIL:] != b', "crc": "%08x"}' % crc32(b"}", crc32(body)):
             return None
         bodies.append(body)
     try:
-        records: list[Event] = parse(b"[" + b"},".join(bodies) + b"}]")
-        if len(records) != len(lines) or any(r.pop("schema") > SCHEMA for r in records):
+        text = b"[" + b"},".join(bodies) + b"}]"
+        records: list[Event] = parse(text)
+        if len(records) != len(lines) or max(map(dict.pop, records, repeat("schema"))) > SCHEMA:
             return None
     except (ValueError, KeyError):
         return None
+    if b'"nonfinite"' not in text:
+        return records
     return [
         decode_numbers(record) if b'"nonfinite"' in body else record
         for record, body in zip(records, bodies, strict=True)

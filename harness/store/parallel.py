@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
+
+from harness.store.garbage import uncollected
 
 FEWEST = 500
 """Items to a process, under which starting it takes longer than it saves."""
@@ -58,18 +58,6 @@ def _ask(work: Callable[[Any], Any], share: Sequence[Any]) -> list[Any]:
         return [work(item) for item in share]
     with uncollected():
         return list(pickle.loads(child.stdout))  # noqa: S301 - from a process of our own
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Make many objects inside this: looking for garbage among them takes longer than they do."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
@@ -90,21 +91,22 @@ def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str)
 
 
 def _draw_seeds(plot: Axes, curves: Sequence[Curve], style: dict[str, Any]) -> None:
-    for curve in curves:
-        if not curve.drawn:
-            continue
-        xs, ys = _columns(thin(curve.points))
-        plot.plot(xs, ys, linewidth=0.7, alpha=0.4, **style)
-        if curve.died and xs:
-            plot.plot(
-                xs[-1:], ys[-1:], "x", color=style["color"], markersize=6, markeredgewidth=1.5
-            )
-        if curve.onset is not None and xs:
-            height = float(np.interp(curve.onset, xs, ys))
-            plot.plot(
-                [curve.onset], [height], "v", color=style["color"], markersize=5,
-                markerfacecolor="none",
-            )  # fmt: skip
+    # One artist for all lines and one for all marks of a kind: a figure has hundreds.
+    drawn = [(curve, thin(curve.points)) for curve in curves if curve.drawn and curve.points]
+    plot.add_collection(
+        LineCollection(
+            [points for _, points in drawn], linewidths=0.7, alpha=0.4,
+            colors=style["color"], linestyles=[style["linestyle"]],
+        )
+    )  # fmt: skip
+    deaths = [points[-1] for curve, points in drawn if curve.died]
+    plot.plot(*_columns(deaths), "x", color=style["color"], markersize=6, markeredgewidth=1.5)
+    onsets = [
+        (curve.onset, float(np.interp(curve.onset, *_columns(points))))
+        for curve, points in drawn
+        if curve.onset is not None
+    ]
+    plot.plot(*_columns(onsets), "v", color=style["color"], markersize=5, markerfacecolor="none")
     xs, ys = _columns(thin(median_curve([curve.points for curve in curves])))
     plot.plot(xs, ys, linewidth=2, **style)
 

@@ -9,8 +9,6 @@ import struct
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +53,10 @@ def encode_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read_grid(path: Path | BinaryIO) -> Image.Image | None:
-    """Read a sample grid; None if it is absent, damaged or absurdly large."""
+def read_grid(data: bytes) -> Image.Image | None:
+    """Read a sample grid; None if it is damaged or absurdly large."""
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if max(image.size) > LARGEST:
                 return None
             return image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB")
@@ -82,14 +80,6 @@ def spaced(image: Image.Image, tiles: int) -> Image.Image:
             tile = image.crop((j * width, i * height, (j + 1) * width, (i + 1) * height))
             made.paste(tile.convert(mode), (j * (width + 1), i * (height + 1)))
     return made
-
-
-def read_points(path: Path) -> NDArray[np.float32] | None:
-    """Read a file of generated points; None if it is absent, else as :func:`points_of`."""
-    try:
-        return points_of(path.read_bytes())
-    except OSError:
-        return None
 
 
 def points_of(data: bytes) -> NDArray[np.float32] | None:

@@ -185,7 +185,7 @@ def course(group: Sequence[Trace], diagnostic: str) -> Course:
     rows = []
     for place, by_run in sorted(bins.items()):
         if len(by_run) >= FEWEST:
-            means = [float(np.mean(shares)) for shares in by_run.values()]
+            means = [sum(shares) / len(shares) for shares in by_run.values()]
             low, middle, high = np.quantile(means, (0.25, 0.5, 0.75))
             rows.append(((place + 0.5) * BIN, float(low), float(middle), float(high)))
     return Course(tuple(rows))

@@ -14,7 +14,7 @@ from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
-from reports.figures.samples import read_points, view_of
+from reports.figures.samples import points_of, view_of
 from reports.tables import Cell, Column, Table, percent, unique_names
 
 ORACLE = 1 - math.exp(-4.5)
@@ -97,8 +97,8 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
         event = next(record.newest("samples"), None) if record else None
         if record is None or event is None:
             continue
-        path = result.file(str(event["file"]))
-        found = read_points(path) if path else None
+        data = result.read(str(event["file"]))
+        found = None if data is None else points_of(data)
         evaluations = (e for e in record.newest("evaluation") if e["step"] == event["step"])
         histogram = next(evaluations, {}).get("histogram")
         if found is None or found.shape[1] != 2 or not histogram or len(histogram) != modes:

@@ -6,21 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from harness.store.events import Event
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Gallery, Section, Thumbnail
-from reports.figures.samples import (
-    GRID,
-    encode_png,
-    histogram_png,
-    read_grid,
-    read_points,
-    scatter_png,
-    spaced,
-)
+from reports.figures.samples import GRID
+from reports.sample_files import Picture, picture_of
 from reports.sections.modes import build_maps
 from reports.tables import percent, significant, unique_names
 
@@ -127,45 +119,26 @@ def evaluation_at(result: Result, step: int) -> Event:
 
 @dataclass
 class Painter:
-    """Makes thumbnails, each file once."""
+    """Makes pictures of sample files, each once.
+
+    Args:
+        facts: What the protocol says of the data.
+    """
 
     facts: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self._made: dict[tuple[Path, int], tuple[bytes, str, str] | None] = {}
+        self._made: dict[tuple[str, str, int], Picture | None] = {}
 
-    def paint(self, result: Result, event: Event, tiles: int) -> tuple[bytes, str, str] | None:
-        """Return image, what it is, and what a caption has to add; None without a file."""
-        path = result.file(str(event["file"]))
-        if path is None:
-            return None
-        if (path, tiles) not in self._made:
-            points = path.suffix == ".npy"
-            made = self._points(path, result, event) if points else self._grid(path, tiles)
-            self._made[path, tiles] = made
-        return self._made[path, tiles]
-
-    def _points(self, path: Path, result: Result, event: Event) -> tuple[bytes, str, str] | None:
-        points = read_points(path)
-        if points is None:
-            return None
-        modes, sigma = self.facts.get("modes"), self.facts.get("sigma")
-        if points.shape[1] == 1:
-            png, outside = histogram_png(points, modes, sigma)
-            truth = "under the true density"
-        else:
+    def paint(self, result: Result, event: Event, tiles: int) -> Picture | None:
+        """Draw a file, of an image grid so many tiles in each direction; None without one."""
+        key = result.planned.id, str(event["file"]), tiles
+        if key not in self._made:
+            data = result.read(key[1])
             counts = evaluation_at(result, event["step"]).get("histogram")
-            hit = [count > 0 for count in counts] if counts else None
-            fits = hit is not None and modes is not None and len(hit) == len(modes)
-            png, outside = scatter_png(points, modes, sigma, hit if fits else None)
-            truth = "over the true modes"
-            truth += f", {sum(hit)} of {len(hit)} hit" if fits and hit is not None else ""
-        beyond = f", {outside} of {len(points)} out of view" if outside else ""
-        return png, f"{len(points)} generated points {truth}", beyond
-
-    def _grid(self, path: Path, tiles: int) -> tuple[bytes, str, str] | None:
-        grid = read_grid(path)
-        return None if grid is None else (encode_png(spaced(grid, tiles)), "generated samples", "")
+            found = None if data is None else picture_of(key[1], data, self.facts, counts)
+            self._made[key] = found and found.tiled(tiles)
+        return self._made[key]
 
 
 def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> Thumbnail | None:
@@ -182,15 +155,13 @@ def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> T
             if painted is None or event is before:
                 continue
             before, last = event, event is events[-1]
-            png, what, beyond = painted
-            caption = caption_of(cell, result, event, last=last) + beyond
+            caption = caption_of(cell, result, event, last=last) + painted.beyond
             place = f"{cell.dataset}, {cell.variant}, {cell.tricks}"
             onset = result.outcome.get("onset")
             failed = result.failed and (last or (onset is not None and event["step"] >= onset))
-            image = what == "generated samples"
             made.append(
-                Thumbnail(png, caption, f"{what}: {place}, {caption}", failed, image, moment,
-                          shown_as, result.planned.id)
+                Thumbnail(painted.png, caption, f"{painted.shows}: {place}, {caption}", failed,
+                          painted.pixelated, moment, shown_as, result.planned.id)
             )  # fmt: skip
     first = [t for t in made if WORST in t.ranks]
     if not first:

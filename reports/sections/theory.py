@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from pathlib import Path
 
 import numpy as np
 
@@ -68,8 +67,8 @@ def gradient_figure(cells: SuiteCells) -> Figure | None:
 
 def read_snapshot(result: Result, event: dict[str, object]) -> Snapshot | None:
     """Read what a run recorded of the line at one step; None if absent, damaged or not finite."""
-    path = result.file(str(event["file"]))
-    arrays = read_arrays(path) if path else None
+    held = result.read(str(event["file"]))
+    arrays = None if held is None else read_arrays(held)
     if arrays is None:
         return None
     step = event["step"]
@@ -78,10 +77,10 @@ def read_snapshot(result: Result, event: dict[str, object]) -> Snapshot | None:
     return Snapshot(step, x, data, generated, arrays.get("answer"), bool(event["share"]))
 
 
-def read_arrays(path: Path) -> dict[str, Values] | None:
+def read_arrays(data: bytes) -> dict[str, Values] | None:
     """Read arrays of one length by name; None if they are not all there, or not finite."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as held:
+        with np.load(io.BytesIO(data), allow_pickle=False) as held:
             arrays = {
                 name: np.asarray(held[name], dtype=float)
                 for name in (*ARRAYS, "answer")

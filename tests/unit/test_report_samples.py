@@ -9,7 +9,7 @@ from PIL import Image
 
 from harness.store.records import read_suite
 from reports.cells import SuiteCells, group
-from reports.figures.samples import SIDE, histogram_png, read_points, scatter_png, spaced
+from reports.figures.samples import SIDE, histogram_png, points_of, scatter_png, spaced
 from reports.figures.style import BAD, GOOD
 from reports.sections.samples import BEST, COMMON, WORST, at_share, build, chosen
 from tests.stores import Fate, Where, build_store
@@ -67,7 +67,7 @@ def test_no_points_at_all_still_show_the_truth() -> None:
 def test_points_of_one_and_two_dimensions_are_read(tmp_path) -> None:
     for dimensions, known in ((1, True), (2, True), (3, False)):
         np.save(tmp_path / "points.npy", np.ones((5, dimensions), np.float32))
-        found = read_points(tmp_path / "points.npy")
+        found = points_of((tmp_path / "points.npy").read_bytes())
         assert (found is not None) == known
 
 

@@ -32,11 +32,13 @@ from reports import cells as cells_module
 from reports import moments, run_files
 from reports.build import is_current, write_report
 from reports.cells import CellRuns, SuiteCells, group
-from reports.moments import evenly, is_whole_png, moments_of
+from reports.moments import evenly, moments_of
 from reports.run_files import RunFiles
 from reports.run_links import RunLinks, page_name, ranges
 from reports.run_pages import RunPages
 from reports.run_spec import repeat_command
+from reports.sample_files import SampleFolder, is_whole_png
+from reports.stamps import stamps
 from tests.stores import SETTINGS, Fate, Where, build_store, protocol, write_samples
 
 OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -312,16 +314,17 @@ class TestSamples:
                 log.append({"type": "samples", "step": step, "file": file})
         (record,) = read_suite(tmp_path / "s").runs.values()
         size = (folder / file).stat().st_size
+        read = SampleFolder(folder).read
         for budget, count, tiles in ((8 * size, 8, 8), (5 * size, 4, 8), (3 * size, 8, 4)):
             monkeypatch.setattr(moments, "BUDGET", budget + 400)
-            found = moments_of(folder, record.of_type("samples"), no_evaluation, {})
+            found = moments_of(read, record.of_type("samples"), no_evaluation, {})
             assert (len(found.shown), found.tiles) == (count, tiles)
             assert sum(len(moment.png) for moment in found.shown) < 1.5 * budget
         with Image.open(io.BytesIO(found.shown[-1].png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
         monkeypatch.setattr(moments, "BUDGET", 10)
-        assert len(moments_of(folder, record.of_type("samples"), no_evaluation, {}).shown) == 1
+        assert len(moments_of(read, record.of_type("samples"), no_evaluation, {}).shown) == 1
 
     def test_damaged_absent_and_foreign_files_are_left_out(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok"], "digits")
@@ -567,7 +570,9 @@ class Folder:
         self.write()
 
     def write(self, made_by: str = "x") -> None:
-        self.made = RunFiles([self.root], made_by).write(cells_of(self.root), self.out, self.made)
+        self.made = RunFiles(stamps(self.root), made_by).write(
+            cells_of(self.root), self.out, self.made
+        )
 
     def times(self) -> dict[str, int]:
         return {file.name: file.stat().st_mtime_ns for file in self.out.iterdir()}
@@ -701,7 +706,7 @@ class TestFiles:
     def test_records_that_change_while_they_are_read(self, tmp_path: Path) -> None:
         """What is appended after reading is in the next report, though nothing else changes."""
         folder = Folder(one_cell(tmp_path / "s", [None]))
-        files, cells = RunFiles([folder.root], "y"), cells_of(folder.root)
+        files, cells = RunFiles(stamps(folder.root), "y"), cells_of(folder.root)
         with folder.log(0) as log:
             log.append(LATER)
         folder.made = files.write(cells, folder.out, folder.made)
