@@ -288,7 +288,7 @@ def untrained_metrics(record: RunRecord) -> dict[str, float]:
 def best_metrics(record: RunRecord) -> dict[str, dict[str, Any]]:
     """Return the best value of each metric with a direction, its step and how many there were."""
     found = {metric.name: record.best(metric) for metric in record.metrics}
-    return {name: vars(best) for name, best in found.items() if best is not None}
+    return {name: best._asdict() for name, best in found.items() if best is not None}
 
 
 def raw_metrics(record: RunRecord) -> dict[str, float]:

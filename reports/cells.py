@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +22,7 @@ FAILURES = ("collapsed", "diverged", "oom")
 """Outcomes that are results, and bad ones."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
+Found = TypeVar("Found")
 STATUSES = ("ok", *FAILURES, "crashed", "preempted", "running", "corrupt", "missing")
 
 
@@ -88,7 +91,7 @@ class Result:
         return list(zip(found.kimg[finite].tolist(), found.values[finite].tolist(), strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellRuns:
     """All runs of one cell, by seed."""
 
@@ -143,7 +146,7 @@ class CellRuns:
         return rank, size, -result.planned.seed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SuiteCells:
     """A suite's runs in the order of its plan."""
 
@@ -214,6 +217,15 @@ class SuiteCells:
 
     def treatment(self, cell: CellRuns) -> str:
         """Name what a cell has that its control has not: its tricks, or each change."""
+        if cell not in self._treatment:
+            self._treatment[cell] = self._name(cell)
+        return self._treatment[cell]
+
+    @cached_property
+    def _treatment(self) -> dict[CellRuns, str]:
+        return {}
+
+    def _name(self, cell: CellRuns) -> str:
         changes = self.changes(cell)
         if changes is not None:
             return ", ".join(changes) or "baseline"
@@ -260,6 +272,19 @@ class SuiteCells:
                     facts: dict[str, Any] = protocols[-1]["data"]
                     return facts
         return {}
+
+
+def remembered(work: Callable[[SuiteCells], Found]) -> Callable[[SuiteCells], Found]:
+    """Work out once what several chapters want to know of a suite."""
+    known: WeakKeyDictionary[SuiteCells, Found] = WeakKeyDictionary()
+
+    @wraps(work)
+    def found(cells: SuiteCells) -> Found:
+        if cells not in known:
+            known[cells] = work(cells)
+        return known[cells]
+
+    return found
 
 
 def tricks_of(cell: CellRuns) -> list[str]:

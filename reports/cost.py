@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from reports.cells import CellRuns, Result, SuiteCells
+from reports.cells import CellRuns, Result, SuiteCells, remembered
 from reports.statistics.intervals import geometric_mean
 from reports.statistics.ranks import median_with_failures
 
@@ -133,6 +133,12 @@ def costs_of(cell: CellRuns) -> list[Cost]:
     return costs
 
 
+@remembered
+def costs_by_cell(cells: SuiteCells) -> dict[CellRuns, list[Cost]]:
+    """Return what every cell cost."""
+    return {cell: costs_of(cell) for cell in cells.cells}
+
+
 def _quality(cell: CellRuns, results: Sequence[Result]) -> float | None:
     primary = cell.primary
     if primary is None or primary.better == "none":
@@ -192,16 +198,19 @@ class Surcharge:
     runs: tuple[str, ...]
 
 
+@remembered
 def surcharges(cells: SuiteCells) -> dict[str, Surcharge]:
     """Compare every cell's seconds with its control's, where machine and cohort are alike."""
-    by_cell = {id(cell): {cost.machine: cost for cost in costs_of(cell)} for cell in cells.cells}
+    by_cell = {
+        cell: {cost.machine: cost for cost in costs} for cell, costs in costs_by_cell(cells).items()
+    }
     ratios: dict[str, list[tuple[float, float | None, tuple[str, ...]]]] = {}
     for cell in cells.cells:
         control = cells.control(cell)
         if control is None:
             continue
-        for machine, cost in by_cell[id(cell)].items():
-            base = by_cell[id(control)].get(machine)
+        for machine, cost in by_cell[cell].items():
+            base = by_cell[control].get(machine)
             if base is None or base.together != cost.together:
                 continue
             if cost.seconds is None or base.seconds is None:

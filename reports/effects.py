@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.store.records import MetricInfo
-from reports.cells import CellRuns, Result, SuiteCells
+from reports.cells import CellRuns, Result, SuiteCells, remembered
 from reports.statistics.intervals import Interval, paired_rate_change, t_interval, t_p
 from reports.statistics.ranks import holm, probability_less, sign_flip_p, signed_ranks
 
@@ -179,6 +179,13 @@ def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
     ]
 
 
+@remembered
+def compared(cells: SuiteCells) -> dict[CellRuns, list[Pair]]:
+    """Pair every cell that has a control with that."""
+    controls = ((cell, cells.control(cell)) for cell in cells.cells)
+    return {cell: pairs_of(cell, control) for cell, control in controls if control is not None}
+
+
 def ratio_over_seeds(pairs: Sequence[Pair]) -> tuple[float | None, Interval | None]:
     """Average log-ratios within each seed, then over seeds; return ratio and interval."""
     survivors = [pair for pair in pairs if pair.survived]
@@ -269,7 +276,7 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
         for name in mine.keys() & base.keys():
             if mine[name] != base[name]:
                 found.append((cell, name, mine[name], base[name]))
-        found += [(cell, *row) for row in unlike_devices(pairs_of(cell, control))]
+        found += [(cell, *row) for row in unlike_devices(compared(cells)[cell])]
     return sorted(found, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1]))
 
 
@@ -333,9 +340,8 @@ def shifts(cells: SuiteCells) -> list[Shift]:
             pairs: list[Pair] = []
             metrics: dict[str, MetricInfo] = {}
             for cell in cells.of_dataset(dataset):
-                control = cells.control(cell)
-                if control is not None and cells.treatment(cell) == treatment:
-                    pairs += pairs_of(cell, control)
+                if cell in compared(cells) and cells.treatment(cell) == treatment:
+                    pairs += compared(cells)[cell]
                     metrics |= {metric.name: metric for metric in cell.metrics}
             for metric in metrics.values():
                 if metric.better != "none" and not metric.primary:
@@ -367,30 +373,35 @@ def shift_of(tricks: str, dataset: str, metric: MetricInfo, pairs: Sequence[Pair
 
 def cell_effects(cells: SuiteCells) -> list[tuple[CellRuns, Effect]]:
     """Return the effect of every trick in every cell that has a baseline, unadjusted."""
-    found = []
-    for cell in cells.cells:
-        control = cells.control(cell)
-        if control is not None:
-            pairs = pairs_of(cell, control)
-            planned = _planned(cell, control)
-            found.append((cell, effect_of(cells.treatment(cell), cell.dataset, pairs, planned)))
-    return found
+    return [
+        (cell, effect_of(cells.treatment(cell), cell.dataset, pairs, _planned(cells, cell)))
+        for cell, pairs in compared(cells).items()
+    ]
 
 
 def trick_effects(cells: SuiteCells, *, by_dataset: bool) -> list[Effect]:
     """Return the adjusted effect of every trick, over all data sets or on each."""
-    groups: dict[tuple[str, str | None], tuple[list[Pair], int]] = {}
-    for treatment in cells.treatments:
-        for cell in cells.cells:
-            control = cells.control(cell)
-            if control is None or cells.treatment(cell) != treatment:
-                continue
-            key = (treatment, cell.dataset if by_dataset else None)
-            pairs, planned = groups.get(key, ([], 0))
-            groups[key] = (pairs + pairs_of(cell, control), planned + _planned(cell, control))
-    return adjusted([effect_of(*key, pairs, planned) for key, (pairs, planned) in groups.items()])
+    places = {treatment: place for place, treatment in enumerate(cells.treatments)}
+    ordered = sorted(compared(cells), key=lambda cell: places[cells.treatment(cell)])
+    groups: dict[tuple[str, str | None], list[CellRuns]] = {}
+    for cell in ordered:
+        key = cells.treatment(cell), cell.dataset if by_dataset else None
+        groups.setdefault(key, []).append(cell)
+    return adjusted(
+        [
+            effect_of(
+                *key,
+                [pair for cell in group for pair in compared(cells)[cell]],
+                sum(_planned(cells, cell) for cell in group),
+            )
+            for key, group in groups.items()
+        ]
+    )
 
 
-def _planned(treated: CellRuns, control: CellRuns) -> int:
+def _planned(cells: SuiteCells, treated: CellRuns) -> int:
+    control = cells.control(treated)
+    if control is None:
+        return 0
     seeds = {result.planned.seed for result in control.results}
     return sum(result.planned.seed in seeds for result in treated.results)

@@ -39,7 +39,7 @@ class Detail(NamedTuple):
     points: int
 
 
-WHOLE, THINNED = Detail(8, 100), Detail(4, 60)
+WHOLE, THINNED = Detail(8, 100), Detail(3, 40)
 """Of a suite, and of a large one."""
 
 

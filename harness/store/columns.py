@@ -66,3 +66,45 @@ def numbers_of(events: Iterable[Event], place: str) -> Numbers:
         np.array([event["kimg"] for event in having], dtype=np.float64),
         np.array(rows, dtype=np.float64).reshape(len(having), len(names)),
     )
+
+
+class Best(NamedTuple):
+    """The best checkpoint by some metric, which flatters: it was chosen by looking.
+
+    Attributes:
+        value: The metric's.
+        step: When.
+        searched: Among how many evaluations.
+    """
+
+    value: float
+    step: int
+    searched: int
+
+
+class Extremes(NamedTuple):
+    """The least and the largest of a number's finite values after step 0."""
+
+    least: Best
+    largest: Best
+
+
+def extremes_of(numbers: Numbers) -> dict[str, Extremes]:
+    """Find the extremes of all numbers at once; those that are never finite have none."""
+    after = numbers.steps > 0
+    if not after.any():
+        return {}
+    steps, values = numbers.steps[after], numbers.values[after]
+    finite = np.isfinite(values)
+    counts = finite.sum(0).tolist()
+    places = np.where(finite, values, np.inf).argmin(0), np.where(finite, values, -np.inf).argmax(0)
+    columns = np.arange(len(counts))
+    found = [
+        map(Best, values[at, columns].tolist(), map(int, steps[at].tolist()), counts)
+        for at in places
+    ]
+    return {
+        name: Extremes(least, largest)
+        for name, least, largest in zip(numbers.names, *found, strict=True)
+        if least.searched
+    }

@@ -33,12 +33,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
-from harness.store.columns import Numbers, Series, numbers_of, series_of
+from harness.store.columns import (
+    Best,
+    Extremes,
+    Numbers,
+    Series,
+    extremes_of,
+    numbers_of,
+    series_of,
+)
 from harness.store.events import Event, effective, parse, read_events
 from harness.store.packed import Packed
 from harness.store.parallel import in_order
@@ -178,21 +185,6 @@ class SuitePlan:
 
 
 @dataclass(frozen=True)
-class Best:
-    """The best checkpoint by some metric, which flatters: it was chosen by looking.
-
-    Attributes:
-        value: The metric's.
-        step: When.
-        searched: Among how many evaluations.
-    """
-
-    value: float
-    step: int
-    searched: int
-
-
-@dataclass(frozen=True)
 class RunRecord:
     """What one run did, read from its folder."""
 
@@ -280,13 +272,16 @@ class RunRecord:
 
         None for a metric without a direction, and where no value is finite.
         """
-        found = self.series("evaluation", metric.name, weights)
-        searched = (found.steps > 0) & np.isfinite(found.values)
-        if metric.better == "none" or not searched.any():
+        if weights not in self._extremes:
+            self._extremes[weights] = extremes_of(self.numbers("evaluation", weights))
+        found = self._extremes[weights].get(metric.name)
+        if found is None or metric.better == "none":
             return None
-        steps, values = found.steps[searched], found.values[searched]
-        place = values.argmin() if metric.better == "lower" else values.argmax()
-        return Best(float(values[place]), int(steps[place]), len(values))
+        return found.least if metric.better == "lower" else found.largest
+
+    @cached_property
+    def _extremes(self) -> dict[Weights, dict[str, Extremes]]:
+        return {}
 
     @property
     def attempts(self) -> Sequence[Event]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.store.records import MetricInfo
 from reports.cells import BASELINE, SuiteCells
-from reports.cost import Cost, costs_of, front, surcharges
+from reports.cost import Cost, costs_by_cell, front, surcharges
 from reports.document import Block, Figure, Section
 from reports.figures.cost import Priced, draw_cost
 from reports.tables import ARROWS, Cell, Column, Table, unique_names
@@ -154,7 +154,7 @@ def build(cells: SuiteCells) -> Section | None:
     """Make the chapter; None where no run says what it cost."""
     blocks: list[Block] = []
     for dataset, name in zip(cells.datasets, unique_names(cells.datasets), strict=True):
-        costs = [cost for cell in cells.of_dataset(dataset) for cost in costs_of(cell)]
+        costs = [cost for cell in cells.of_dataset(dataset) for cost in costs_by_cell(cells)[cell]]
         if costs:
             blocks += blocks_of(dataset, costs, name)
     if not blocks:

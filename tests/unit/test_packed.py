@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.store.columns import numbers_of, series_of
+from harness.store.columns import Best, extremes_of, numbers_of, series_of
 from harness.store.events import Event, decode, encode, parse, read_events
 from harness.store.packed import Packed
 from harness.store.records import RunRecord
@@ -103,3 +103,18 @@ def test_text_of_another_encoding_is_no_record() -> None:
         parse(b'{"a": "\xff"}')
     assert parse(b'{"a": "\\ud800"}') == {"a": "\ud800"}
     assert math.isinf(decode(encode({"type": "x", "y": -math.inf}).rstrip(b"\n"))["y"])
+
+
+@given(st.lists(st.dictionaries(st.sampled_from("ab"), st.floats(), max_size=2), max_size=6))
+def test_extremes_are_those_of_each_number_alone(rows: list[dict[str, float]]) -> None:
+    events = [{"step": i, "kimg": i, "values": values} for i, values in enumerate(rows)]
+    found = extremes_of(numbers_of(events, "values"))
+    for name in "ab":
+        series = series_of(events, "values", name)
+        seen = (series.steps > 0) & np.isfinite(series.values)
+        assert (name in found) == seen.any()
+        if seen.any():
+            steps, values = series.steps[seen], series.values[seen]
+            for one, place in ((found[name].least, values.argmin()),
+                               (found[name].largest, values.argmax())):  # fmt: skip
+                assert one == Best(values[place], steps[place], len(values))

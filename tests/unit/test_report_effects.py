@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +14,7 @@ import pytest
 
 from harness.store.records import read_suite
 from reports.cells import SuiteCells, group
-from reports.effects import Effect, differences, shifts, trick_effects
+from reports.effects import Effect, compared, differences, shifts, trick_effects
 from reports.sections.verdicts import headline, least_change
 from reports.statistics.ranks import sign_flip_p
 from tests.stores import Fate, FateOf, Where, build_store
@@ -186,6 +188,7 @@ def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
     assert [(row[1], row[2]) for row in differences(cells)] == [("lr_d", 0.5)]
     assert trick_effects(cells, by_dataset=False)[0].pairs == 5
     object.__setattr__(treated.metrics[0], "name", "fd[data]@17/train")
+    cells = group(cells.suite)  # what is compared with what is worked out once
     assert {row[1] for row in differences(cells)} == {"lr_d", "primary metric"}
     (effect,) = trick_effects(cells, by_dataset=False)
     assert (effect.pairs, effect.planned) == (0, 5)
@@ -346,3 +349,16 @@ def test_the_first_sentence_names_what_helps_and_what_hurts(tmp_path: Path) -> N
     assert claimed(tmp_path / "c", {"good": 0.5}, seeds=2).startswith("Only a screening")
     many = {f"good-{place}": 0.5 for place in range(5)}
     assert claimed(tmp_path / "d", many).startswith("5 of 5 help")
+
+
+def test_what_is_compared_is_worked_out_once_for_each_suite(tmp_path: Path) -> None:
+    root = build_store(tmp_path / "r", datasets=("ring8",), variants=("gan",), seeds=2)
+    cells = group(read_suite(root))
+    assert compared(cells) is compared(cells)
+    other = group(cells.suite)
+    assert compared(other) is not compared(cells)
+    assert [cell.tricks for cell in compared(other)] == [cell.tricks for cell in compared(cells)]
+    gone = weakref.ref(other)
+    del other
+    gc.collect()
+    assert gone() is None

@@ -147,5 +147,5 @@ def test_the_benchmark_reports_what_it_says(tmp_path: Path) -> None:
         )
     found = report(root, tmp_path / "report")
     assert found["peak_bytes"] > 50e6
-    assert found["page_bytes"] == (tmp_path / "report" / "index.html").stat().st_size
+    assert found["page_bytes"] == (tmp_path / "report" / "timed" / "index.html").stat().st_size
     assert 0 < found["cpu_seconds"] < 100

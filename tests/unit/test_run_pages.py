@@ -295,7 +295,7 @@ class TestSamples:
                 if step % 10 == 0:
                     file = write_samples(folder, step, images=False, spread=8, seed=step)
                     log.append({"type": "samples", "step": step, "file": file})
-        for many, moments_shown, points in ((2, 8, 100), (1, 4, 60)):
+        for many, moments_shown, points in ((2, 8, 100), (1, 3, 40)):
             monkeypatch.setattr(cells_module, "LARGE", many)
             page = first_page(tmp_path / "s")
             assert f"{moments_shown} of 20 stored moments are shown." in page
