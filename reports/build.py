@@ -130,15 +130,10 @@ def compose(folders: Folders, *, skip_corrupt: bool = False) -> Document:
         StoreError: if one holds no results, or their plans differ.
         CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
     """
-    return lay_out(read_cells(folders, skip_corrupt=skip_corrupt), folders)
-
-
-def read_cells(folders: Folders, *, skip_corrupt: bool = False) -> SuiteCells:
-    """Read results folders; raises what :func:`compose` does."""
     from harness.store.merging import read_suites
     from reports.cells import group
 
-    return group(read_suites(listed(folders), skip_corrupt=skip_corrupt))
+    return lay_out(group(read_suites(listed(folders), skip_corrupt=skip_corrupt)), folders)
 
 
 def lay_out(cells: SuiteCells, folders: Folders) -> Document:
@@ -235,13 +230,15 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     from harness.errors import StoreError
     from harness.store.folders import write_atomically
     from harness.store.garbage import seldom_collected, uncollected
+    from harness.store.merging import read_suites
+    from reports.cells import group
 
     out = place_of(folders) if out is None else out
     found = stamps_of(folders)
     digest = source_digest(found)
     with seldom_collected() as stay:
         with uncollected():
-            cells = read_cells(folders, skip_corrupt=skip_corrupt)
+            cells = group(read_suites(listed(folders), skip_corrupt=skip_corrupt))
             stay()
         try:
             manifest = _write_files(cells, folders, out, found)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.store.parallel import cores
+from harness.store.parallel import cores, pieces, queue_of, taken
 from reports.cells import CellRuns, SuiteCells
 from reports.run_links import LIST
 from reports.run_list import render_list
@@ -24,9 +24,6 @@ Job = tuple[Path, CellRuns, int]
 """A page's file, its run's cell, and the run's place in that."""
 WORTH_A_PROCESS = 500
 """Pages from which on a second process is started to write them."""
-TOGETHER = 50
-"""Pages that a process writes before it looks for more."""
-NUMBER_BYTES = 4
 
 
 class Chores:
@@ -42,13 +39,7 @@ class Chores:
     def __init__(self, chores: Sequence[Callable[[], None]], *, shared: bool) -> None:
         self._chores = chores
         self._child = 0
-        # A pipe full of numbers is a queue: whoever reads one does that chore.
-        self._queue, fill = os.pipe()
-        try:
-            for number in range(len(chores)):
-                os.write(fill, number.to_bytes(NUMBER_BYTES, "big"))
-        finally:
-            os.close(fill)
+        self._queue = queue_of(len(chores))
         if shared and cores() > 1 and threading.active_count() == 1:
             self._child = os.fork()
             if self._child == 0:
@@ -86,8 +77,8 @@ class Chores:
                     chore()
 
     def _take(self) -> None:
-        while number := os.read(self._queue, NUMBER_BYTES):
-            self._chores[int.from_bytes(number, "big")]()
+        for number in taken(self._queue):
+            self._chores[number]()
 
 
 class RunFiles:
@@ -145,8 +136,7 @@ class RunFiles:
                 file.write_bytes(pages.render(cell, position).encode(errors="replace"))
 
         chores: list[Callable[[], None]] = [write_list]
-        for start in range(0, len(jobs), TOGETHER):
-            chores.append(partial(write_pages, jobs[start : start + TOGETHER]))
+        chores += [partial(write_pages, piece) for piece in pieces(jobs)]
         with Chores(chores, shared=len(jobs) >= WORTH_A_PROCESS) as writing:
 
             def finish() -> dict[str, str]:

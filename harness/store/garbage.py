@@ -30,6 +30,8 @@ def seldom_collected() -> Iterator[Callable[[], None]]:
         What says that all objects there are will stay to the end: they are not looked through.
     """
     before = gc.get_threshold()
+    # Errors that imports have caught refer to all that is above them, and would keep it.
+    gc.collect()
     gc.set_threshold(*SELDOM)
     try:
         yield gc.freeze

@@ -1,4 +1,4 @@
-"""Reads the runs of a large folder in as many processes as there are cores."""
+"""Shares work among as many processes as there are cores."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, TypeVar
+from contextlib import ExitStack, suppress
+from tempfile import TemporaryFile
+from typing import Any, Self, TypeVar
 
 from harness.store.garbage import uncollected
 
 FEWEST = 500
 """Items to a process, under which starting it takes longer than it saves."""
+TOGETHER = 50
+"""Items that a process takes at once."""
+NUMBER_BYTES = 4
+MOST_NUMBERS = 10_000
+"""What a pipe holds, and more."""
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -24,8 +29,35 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
+def pieces(items: Sequence[Item]) -> list[Sequence[Item]]:
+    """Cut items into what a process takes at once."""
+    size = max(TOGETHER, -(-len(items) // MOST_NUMBERS))
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def queue_of(count: int) -> int:
+    """Return a pipe that holds the numbers from 0 on: whichever process reads one has it.
+
+    Args:
+        count: Of numbers, at most :data:`MOST_NUMBERS`, as there are pieces.
+    """
+    queue, fill = os.pipe()
+    try:
+        for number in range(count):
+            os.write(fill, number.to_bytes(NUMBER_BYTES, "big"))
+    finally:
+        os.close(fill)
+    return queue
+
+
+def taken(queue: int) -> Iterator[int]:
+    """Take numbers until there are none."""
+    while number := os.read(queue, NUMBER_BYTES):
+        yield int.from_bytes(number, "big")
+
+
 def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[Found]:
-    """Return what a function makes of each item, in order; each core takes a share of many.
+    """Return what a function makes of each item, in order; many are shared by all cores.
 
     Other processes are plain interpreters that import the function by its name: nothing of the
     caller's ``__main__`` is run in them, and a script needs no guard.
@@ -34,37 +66,72 @@ def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[F
         work: A function of a module, which returns what can be pickled and does not raise.
         items: What can be pickled.
     """
-    count = max(1, min(cores(), len(items) // FEWEST))
-    ends = [len(items) * i // count for i in range(count + 1)]
-    mine, *others = (items[start:end] for start, end in pairwise(ends))
-    with ThreadPoolExecutor(max(1, len(others))) as pool:
-        asked = [pool.submit(_ask, work, share) for share in others]
-        with uncollected():
-            done = [work(item) for item in mine]
-        yield from done
-        for answer in asked:
-            yield from answer.result()
+    cut = pieces(items)
+    done: dict[int, list[Found]] = {}
+    with ExitStack() as stack, uncollected():
+        queue = queue_of(len(cut))
+        stack.callback(os.close, queue)
+        others = [
+            stack.enter_context(Helper(work, cut, queue))
+            for _ in range(min(cores(), len(items) // FEWEST) - 1)
+        ]
+        for number in taken(queue):
+            done[number] = [work(item) for item in cut[number]]
+        for other in others:
+            done.update(other.answers())
+    for number, piece in enumerate(cut):
+        # What a process had taken that came to an end is done here.
+        yield from done[number] if number in done else [work(item) for item in piece]
 
 
-def _ask(work: Callable[[Any], Any], share: Sequence[Any]) -> list[Any]:
-    child = subprocess.run(  # noqa: S603 - a module of our own
-        [sys.executable, "-m", __name__],
-        input=pickle.dumps((work, share)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    if child.returncode != 0:
-        return [work(item) for item in share]
-    with uncollected():
-        return list(pickle.loads(child.stdout))  # noqa: S301 - from a process of our own
+class Helper:
+    """A process that takes pieces too.
+
+    Question and answers are files: a pipe would have to be attended to while there is work.
+
+    Args:
+        work: What to do with an item.
+        cut: All pieces.
+        queue: Of their numbers.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], cut: list[Any], queue: int) -> None:
+        with TemporaryFile() as task:
+            pickle.dump((work, cut), task)
+            task.seek(0)
+            self._answers = TemporaryFile()  # noqa: SIM115 - it outlives this
+            self._child = subprocess.Popen(  # noqa: S603 - a module of our own
+                [sys.executable, "-m", __name__, str(queue)],
+                stdin=task,
+                stdout=self._answers,
+                stderr=subprocess.DEVNULL,
+                pass_fds=(queue,),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._child.kill()
+        self._child.wait()
+        self._answers.close()
+
+    def answers(self) -> Iterator[tuple[int, list[Any]]]:
+        """Wait for it, and return what it has made of which pieces."""
+        self._child.wait()
+        self._answers.seek(0)
+        # The last one may be cut off, where the process was, or its disk full.
+        with suppress(EOFError, pickle.UnpicklingError):
+            while True:
+                yield pickle.load(self._answers)  # noqa: S301 - from a process of our own
 
 
 def main() -> None:
-    """Answer the process that started this one."""
+    """Work for the process that started this one."""
+    work, cut = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this process
     with uncollected():
-        work, share = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this process
-        pickle.dump([work(item) for item in share], sys.stdout.buffer, protocol=5)
+        for number in taken(int(sys.argv[1])):
+            pickle.dump((number, [work(item) for item in cut[number]]), sys.stdout.buffer, 5)
 
 
 if __name__ == "__main__":
