@@ -122,56 +122,44 @@ def take_apart(events: Sequence[Event]) -> Parts | None:
     """
     first, count = events[0], len(events)
     shape: list[Any] = [first["type"]]
-    blocks: list[NDArray[np.float64]] = []
+    held: list[tuple[int, Sequence[float]]] = []
     texts: list[Sequence[str]] = []
     for key, column in zip(first, zip(*map(dict.values, events), strict=True), strict=True):
         kind = type_of(column)
-        if kind is dict or kind is list:
+        if kind is float or kind is int:
+            held.append((1, column))
+            shape += key, None, kind
+        elif kind is dict or kind is list:
             if len({*(map(tuple, column) if kind is dict else map(len, column))}) > 1:
                 return None
             width = len(column[0])
-            rows = map(dict.values, column) if kind is dict else column
-            held: Sequence[Any] = [*chain.from_iterable(rows)]
-            alike = type_of(held)
-            types = [alike or type_of(held[place::width]) for place in range(width)]
+            values = [*chain.from_iterable(map(dict.values, column) if kind is dict else column)]
+            alike = type_of(values)
+            types = [alike or type_of(values[place::width]) for place in range(width)]
+            if None in types:
+                return None
+            held.append((width, values))
             shape += key, (*column[0],) if kind is dict else None, (*types,)
-        elif key == "type":
-            continue
-        else:
-            held, types = column, [kind]
+        elif kind is None:
+            return None
+        elif key != "type":
             shape += key, None, kind
             if kind is str:
                 texts.append(column)
-        if None in types:
-            return None
-        if NUMBERS.issuperset(types):
-            block = as_floats(held, [place for place, kind in enumerate(types) if kind is int],
-                              (count, len(types)))  # fmt: skip
-            if block is None:
-                return None
-            blocks.append(block)
     form = Form.of((*shape,))
     if not form.regular:
         return None
-    table = np.concatenate(blocks, axis=1) if blocks else np.zeros((count, 0))
-    return Parts(form, table, [*chain.from_iterable(zip(*texts, strict=True))])
-
-
-def as_floats(
-    numbers: Sequence[float], whole: list[int], shape: tuple[int, int]
-) -> NDArray[np.float64] | None:
-    """Write rows of numbers as a table; None if floats cannot stand for all of its integers.
-
-    Args:
-        numbers: One row after the other.
-        whole: Columns of integers.
-        shape: Rows and columns.
-    """
+    table, place = np.empty((count, form.width)), 0
     try:
-        table = np.fromiter(numbers, np.float64, len(numbers)).reshape(shape)
+        for width, numbers in held:
+            block = np.fromiter(numbers, np.float64, width * count)
+            table[:, place : place + width] = block.reshape(count, width)
+            place += width
     except OverflowError:
         return None
-    return table if not whole or (abs(table[:, whole]) < WHOLE).all() else None
+    if form.whole and np.abs(table[:, form.whole]).max(initial=0.0) >= WHOLE:
+        return None
+    return Parts(form, table, [*chain.from_iterable(zip(*texts, strict=True))])
 
 
 def type_of(column: Iterable[Any]) -> type | None:

@@ -34,10 +34,12 @@ PAUSE = 0.25
 def measure() -> Row:
     """Report synthetic stores of 1,000, 3,000 and 10,000 runs of 50 evaluations, on two cores."""
     sizes = []
-    for size in SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            root = build_large_store(Path(folder) / "results", size)
-            sizes.append({"runs": size.runs, **report(root, Path(folder) / "report")})
+    # All are kept to the end: a file system may take its time to use again what was just deleted.
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            place = Path(folder) / str(size.runs)
+            root = build_large_store(place / "results", size)
+            sizes.append({"runs": size.runs, **report(root, place / "report")})
     first, last = sizes[0], sizes[-1]
     growth = math.log(last["seconds"] / first["seconds"]) / math.log(last["runs"] / first["runs"])
     beyond = {
