@@ -12,6 +12,8 @@ from harness.protocols import Feed, Slots
 from harness.spec import Settings
 
 EPSILON = 1e-8
+BLOCK_UPDATES = 64
+"""Updates whose bias corrections are worked out together."""
 
 
 class OnTheSpot:
@@ -95,6 +97,7 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square")
+    _corrections: tuple[int, Tensor] | None = None
 
     @torch.no_grad()
     def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
@@ -121,19 +124,40 @@ class Adam(Optimizer):
         step = rate * mean / (root(square) + epsilon)
         return theta - step, {"mean": mean, "square": square}
 
-    def _corrected(self, ahead: int, feed: Feed) -> Tensor:
-        """Return rate and epsilon of the ahead-th update, ``(2, runs, 1)``.
+    def _corrected(self, ahead: int, feed: Feed) -> tuple[Tensor, Tensor]:
+        """Return rate and epsilon of the ahead-th update, each ``(runs, 1)``.
 
         Both carry the bias correction, as at the end of the paper's section 2: it costs two
         operations on a number per run instead of two on every weight.
         """
+        scale, epsilon = feed.fed(
+            ("bias correction", id(self), ahead), lambda _: self._correction(self.updates + ahead)
+        )
+        return self.lr * scale, epsilon
 
-        def produce(_: int) -> Tensor:
-            count = self.updates + ahead
-            scale = (1 - self.beta2**count).sqrt()
-            return torch.stack([self.lr * scale / (1 - self.beta1**count), EPSILON * scale])
+    def _correction(self, count: int) -> Tensor:
+        """Return what rate and epsilon of an update, counted from 1, are multiplied by.
 
-        return feed.fed(("bias correction", id(self), ahead), produce)
+        Those of the updates around it are worked out with it: ``(2, runs, 1)`` of each.
+        """
+        block, place = divmod(count, BLOCK_UPDATES)
+        if self._corrections is None or self._corrections[0] != block:
+            first = block * BLOCK_UPDATES
+            counts = torch.arange(first, first + BLOCK_UPDATES).to(self.lr)[:, None, None]
+            scale = (1 - self.beta2**counts).sqrt()
+            both = torch.stack([scale / (1 - self.beta1**counts), EPSILON * scale], dim=1)
+            self._corrections = block, both
+        return self._corrections[1][place]
+
+    def follow(self, rates: Rates, lr: Tensor) -> None:
+        """Go by other rates from now on."""
+        super().follow(rates, lr)
+        self._corrections = None
+
+    def keep(self, runs: list[int]) -> None:
+        """Go on with some of the runs, by position."""
+        super().keep(runs)
+        self._corrections = None
 
 
 class RMSprop(Optimizer):

@@ -39,14 +39,9 @@ CASES = (
 class Drawn(Tape):
     """A tape that can be drawn as a graph, which a compiler reads."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._called: dict[Any, Any] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Note which overload stands behind an operation."""
-        self._called[func._op] = func
-        return super().__torch_dispatch__(func, types, args, kwargs)
+    def function_of(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Call an operation by its name, as a compiler wants it."""
+        return func
 
     def graph(self) -> tuple[fx.GraphModule, list[Tensor]]:
         """Return the operations as a function of the tensors that it is given, and these."""
@@ -60,7 +55,7 @@ class Drawn(Tape):
                 given.append(value)
 
         def call(operation: str, *arguments: Any, **named: Any) -> fx.Node:
-            return graph.call_function(self._called[self._given[operation]], arguments, named)
+            return graph.call_function(self._given[operation], arguments, named)
 
         for line in lines:
             # The text of the arguments, read with nodes in place of tensors.

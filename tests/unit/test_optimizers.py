@@ -6,9 +6,19 @@ import pytest
 import torch
 from torch import Tensor, optim
 
+from harness.parts import Rates
 from harness.spec import Settings
 from harness.testing.specs import make_spec
-from harness.training.optimizers import KINDS, SGD, Adam, Optimizer, RMSprop, make_optimizer
+from harness.training.optimizers import (
+    BLOCK_UPDATES,
+    EPSILON,
+    KINDS,
+    SGD,
+    Adam,
+    Optimizer,
+    RMSprop,
+    make_optimizer,
+)
 
 RATES = [0.1, 0.01, 0.003]
 BETA1 = [0.5, 0.0, 0.9]
@@ -215,3 +225,25 @@ def test_settings_choose_the_optimiser_and_its_rates() -> None:
         assert made.lr.flatten().tolist() == [1.0, 2.0]
         assert made.beta1.flatten().tolist() == pytest.approx([0.1, 0.3])
         assert made.beta2.flatten().tolist() == pytest.approx([0.2, 0.4])
+
+
+def test_bias_corrections_are_of_each_update_whichever_was_asked_before() -> None:
+    theta = torch.zeros(3, 5, dtype=torch.float64)
+    adam = Adam(theta, [1e-3] * 3, [0.0, 0.5, 0.9], [0.9, 0.99, 0.999])
+    for count in (1, 2, BLOCK_UPDATES - 1, BLOCK_UPDATES, 5, 10_000):
+        scale, epsilon = adam._correction(count)
+        root = (1 - adam.beta2**count).sqrt()
+        torch.testing.assert_close(scale, root / (1 - adam.beta1**count))
+        torch.testing.assert_close(epsilon, EPSILON * root)
+
+
+def test_bias_corrections_follow_rates_and_runs() -> None:
+    theta = torch.zeros(2, 5)
+    adam, other = (Adam(theta, [1e-3] * 2, [0.5, 0.9], betas) for betas in ([0.9] * 2, [0.99] * 2))
+    before = adam._correction(3)
+    rates = Rates(adam.lr, adam.lr, adam.beta1, other.beta2)
+    adam.follow(rates, adam.lr)
+    assert not torch.equal(adam._correction(3), before)
+    assert torch.equal(adam._correction(3), other._correction(3))
+    adam.keep([1])
+    assert torch.equal(adam._correction(3), other._correction(3)[:, 1:])

@@ -16,7 +16,7 @@ from harness.testing.specs import make_spec
 from harness.testing.trajectories import states
 from harness.training import data
 from harness.training.data import HostData
-from harness.training.programs import Programs, Tape, needed
+from harness.training.programs import Programs, Tape, alike, binding_of, needed
 from harness.training.replay import Work
 from harness.training.trainer import Trainer
 
@@ -128,6 +128,49 @@ def test_views_of_the_whole_are_left_out() -> None:
     tape.undo()
     tape.program()()
     assert torch.equal(y, 2 * x[:, 0])
+
+
+ATEN = torch.ops.aten
+X = torch.arange(6.0).view(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "function"),
+    [
+        (ATEN.add.Tensor, (X, X), torch.add),
+        (ATEN.view.default, (X, [3, 2]), Tensor.view),
+        (ATEN.mean.dim, (X, [1], True), torch.mean),
+        (ATEN.cat.default, ([X, X], 1), torch.cat),
+        # With a number of Python's, torch.mul leads to another operation.
+        (ATEN.mul.Scalar, (X, 2.0), None),
+        (ATEN.sum.dim_IntList, (X, [0]), torch.sum),
+        # Written in Python, or not there.
+        (ATEN.split.Tensor, (X, 1), None),
+        (ATEN.leaky_relu.default, (X, 0.2), None),
+    ],
+)
+def test_a_program_calls_what_leads_to_the_same_operation(
+    operation: Any, arguments: tuple[Any, ...], function: Any
+) -> None:
+    found = binding_of(operation, arguments, {})
+    assert found is (operation._op if function is None else function)
+    expected, made = operation(*arguments), found(*arguments)
+    for one, other in zip(
+        *([x] if isinstance(x, Tensor) else x for x in (made, expected)), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_arguments_are_alike_only_if_types_are_too() -> None:
+    assert alike(([X, 1], {"dim": (0, 1)}), ((X, 1), {"dim": [0, 1]}))
+    for one, other in ((1, 1.0), (1, True), (X, X.clone()), ([1], [1, 1]), ({"a": 1}, {}), (X, 0)):
+        assert not alike(one, other) and not alike(other, one)
+
+
+def test_what_is_asked_for_a_binding_runs_nothing() -> None:
+    target = torch.zeros(3)
+    assert binding_of(ATEN.add_.Tensor, (target, torch.ones(3)), {}) is Tensor.add_
+    assert target.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
