@@ -19,7 +19,7 @@ TOGETHER = 50
 """Items that a process takes at once."""
 NUMBER_BYTES = 4
 MOST_NUMBERS = 10_000
-"""What a pipe holds, and more."""
+"""A pipe holds more than so many."""
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 
@@ -71,10 +71,11 @@ def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[F
     with ExitStack() as stack, uncollected():
         queue = queue_of(len(cut))
         stack.callback(os.close, queue)
-        others = [
-            stack.enter_context(Helper(work, cut, queue))
-            for _ in range(min(cores(), len(items) // FEWEST) - 1)
-        ]
+        others = []
+        for _ in range(min(cores(), len(items) // FEWEST) - 1):
+            # Without room for its files, or another process, this one does all.
+            with suppress(OSError):
+                others.append(stack.enter_context(Worker(work, cut, queue)))
         for number in taken(queue):
             done[number] = [work(item) for item in cut[number]]
         for other in others:
@@ -84,7 +85,7 @@ def in_order(work: Callable[[Item], Found], items: Sequence[Item]) -> Iterator[F
         yield from done[number] if number in done else [work(item) for item in piece]
 
 
-class Helper:
+class Worker:
     """A process that takes pieces too.
 
     Question and answers are files: a pipe would have to be attended to while there is work.
@@ -96,10 +97,10 @@ class Helper:
     """
 
     def __init__(self, work: Callable[[Any], Any], cut: list[Any], queue: int) -> None:
-        with TemporaryFile() as task:
+        with ExitStack() as stack:
+            task, self._answers = (stack.enter_context(TemporaryFile()) for _ in range(2))
             pickle.dump((work, cut), task)
             task.seek(0)
-            self._answers = TemporaryFile()  # noqa: SIM115 - it outlives this
             self._child = subprocess.Popen(  # noqa: S603 - a module of our own
                 [sys.executable, "-m", __name__, str(queue)],
                 stdin=task,
@@ -107,6 +108,7 @@ class Helper:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(queue,),
             )
+            self._files = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +116,7 @@ class Helper:
     def __exit__(self, *error: object) -> None:
         self._child.kill()
         self._child.wait()
-        self._answers.close()
+        self._files.close()
 
     def answers(self) -> Iterator[tuple[int, list[Any]]]:
         """Wait for it, and return what it has made of which pieces."""
