@@ -289,9 +289,12 @@ def test_the_same_suite_twice_at_once_trains_every_run_once(tmp_path: Path) -> N
     )
     while not (tmp_path / "results" / "suite.json").exists():
         time.sleep(0.02)
+    # It may have ended before the other one has so much as begun.
+    first.send_signal(signal.SIGSTOP)
     second = subprocess.run(
         arguments, env=environment(), capture_output=True, text=True, check=False
     )
+    first.send_signal(signal.SIGCONT)
     assert second.returncode == 2
     assert f"in use by process {first.pid}" in second.stderr
     output, _ = first.communicate(timeout=120)

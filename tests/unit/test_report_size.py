@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -129,6 +130,14 @@ class TestSeveralProcesses:
     ) -> None:
         root = self.store(tmp_path)
         monkeypatch.setattr(parallel.sys, "executable", "/bin/false")
+        assert len(read_suite(root).runs) == 4
+
+    def test_without_room_for_another_one_process_reads_all(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        root = self.store(tmp_path)
+        full = OSError(28, "No space left on device")
+        monkeypatch.setattr(parallel.pickle, "dump", Mock(side_effect=full))
         assert len(read_suite(root).runs) == 4
 
 
