@@ -32,14 +32,16 @@ class Detail(NamedTuple):
 
     Attributes:
         moments: Of training, of which samples are shown.
-        points: Of a line in a plot.
+        evaluations: Points of a metric's line.
+        rows: Points of a line of what training tells of itself.
     """
 
     moments: int
-    points: int
+    evaluations: int
+    rows: int
 
 
-WHOLE, THINNED = Detail(8, 100), Detail(3, 40)
+WHOLE, THINNED = Detail(8, 100, 100), Detail(3, 60, 40)
 """Of a suite, and of a large one."""
 
 
@@ -122,15 +124,17 @@ class RunPages:
         result = cell.results[position]
         if result.record is None:
             raise ValueError(f"run {result.planned.id} has no records to show")
-        history, (most, points) = History(result, result.record), self._detail
+        history, detail = History(result, result.record), self._detail
         record, primary = history.record, history.primary
         data = history.protocols[-1].get("data") if history.protocols else None
         facts = data if isinstance(data, dict) else {}
-        moments = moments_of(result.read, history.samples, history.evaluation_at, facts, most)
+        moments = moments_of(
+            result.read, history.samples, history.evaluation_at, facts, detail.moments
+        )
         device = history.attempts[-1].get("device") if history.attempts else None
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         raw = len(history.unaveraged.steps) > 0
-        plots = metric_plots(history, points)
+        plots = metric_plots(history, detail.evaluations)
         return self._template.render(
             **self._fixed,
             planned=result.planned,
@@ -143,7 +147,7 @@ class RunPages:
             cell_rows=self.cell_rows(cell),
             cell_size=len(cell.results),
             metric_plots=plots,
-            diagnostic_plots=diagnostic_plots(history, points),
+            diagnostic_plots=diagnostic_plots(history, detail.rows),
             died=history.died,
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),

@@ -289,9 +289,12 @@ class TestSamples:
     ) -> None:
         folder, log = run_folder(tmp_path / "s")
         with log:
-            begin(log, [])
+            begin(log, [MetricInfo("fd", "frechet", "", "lower", primary=True)])
             for step in range(200):
                 log.append({"type": "losses", "step": step, "kimg": step, "values": {"d_loss": 1}})
+                if step % 4 == 0:
+                    log.append({"type": "evaluation", "step": step, "kimg": step, "seconds": 1.0,
+                                "values": {"fd": 1.0}})  # fmt: skip
                 if step % 10 == 0:
                     file = write_samples(folder, step, images=False, spread=8, seed=step)
                     log.append({"type": "samples", "step": step, "file": file})
@@ -302,6 +305,8 @@ class TestSamples:
             assert page.count("<img") == moments_shown
             (line,) = re.findall(r'<polyline class="first" points="([^"]*)"', page)
             assert len(line.split()) == points
+            (measured,) = re.findall(r'<polyline class="first seen" points="([^"]*)"', page)
+            assert len(measured.split()) == 50
 
     def test_large_grids_are_fewer_or_cut(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
