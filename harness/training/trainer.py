@@ -118,6 +118,7 @@ class Trainer:
         self.monitor = Monitor(
             len(specs), self.device, columns_of(self.game), generator_columns_of(self.game)
         )
+        self._each = torch.ones(len(specs), device=self.device, dtype=self.dtype)
         self._base = self._base_rates()
         self.replays = None if recorder is None else Replays(self, recorder)
 
@@ -183,7 +184,7 @@ class Trainer:
     def _update_discriminator(self, batch: Batch) -> None:
         game, theta = self.game, self.game.D.theta
         loss = game.discriminator_loss(batch)
-        (gradient,) = torch.autograd.grad(loss.sum(), theta)
+        (gradient,) = self._gradients(loss, [theta])
         self.monitor.discriminator(discriminator_row(loss, gradient, batch), self._now(batch))
         self.optimizer_d.step(theta, game.gradient(batch, gradient), batch)
         with torch.no_grad():
@@ -196,13 +197,20 @@ class Trainer:
         players = [(game.G.theta, self.optimizer_g)]
         if game.variant.joint:
             players.append((game.D.theta, self.optimizer_d))
-        gradients = torch.autograd.grad(loss.sum(), [theta for theta, _ in players])
+        gradients = self._gradients(loss, [theta for theta, _ in players])
         self.monitor.generator(generator_row(loss, gradients[0], batch), self._now(batch))
         for (theta, optimizer), gradient in zip(players, gradients, strict=True):
             optimizer.step(theta, game.gradient(batch, gradient), batch)
         with torch.no_grad():
             for part in game.parts:
                 part.after_generator_update(game, batch)
+
+    def _gradients(self, loss: Tensor, thetas: list[Tensor]) -> tuple[Tensor, ...]:
+        """Differentiate losses ``(runs,)``, each by its own run's weights.
+
+        It is the gradient of their sum, which need not be added up for that.
+        """
+        return torch.autograd.grad(loss, thetas, self._each.to(loss.dtype))
 
     def _now(self, batch: Batch) -> Tensor:
         return batch.fed("step", lambda _: torch.full((), self.step, device=self.device))
@@ -249,6 +257,7 @@ class Trainer:
         self.optimizer_g.keep(runs)
         self.optimizer_d.keep(runs)
         self.monitor.keep(runs)
+        self._each = self._each[: len(runs)].clone()
         self._base = self._base and Rates(*(rate[runs] for rate in self._base))
         if self.replays is not None:
             self.replays.forget()
