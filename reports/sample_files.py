@@ -7,7 +7,6 @@ import struct
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 from reports.figures.samples import (
@@ -27,11 +26,6 @@ def _no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-@lru_cache(64)
-def _real(folder: str) -> str:
-    return os.path.realpath(folder)
-
-
 class SampleFolder:
     """Reads the files that a run wrote, and none that lies elsewhere.
 
@@ -40,10 +34,7 @@ class SampleFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        folder, name = os.path.split(os.fspath(path))
-        self._root = f"{_real(folder)}/{name}"
-        if os.path.islink(self._root):  # noqa: PTH114 - ten thousand runs have many thousand files
-            self._root = os.path.realpath(self._root)
+        self._root = os.fspath(path)
         self._inside: dict[str, bool] = {"": True}
 
     def read(self, name: str) -> bytes | None:
@@ -51,16 +42,9 @@ class SampleFolder:
         if "\0" in name:
             return None
         path = f"{self._root}/{name}"
-        folder = os.path.dirname(name)  # noqa: PTH120
+        folder = os.path.dirname(name)  # noqa: PTH120 - ten thousand runs have many thousand files
         if folder not in self._inside:
-            whole = f"{self._root}/{folder}"
-            # Mostly one folder that is no link; to follow all links takes ten times as long.
-            plain = "/" not in folder and folder not in (".", "..")
-            if not plain or os.path.islink(whole):  # noqa: PTH114
-                real = os.path.realpath(whole)
-                self._inside[folder] = real == self._root or real.startswith(f"{self._root}/")
-            else:
-                self._inside[folder] = True
+            self._inside[folder] = self._lies_inside(folder)
         if not self._inside[folder]:
             return None
         try:
@@ -68,6 +52,14 @@ class SampleFolder:
                 return file.read()
         except OSError:
             return None
+
+    def _lies_inside(self, folder: str) -> bool:
+        whole = f"{self._root}/{folder}"
+        # Mostly one folder that is no link; to follow all links takes ten times as long.
+        if "/" not in folder and folder not in (".", "..") and not os.path.islink(whole):  # noqa: PTH114
+            return True
+        root, real = os.path.realpath(self._root), os.path.realpath(whole)
+        return real == root or real.startswith(f"{root}/")
 
 
 def is_whole_png(data: bytes) -> bool:

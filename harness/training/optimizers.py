@@ -143,7 +143,10 @@ class Adam(Optimizer):
         block, place = divmod(count, BLOCK_UPDATES)
         if self._corrections is None or self._corrections[0] != block:
             first = block * BLOCK_UPDATES
-            counts = torch.arange(first, first + BLOCK_UPDATES).to(self.lr)[:, None, None]
+            # Made where it is used: to be copied to a GPU it would have to be waited for.
+            counts = torch.arange(
+                first, first + BLOCK_UPDATES, dtype=self.lr.dtype, device=self.lr.device
+            )[:, None, None]
             scale = (1 - self.beta2**counts).sqrt()
             both = torch.stack([scale / (1 - self.beta1**counts), EPSILON * scale], dim=1)
             self._corrections = block, both

@@ -11,6 +11,7 @@ from harness.store.records import read_suite
 from reports.cells import SuiteCells, group
 from reports.figures.samples import SIDE, histogram_png, points_of, scatter_png, spaced
 from reports.figures.style import BAD, GOOD
+from reports.sample_files import SampleFolder
 from reports.sections.samples import BEST, COMMON, WORST, at_share, build, chosen
 from tests.stores import Fate, Where, build_store
 
@@ -141,3 +142,22 @@ def test_a_gallery_shows_the_last_moment_of_the_worst_seed_first(tmp_path: Path)
     assert {rank for frame in frames for rank in frame.ranks} == {0, 1, 2}
     # Samples were taken at the beginning, half way and at the end.
     assert sorted(frame.moment for frame in frames if 0 in frame.ranks) == [0, 2, 4]
+
+
+def test_files_are_read_from_the_run_s_folder_only(tmp_path) -> None:
+    run, secret = tmp_path / "a" / "run", tmp_path / "secret"
+    (run / "samples" / "deep").mkdir(parents=True)
+    secret.mkdir()
+    for folder in (run, run / "samples", run / "samples" / "deep", secret):
+        (folder / "x").write_text(folder.name)
+    (run / "out").symlink_to(secret)
+    (run / "in").symlink_to(run / "samples")
+    (run / "samples" / "link").symlink_to(secret / "x")
+    (tmp_path / "latest").symlink_to(tmp_path / "a")
+    for root in (run, tmp_path / "latest" / "run"):
+        files = SampleFolder(root)
+        for name in ("x", "samples/x", "samples/deep/x", "in/x", "samples/../x"):
+            assert files.read(name) is not None, name
+        for name in ("out/x", "samples/link", "../../secret/x", "../x", f"{secret}/x", "gone/x",
+                     "samples", "x\0"):  # fmt: skip
+            assert files.read(name) is None, name
