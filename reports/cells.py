@@ -71,11 +71,10 @@ class Result:
 
     def read(self, name: str) -> bytes | None:
         """Return what is in a file that the run wrote; None for none, and for one elsewhere."""
-        return self.files.read(name) if self.files else None
+        return self._folder.read(name) if self._folder else None
 
     @cached_property
-    def files(self) -> SampleFolder | None:
-        """The files that the run wrote."""
+    def _folder(self) -> SampleFolder | None:
         return SampleFolder(self.record.path) if self.record else None
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
