@@ -119,7 +119,7 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
-    from harness.finished import Command
+    from harness.commands.finished import Command
 
     foreign = (*(plugin or ()), *(extractor or ()))
     command = Command(suite, out, only or (), seeds, profile, device, wandb, foreign)
@@ -130,8 +130,8 @@ def run(
             print(told)
             _conclude(command.folder or Path(), 0)
         start_fork_server()  # it and this process import PyTorch at the same time
-    from harness.commands import dry_run as preview
-    from harness.commands import run_suite
+    from harness.commands.run import dry_run as preview
+    from harness.commands.run import run_suite
 
     matrix = _matrix(
         suite,
@@ -229,7 +229,7 @@ def tune(
     extractor: Extractors = None,
 ) -> None:
     """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
-    from harness.commands import tune_suite
+    from harness.commands.run import tune_suite
 
     matrix = _matrix(
         suite, only=only, seeds=None, profile=profile, plugins=plugin, extractors=extractor
@@ -255,7 +255,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a run is and what became of it."""
-    from harness.catalog import describe_run, print_run
+    from harness.commands.catalog import describe_run, print_run
 
     found = describe_run(run)
     if as_json:
@@ -326,7 +326,7 @@ def sample(
     plugin: Plugins = None,
 ) -> None:
     """Draw a run's newest generator: a grid, an interpolation, latent arithmetic."""
-    from harness.catalog import find_run
+    from harness.commands.catalog import find_run
     from harness.registry import load_plugin
     from harness.sampling.sheets import Request
     from harness.sampling.sheets import sample as draw
@@ -360,7 +360,7 @@ def export(
     plugin: Plugins = None,
 ) -> None:
     """Write a run's newest generator as one file that plain PyTorch loads, without ganbench."""
-    from harness.catalog import find_run
+    from harness.commands.catalog import find_run
     from harness.registry import load_plugin
     from harness.sampling.export import export as write
 
@@ -388,8 +388,8 @@ def list_parts(
     plugin: Plugins = None,
 ) -> None:
     """List what there is, with sources."""
-    from harness.catalog import catalog, print_catalog, print_layers
-    from harness.catalog import layers as layers_of
+    from harness.commands.catalog import catalog, print_catalog, print_layers
+    from harness.commands.catalog import layers as layers_of
     from harness.registry import load_plugin
 
     for name in plugin or []:
@@ -420,7 +420,7 @@ def list_data(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List data sets: embedded, present, absent or damaged."""
-    from harness import data
+    from harness.commands import data
 
     found = data.statuses(data_root)
     if as_json:
@@ -435,7 +435,7 @@ def fetch(
     data_root: DataRoot = None,
 ) -> None:
     """Download a data set's files into the data root, and check them."""
-    from harness.data import fetch as fetch_data
+    from harness.commands.data import fetch as fetch_data
 
     print(fetch_data(name, data_root))
 
@@ -446,7 +446,7 @@ def verify(
     data_root: DataRoot = None,
 ) -> None:
     """Hash everything that a data set is made of."""
-    from harness.data import verify as verify_data
+    from harness.commands.data import verify as verify_data
 
     print(verify_data(name, data_root))
 
@@ -457,7 +457,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what this machine can do, and what is missing for what."""
-    from harness import doctor
+    from harness.commands import doctor
 
     found = doctor.examine(data_root)
     if as_json:
@@ -475,7 +475,7 @@ def push(
     project: Annotated[str, typer.Option(help="W&B project.")] = "ganbench",
 ) -> None:
     """Mirror finished or running results to W&B; what is there already is not sent again."""
-    from harness.commands import push_results
+    from harness.commands.run import push_results
 
     push_results(folder, wandb=wandb, project=project)
 

@@ -18,7 +18,13 @@ from pydantic import (
 from harness.version import RESULTS_VERSION
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
-"""Of arithmetic in training; :mod:`harness.precision` says what each means."""
+"""Of arithmetic in training; :mod:`harness.parts.precision` says what each means."""
+
+PATIENCE = 3
+"""Evaluations in a row, at the end, that must be below a threshold to call a run collapsed."""
+
+IMAGES = 64
+"""Images of a run's sample grid, 8×8, drawn from those of an evaluation."""
 
 ID_LENGTH = 12
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from harness.plan import Cohort
+    from harness.jobs.cohort import Cohort
     from harness.tracking.base import Mirror, TrackedRun
 
 DONE = 0
@@ -51,7 +51,7 @@ class JobOptions:
     extractors: tuple[str, ...] = ()
 
     def arguments(self, file: Path, device: str) -> list[str]:
-        """Return the command line of ``python -m harness.job`` for a cohort file."""
+        """Return the command line of ``python -m harness.jobs`` for a cohort file."""
         arguments = [str(file), "--store", str(self.store), "--device", device]
         if self.data_root is not None:
             arguments += ["--data-root", str(self.data_root)]

@@ -226,7 +226,7 @@ def record_death(path: Path, reason: str) -> None:
 
 def child_main(arguments: list[str], logs: list[str]) -> None:
     """Run a job in a forked process, with its output in the runs' ``log.txt``."""
-    from harness import job
+    from harness.jobs import job
 
     # A group of its own: Ctrl-C in the terminal reaches the engine alone, which asks jobs to stop.
     os.setpgid(0, 0)

@@ -33,7 +33,7 @@ def preloaded() -> list[str]:
         for package in PARTS
         for module in pkgutil.iter_modules([str(harness.joinpath(*package.split(".")))])
     ]
-    return ["harness.job", *parts]
+    return ["harness.jobs.job", *parts]
 
 
 def start_fork_server() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.conditions import Condition
 from harness.errors import GanbenchError
+from harness.parts import Condition
 from harness.registry import nearest
 
 SWEEP = 2.0

@@ -17,11 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.conditions import Condition
 from harness.errors import GanbenchError
 from harness.networks.dropout import StreamDropout
 from harness.networks.multiple import Generators
-from harness.parts import Part
+from harness.parts import Condition, Part
 from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically

@@ -11,21 +11,20 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.conditions import Condition
 from harness.datasets.base import Examples
 from harness.errors import StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
-from harness.parts import Part, all_parts, parts_of, schedule_of
-from harness.precision import DTYPES
-from harness.protocols import Draws
+from harness.parts import Condition, Draws, Part, all_parts, parts_of, schedule_of
+from harness.parts.blueprint import blueprint_of
+from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
 from harness.store.records import read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game, Stream
 from harness.training.stack import inner_batch
 from harness.training.streams import Streams
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 
 CHUNK = 512
 """Numbers are drawn for so many examples at once, as evaluations do: none depends on the count."""

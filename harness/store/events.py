@@ -21,8 +21,8 @@ from zlib import crc32
 from pydantic_core import from_json
 
 from harness.errors import CorruptRecordError, StoreError
-from harness.failpoints import failpoint
 from harness.spec import decode_numbers, encode_numbers
+from harness.store.failpoints import failpoint
 
 SCHEMA = 1
 TAIL = len(', "crc": "01234567"}')

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.failpoints import failpoint
 from harness.spec import RunSpec
+from harness.store.failpoints import failpoint
 from harness.store.records import SuitePlan, read_plan
 
 

@@ -12,11 +12,9 @@ from harness.datasets.base import Dataset
 from harness.errors import GanbenchError, MetricRequestError
 from harness.networks.base import Family, networks, resolve, unhonoured
 from harness.networks.blueprint import Blueprint
-from harness.outcomes import PATIENCE
 from harness.parts import Context, Schedule, refused
 from harness.registry import nearest
-from harness.samples import IMAGES
-from harness.spec import Settings, Split
+from harness.spec import IMAGES, PATIENCE, Settings, Split
 from harness.suite.defaults import UNUSED, complete
 from harness.suite.layers import Cell, Choice, Rule
 from harness.suite.reader import Reader

@@ -14,10 +14,11 @@ from torch import Tensor
 from harness.datasets.base import Examples, dataset_of, datasets
 from harness.networks.base import networks, unhonoured
 from harness.parts import Context, Part, parts_of, refused, tricks, variants
+from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
 from harness.testing.specs import Named, make_spec
 from harness.training.game import Game
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 DATASETS = ("ring8", "digits")

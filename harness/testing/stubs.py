@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.networks.base import Judgement
-from harness.protocols import Targets
+from harness.parts import Targets
 
 
 @dataclass

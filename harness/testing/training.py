@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.networks.blueprint import GeneratorPlan
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
 from harness.testing.trajectories import (
     SHORT,
@@ -27,7 +28,7 @@ from harness.testing.trajectories import (
 from harness.training.game import Batch
 from harness.training.programs import Programs
 from harness.training.streams import DataOrder
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 
 EXACT = 0.0
 ROUNDING = 1e-9

@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.errors import StoreError
-from harness.failpoints import failpoint
+from harness.store.failpoints import failpoint
 from harness.store.folders import sync_folder, write_atomically
 
 KEPT = 2

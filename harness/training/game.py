@@ -10,12 +10,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from harness import protocols
 from harness.datasets.base import to_unit_range
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
-from harness.parts import Part, Trick, Variant, schedule_of
-from harness.protocols import Targets
+from harness.parts import Part, Targets, Trick, Variant, protocols, schedule_of
 from harness.training.data import Data
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.parts import Rates
-from harness.protocols import Feed, Slots
+from harness.parts.protocols import Feed, Slots
 from harness.spec import Settings
 
 EPSILON = 1e-8

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils._pytree import tree_map_only
 
 from harness.networks.dropout import StreamDropout
-from harness.precision import rounded
+from harness.parts.precision import rounded
 from harness.spec import Precision
 
 Noise = Callable[[str, tuple[int, ...]], Tensor]

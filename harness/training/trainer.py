@@ -10,9 +10,9 @@ from torch import Tensor
 from harness.datasets.base import Examples
 from harness.errors import DataError
 from harness.networks.base import build_discriminator, build_generator
-from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
-from harness.precision import DTYPES, training
+from harness.parts.blueprint import blueprint_of
+from harness.parts.precision import DTYPES, training
 from harness.spec import RunSpec
 from harness.training.data import hold
 from harness.training.game import Batch, Game, Phase, Source
@@ -28,22 +28,6 @@ from harness.training.optimizers import Optimizer, make_optimizer
 from harness.training.replay import Recorder, Replays
 from harness.training.stack import Stack
 from harness.training.streams import Streams, seeded
-
-
-def blueprint_of(spec: RunSpec) -> Blueprint:
-    """Plan both networks: the settings, then the variant, then each trick in its order."""
-    settings, dataset = spec.settings, spec.dataset
-    blueprint = Blueprint.plain(
-        settings.network,
-        settings.width,
-        settings.latent,
-        dataset.shape,
-        dataset.classes,
-        settings.batch,
-    )
-    for part in all_parts(spec):
-        blueprint = part.build(blueprint)
-    return blueprint
 
 
 class Trainer:

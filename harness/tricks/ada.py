@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.augmentations import (
+from harness.parts import Batch, Context, Game, PerRun, Trick, run_mean, tricks
+from harness.parts.augmentations import (
     brightened,
     flipped,
     per_image,
@@ -17,8 +18,6 @@ from harness.augmentations import (
     turned,
     whole,
 )
-from harness.parts import Context, PerRun, Trick, run_mean, tricks
-from harness.protocols import Batch, Game
 from harness.tricks.diffaugment import augments, eighth
 
 

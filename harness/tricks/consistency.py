@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.augmentations import flipped, translated_reflecting, whole
-from harness.parts import Context, PerRun, Trick, column, run_mean, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, PerRun, Trick, column, run_mean, tricks
+from harness.parts.augmentations import flipped, translated_reflecting, whole
 from harness.tricks.diffaugment import augments, eighth
 
 TERMS = {

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from harness.augmentations import (
+from harness.parts import Batch, Context, Game, Trick, tricks
+from harness.parts.augmentations import (
     brightened,
     contrasted,
     cut_out,
@@ -16,8 +17,6 @@ from harness.augmentations import (
     translated,
     whole,
 )
-from harness.parts import Context, Trick, tricks
-from harness.protocols import Batch, Game
 
 Draw = Callable[[str], Tensor]
 """Draws U[0, 1) of ``(runs, batch)`` by name."""

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.parts import PerRun, Trick, column, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, Trick, column, tricks
 
 DECAY = 0.999
 """Where neither a decay nor a half-life is given."""

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Context, PerRun, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, PerRun, Trick, tricks
 
 
 @tricks.register("feature-matching", source="Salimans et al. 2016, arXiv:1606.03498, §3.1")

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Context, PerRun, Trick, column, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, PerRun, Trick, column, tricks
 
 
 @tricks.register("gradient-clipping", source="Pascanu et al. 2013, arXiv:1211.5063, algorithm 1")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Context, Scalar, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Scalar, Trick, tricks
 
 
 @tricks.register("historical-averaging", source="Salimans et al. 2016, arXiv:1606.03498, §3.3")

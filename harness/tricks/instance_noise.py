@@ -5,8 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Scalar, Trick, column, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Scalar, Trick, column, tricks
 
 
 @tricks.register(

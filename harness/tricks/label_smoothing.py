@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from harness.parts import Context, PerRun, Trick, column, tricks
-from harness.protocols import Batch, Game, Targets
+from harness.parts import Batch, Context, Game, PerRun, Targets, Trick, column, tricks
 
 FORMS = {
     "uniform": {"real_low": 0.8, "real_high": 1.0, "fake_low": 0.0, "fake_high": 0.0},

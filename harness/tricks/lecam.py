@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import relu
 
-from harness.parts import PerRun, Trick, column, run_mean, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, Trick, column, run_mean, tricks
 
 
 @tricks.register("lecam", source="Tseng et al. 2021, arXiv:2104.03310, eq. 5–6 and algorithm 1")

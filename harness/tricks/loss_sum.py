@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.parts import Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Trick, tricks
 
 
 @tricks.register(

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from harness.networks.base import Judgement, discriminator_has, unhonoured
 from harness.networks.layers import MinibatchDiscrimination
-from harness.parts import Context, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Trick, tricks
 
 
 @tricks.register("mixed-batches", source="against the advice of Chintala et al. 2016, ganhacks, 4")

@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Context, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Trick, tricks
 
 
 @tricks.register("packing", source="Lin et al. 2018, arXiv:1712.04086, §2 and appendix B")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Context, Scalar, Trick, tricks
-from harness.penalties import input_gradient, zero_centred_penalty
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Scalar, Trick, tricks
+from harness.parts.penalties import input_gradient, zero_centred_penalty
 from harness.variants.r3gan import R3GAN
 
 

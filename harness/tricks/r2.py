@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from harness.parts import tricks
-from harness.protocols import Batch
+from harness.parts import Batch, tricks
 from harness.tricks.r1 import ZeroCentred
 
 

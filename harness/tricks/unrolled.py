@@ -7,8 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.networks.base import discriminator_has, unhonoured
-from harness.parts import Context, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Trick, tricks
 from harness.tricks.weight_clipping import WeightClipping
 from harness.variants.wgan import WGAN
 

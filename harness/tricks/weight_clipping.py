@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from harness.parts import Context, Scalar, Trick, tricks
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, Scalar, Trick, tricks
 from harness.variants.wgan import WGAN, clip_weights
 
 

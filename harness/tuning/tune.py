@@ -13,12 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Backlog, backlog, check_device, train_pending
-from harness.curves import Measured
 from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Engine, JobOptions
 from harness.errors import GanbenchError, StoreError
 from harness.metrics.evaluation import protocol
+from harness.planning.backlog import Backlog, backlog
+from harness.planning.checks import check_device
+from harness.planning.cost_curves import Measured
+from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_number
 from harness.store.folders import Store, write_json
 from harness.store.records import PlannedRun, ReportedRun, RunRecord, SuitePlan, TrialRun

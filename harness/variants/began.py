@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import PerRun, Recipe, Variant, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, Recipe, Variant, run_mean, variants
 
 
 @variants.register("began", source="Berthelot et al. 2017, arXiv:1703.10717, §3.3 and §3.4")

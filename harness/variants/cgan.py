@@ -7,9 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.conditions import Condition
 from harness.networks.blueprint import Blueprint
-from harness.parts import Context, variants
+from harness.parts import Condition, Context, variants
 from harness.variants.gan import GAN
 
 

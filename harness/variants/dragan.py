@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import PerRun, variants
-from harness.penalties import centred_penalty, input_gradient, interpolate
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, variants
+from harness.parts.penalties import centred_penalty, input_gradient, interpolate
 from harness.variants.gan import GAN
 
 

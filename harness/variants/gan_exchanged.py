@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from harness.parts import Recipe, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Recipe, run_mean, variants
 from harness.variants.gan import GAN
 
 

@@ -9,10 +9,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from harness.conditions import Condition
 from harness.networks.blueprint import Blueprint
-from harness.parts import PerRun, Recipe, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Condition, Game, PerRun, Recipe, run_mean, variants
 from harness.variants.gan import GAN
 
 

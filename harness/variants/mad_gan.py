@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Variant, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Variant, run_mean, variants
 
 
 @variants.register("mad-gan", source="Ghosh et al. 2018, arXiv:1704.02906, §3.1 and proposition 1")

@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Context, PerRun, Rates, Recipe, column, variants
-from harness.penalties import input_gradient, zero_centred_penalty
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Context, Game, PerRun, Rates, Recipe, column, variants
+from harness.parts.penalties import input_gradient, zero_centred_penalty
 from harness.variants.rsgan import RSGAN
 
 

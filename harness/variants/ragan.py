@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from harness.parts import run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, run_mean, variants
 from harness.variants.rsgan import Relativistic
 
 

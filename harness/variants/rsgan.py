@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from harness.parts import Variant, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Variant, run_mean, variants
 
 
 class Relativistic(Variant):

@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Recipe, Schedule, Variant, run_mean, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Recipe, Schedule, Variant, run_mean, variants
 
 DEVIATIONS = {"points": 0.1, "images": 0.3}
 """The decoder's standard deviation by kind of data, where none is given."""

@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import PerRun, Recipe, Schedule, Variant, column, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, Recipe, Schedule, Variant, column, variants
 
 
 class Wasserstein(Variant):

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.parts import PerRun, variants
-from harness.penalties import one_sided_penalty
+from harness.parts.penalties import one_sided_penalty
 from harness.variants.wgan_gp import WGANGP
 
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from harness.conditions import Condition
 from harness.datasets.base import datasets, to_bytes
 from harness.metrics.extractors.base import extractors
+from harness.parts import Condition
 from harness.testing.specs import make_spec
 from harness.training.game import Stream
 from harness.training.trainer import Trainer

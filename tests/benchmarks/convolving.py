@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional
 
-from harness.job import compute_as_declared
+from harness.jobs.job import compute_as_declared
 from tests.benchmarks.racing import race
 
 KERNEL, STRIDE, PADDING = 4, 2, 1

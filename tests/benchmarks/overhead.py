@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.course import Course, Failed, Run
+from harness.jobs.course import Course, Failed, Run
 from harness.store.events import EventLog
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race

@@ -19,11 +19,12 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 from harness.datasets.base import Examples
 from harness.networks.base import build_discriminator, build_generator
 from harness.parts import all_parts, schedule_of
-from harness.precision import DTYPES
+from harness.parts.blueprint import blueprint_of
+from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 from tests.conformance.plain_loop import PLAIN_RECIPES, Recipe, make_optimizer
 
 Drawn = tuple[Tensor, Tensor, Tensor]

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 import torch
 
-from harness.calibration import Calibration
-from harness.plan import make_cohorts, updates
+from harness.planning.calibration import Calibration
+from harness.planning.cohorts import make_cohorts, updates
 from harness.spec import RunSpec, canonical_json
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from harness.environment import processor
+from harness.planning.machine import processor
 from harness.version import RESULTS_VERSION, VERSION
 
 Unit = Literal["×", "%", "s"]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from harness.datasets.base import Examples, datasets
-from harness.job import compute_as_declared
-from harness.plan import one_thread
+from harness.jobs.job import compute_as_declared
+from harness.planning.cohorts import one_thread
 from harness.testing.specs import make_spec
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer

@@ -16,11 +16,11 @@ from torch import Tensor, nn, optim
 
 from harness.networks.base import Judgement, build_discriminator, build_generator
 from harness.networks.dropout import StreamDropout
+from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
 from harness.testing.cells import make_trainer
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps logits of a real and of a generated batch, ``(batch,)`` or maps, to a scalar loss."""

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from harness.networks.base import Judgement, build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint
 from harness.parts import Recipe, Schedule, variants
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, make_trainer, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 
 def test_reference_settings() -> None:

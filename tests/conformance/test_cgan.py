@@ -6,14 +6,13 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from harness.conditions import Condition
 from harness.datasets.base import Dataset
 from harness.networks.base import build_discriminator, build_generator
-from harness.parts import Context, variants
+from harness.parts import Condition, Context, variants
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.game import Batch, Stream
-from harness.training.trainer import blueprint_of
 
 
 @pytest.mark.parametrize("phase", ["discriminator", "generator"])

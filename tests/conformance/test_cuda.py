@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from harness.protocols import Targets
+from harness.parts import Targets
 from harness.testing.cells import Cell, game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.training.game import Batch

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.records import RunRecord, read_run
 from harness.testing.cells import CPU

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.parts import tricks
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 
 
 def plain_generator(trainer: Trainer, counter: int, phase: str, batch: int) -> nn.Module:

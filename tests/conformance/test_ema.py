@@ -8,9 +8,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.parts import tricks
-from harness.plan import make_cohorts
+from harness.planning.cohorts import make_cohorts
 from harness.sampling.generator import load_generator
 from harness.store.folders import Store
 from harness.store.records import read_run

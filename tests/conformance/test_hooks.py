@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
-from harness.parts import Part, Schedule, Trick
-from harness.protocols import Targets
+from harness.parts import Part, Schedule, Targets, Trick
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
 from harness.training.game import Batch, Game
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 
 
 class Probe(Trick):

@@ -7,15 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.conditions import Condition
 from harness.networks.base import Judgement, build_discriminator, build_generator
-from harness.parts import Recipe, Schedule, variants
+from harness.parts import Condition, Recipe, Schedule, variants
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 
 def test_reference_settings() -> None:

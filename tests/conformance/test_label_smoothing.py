@@ -8,8 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from harness.networks.base import Judgement
-from harness.parts import tricks, variants
-from harness.protocols import Targets
+from harness.parts import Targets, tricks, variants
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame

@@ -5,11 +5,11 @@ import torch
 from torch.nn.functional import softplus
 
 from harness.networks.base import build_discriminator
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 
 class TestMixedBatches:

@@ -10,12 +10,12 @@ from torch.nn.functional import softplus
 
 from harness.networks.base import build_discriminator, build_generator
 from harness.parts import Trick, tricks
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.game import Batch, Game
 from harness.training.stack import Stack
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 
 class TestPacking:

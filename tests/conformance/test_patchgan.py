@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.catalog import remarks
+from harness.commands.catalog import remarks
 from harness.networks.base import build_discriminator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.parts import tricks

@@ -13,18 +13,19 @@ from torch.nn.functional import softplus
 import harness
 from harness.datasets.base import datasets
 from harness.datasets.mixtures import Mixture
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.parts import variants
-from harness.penalties import centred_penalty, input_gradient, interpolate
+from harness.parts.blueprint import blueprint_of
+from harness.parts.penalties import centred_penalty, input_gradient, interpolate
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.cells import CPU, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from harness.training.trainer import Trainer, blueprint_of
+from harness.training.trainer import Trainer
 from tests.conformance.matrix import CELLS
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

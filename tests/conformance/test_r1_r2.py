@@ -9,12 +9,12 @@ from torch import Tensor
 
 from harness.networks.base import build_discriminator
 from harness.parts import tricks, variants
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 
 def data() -> tuple[Tensor, Tensor]:

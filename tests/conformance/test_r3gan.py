@@ -11,11 +11,11 @@ from harness.datasets.base import datasets
 from harness.networks.base import build_discriminator, build_generator
 from harness.networks.blueprint import Blueprint
 from harness.parts import Context, Rates, Trick, variants
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
-from harness.training.trainer import blueprint_of
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 

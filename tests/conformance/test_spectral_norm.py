@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from harness.networks.base import build_discriminator
 from harness.networks.spectral import SpectralNorm
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.game import Batch
-from harness.training.trainer import blueprint_of
 
 
 def used_weights(module: nn.Module) -> dict[str, Tensor]:

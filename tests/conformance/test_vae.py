@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.job import Job
+from harness.jobs.job import Job
+from harness.jobs.outcomes import warning_signs
 from harness.networks.base import Judgement, build_discriminator, build_generator
-from harness.outcomes import warning_signs
 from harness.parts import Recipe, Schedule, tricks, variants
-from harness.plan import work_of
+from harness.parts.blueprint import blueprint_of
+from harness.planning.cohorts import work_of
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.cells import CPU, game_of, make_trainer, refusal
@@ -20,7 +21,6 @@ from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 from harness.variants.vae import divergence, posterior
 from tests.conformance.matrix import OPTIONS
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from harness.networks.base import Judgement
 from harness.parts import Recipe as Reference
 from harness.parts import Schedule, variants
-from harness.plan import updates
+from harness.planning.cohorts import updates
 from harness.testing.cells import Cell, make_trainer
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch

@@ -8,10 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.networks.base import build_generator
 from harness.networks.virtual import VirtualBatchNorm
 from harness.parts import tricks
+from harness.parts.blueprint import blueprint_of
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.cells import CPU, game_of, make_trainer, refusal, trainer_of
@@ -19,7 +20,6 @@ from harness.testing.specs import make_spec
 from harness.training.checkpoint import last_state
 from harness.training.game import Batch
 from harness.training.streams import seeded
-from harness.training.trainer import blueprint_of
 
 FIVE = ("virtual-batch-norm", {"reference": 5})
 

@@ -20,8 +20,7 @@ from harness.metrics.extractors.base import Extractor, extractors
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.layers import Head
-from harness.parts import PerRun, Trick, Variant, run_mean, tricks, variants
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, PerRun, Trick, Variant, run_mean, tricks, variants
 from harness.spec import Split
 from harness.store.records import MetricInfo
 

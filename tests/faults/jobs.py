@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.local import child_main
-from harness.job import write_cohort
+from harness.jobs.cohort import write_cohort
 from harness.spec import RunSpec
 from harness.store.events import Event
 from harness.store.records import RunRecord, read_run
 from harness.training.checkpoint import last_state
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["harness.job", "harness.engines.local"])
+CONTEXT.set_forkserver_preload(["harness.jobs.job", "harness.engines.local"])
 
 TIMINGS = {"seconds", "evaluation_seconds", "peak_memory", "time", "attempt", "resumed_from"}
 

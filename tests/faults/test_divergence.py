@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import course
-from harness import job as job_module
-from harness.job import Job
+from harness.jobs import course
+from harness.jobs import job as job_module
+from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.records import RunRecord, read_run
 from harness.testing.specs import make_spec

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.datasets.digits import Digits
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
 from harness.store.folders import Store

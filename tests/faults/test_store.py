@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness import course
 from harness.errors import CorruptRecordError, StoreError
-from harness.job import Job
+from harness.jobs import course
+from harness.jobs.job import Job
 from harness.spec import PartSpec
 from harness.store.events import read_events
 from harness.store.folders import Store, hold

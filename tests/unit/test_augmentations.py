@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.augmentations import (
+from harness.parts.augmentations import (
     brightened,
     contrasted,
     cut_out,

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from harness import calibration
-from harness.calibration import (
+from harness.cli import app
+from harness.planning import calibration
+from harness.planning.calibration import (
     SIZES,
     Calibration,
     in_child,
@@ -20,10 +21,9 @@ from harness.calibration import (
     measure_kind,
     read,
 )
-from harness.cli import app
-from harness.curves import Curve, Measured
-from harness.environment import free_memory
-from harness.plan import LARGEST, kind_of, make_cohorts, structure
+from harness.planning.cohorts import LARGEST, kind_of, make_cohorts, structure
+from harness.planning.cost_curves import Curve, Measured
+from harness.planning.machine import free_memory
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
 

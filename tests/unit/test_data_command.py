@@ -17,8 +17,8 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import cli
-from harness import data as data_module
 from harness.cli import app
+from harness.commands import data as data_module
 from harness.datasets import published
 from harness.datasets.base import datasets
 from harness.datasets.published import Download

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.bench import backlog
 from harness.datasets.base import dataset_of
 from harness.datasets.folder import HELD_OUT, Folder
 from harness.datasets.images import cache as images_cache
@@ -24,7 +23,8 @@ from harness.datasets.images.decoding import Undecodable, decode
 from harness.datasets.images.files import class_of, is_image_name, shared_folders
 from harness.datasets.images.reading import GROUP
 from harness.errors import DataError, DataWarning, SuiteError
-from harness.job import Job
+from harness.jobs.job import Job
+from harness.planning.backlog import backlog
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.suite.load import load_suite

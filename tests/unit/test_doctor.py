@@ -9,9 +9,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from harness import doctor
 from harness.cli import app
-from harness.doctor import Finding, examine
+from harness.commands import doctor
+from harness.commands.doctor import Finding, examine
 
 
 @pytest.fixture(autouse=True)

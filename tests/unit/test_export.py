@@ -16,19 +16,17 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.conditions import Condition
 from harness.errors import GanbenchError
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.networks.spectral import normalize_spectrally
-from harness.parts import Trick
-from harness.protocols import Draws
+from harness.parts import Condition, Draws, Trick
+from harness.parts.blueprint import blueprint_of
 from harness.sampling.export import LOADERS, OwnDropout, export, exported, self_contained, usage
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.store.folders import Store
 from harness.testing.specs import make_spec
-from harness.training.trainer import blueprint_of
 
 CPU = torch.device("cpu")
 CONDITION = Condition(classes=3, categories=(2,), continuous=2)

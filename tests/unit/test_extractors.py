@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from harness.bench import check_data
 from harness.datasets.base import Examples, datasets
 from harness.datasets.digits import Digits
 from harness.errors import DataError
@@ -22,6 +21,7 @@ from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.classifiers import DigitsClassifier, MNISTClassifier
 from harness.metrics.extractors.inception import FID_LABEL, FILE, InceptionV3
 from harness.metrics.extractors.stacked import StackedDigitsClassifier
+from harness.planning.checks import check_data
 from harness.testing.specs import make_spec
 
 CPU = torch.device("cpu")

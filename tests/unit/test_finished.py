@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import finished
+from harness.commands import finished
+from harness.commands.finished import MARK, Command
 from harness.errors import GanbenchError
-from harness.finished import MARK, Command
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand
 from tests.benchmarks.starting import finished_suite

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from harness.job import write_cohort
+from harness.jobs.cohort import write_cohort
 from harness.testing.specs import make_spec
 
 JOB = """
@@ -15,7 +15,7 @@ JOB = """
     for module in preloaded():
         importlib.import_module(module)
     before = set(sys.modules)
-    from harness import job
+    from harness.jobs import job
     assert job.main(sys.argv[1:]) == 0
     late = {module for module in set(sys.modules) - before if module.startswith("harness.")}
     late |= {"torch._dynamo"} & set(sys.modules)

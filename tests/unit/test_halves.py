@@ -13,7 +13,7 @@ from harness.datasets.halves import ReportHalf, TuningHalf, half_of
 from harness.datasets.mixtures import Ring8
 from harness.engines.base import JobOptions
 from harness.errors import StoreError, SuiteError
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.records import ReportedRun, SuitePlan, TrialRun, read_run, read_suite

@@ -1,160 +1,87 @@
-"""Proves that imports point one way: every module has its layer and looks only down."""
+"""Proves that imports point one way, from room to room; the order of rooms is in pyproject.toml.
 
-import ast
-from collections.abc import Iterator
+``python tests/unit/test_imports.py`` lists rooms, floors and arrows. A room is a folder of
+``harness`` or a module beside it; ``reports`` and ``suites`` are one each.
+"""
+
+import tomllib
+from collections import defaultdict
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import grimp
 import pytest
+from importlinter import cli
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("harness", "reports", "suites")
-
-LAYERS = [
-    ["harness.cli"],
-    ["harness.commands", "harness.finished"],
-    ["harness.doctor"],
-    ["harness.catalog", "harness.data"],
-    ["harness.tuning"],
-    ["harness.suite"],
-    ["harness.bench", "harness.calibration"],
-    ["harness.engines"],
-    ["harness.tracking"],
-    ["harness.job harness.course", "harness.sampling", "harness.testing"],
-    ["harness.plan harness.curves", "harness.outcomes", "harness.samples", "harness.environment"],
-    ["harness.training"],
-    ["harness.tricks"],
-    ["harness.variants"],
-    ["harness.augmentations", "harness.penalties", "harness.parts harness.protocols"],
-    ["harness.metrics", "harness.networks", "harness.conditions"],
-    ["harness.datasets"],
-    ["harness.store"],
-    ["harness.registry", "harness.precision"],
-    ["harness.spec", "harness.failpoints"],
-    ["harness.errors", "harness.version"],
-]
-"""From top to bottom. The units of a layer do not know each other; the modules of a unit may."""
-
-REPORTS_MAY_IMPORT = ("harness.store", "harness.spec", "harness.errors", "harness.version")
-MAY_IMPORT_REPORTS = ("harness.cli",)
+LOOSE = {"__init__", "cli", "errors", "registry", "spec", "version"}
 VAGUE = {"util", "utils", "helper", "helpers", "misc", "common", "stuff", "tools"}
 
 
-def belongs(module: str, prefix: str) -> bool:
-    return module == prefix or module.startswith(f"{prefix}.")
-
-
 @cache
-def modules() -> dict[str, Path]:
-    """Find every module of the program, by name."""
-    found = {}
-    for package in PACKAGES:
-        for file in (ROOT / package).rglob("*.py"):
-            parts = file.relative_to(ROOT).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
-    return found
+def graph() -> Any:
+    """Read all imports, also those in functions and those that only type checkers read."""
+    return grimp.build_graph(*PACKAGES, cache_dir=None)
 
 
-def unit_of(module: str) -> tuple[int, str] | None:
-    """Return a module's layer, counted from the top, and its unit."""
-    for depth, layer in enumerate(LAYERS):
-        for unit in layer:
-            if any(belongs(module, prefix) for prefix in unit.split()):
-                return depth, unit
-    return None
+def room(module: str) -> str:
+    """Name the room of a module."""
+    package, _, rest = module.partition(".")
+    return rest.partition(".")[0] or package if package == "harness" else package
 
 
-def executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Walk what can run: everything, functions included, but what only type checkers read."""
-    if isinstance(tree, ast.If) and "TYPE_CHECKING" in ast.unparse(tree.test):
-        for node in tree.orelse:
-            yield from executed(node)
-        return
-    yield tree
-    for child in ast.iter_child_nodes(tree):
-        yield from executed(child)
+def arrows() -> dict[str, set[str]]:
+    """List the rooms that each room imports from."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for module in graph().modules:
+        targets = {room(target) for target in graph().find_modules_directly_imported_by(module)}
+        found[room(module)] |= targets - {room(module)}
+    return dict(found)
 
 
-def imported(source: str, known: frozenset[str]) -> set[str]:
-    """Name the project's modules that a source imports anywhere."""
-    found = set()
-    for node in executed(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: a relative import"
-            # What is imported from a package may be a module of it, or something it defines.
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            names = [name if name in known else str(node.module) for name in names]
-        else:
-            continue
-        found |= {name for name in names if name.partition(".")[0] in PACKAGES}
-    return found
+def floors(below: dict[str, set[str]]) -> dict[str, int]:
+    """Count floors from the ground: a room is one above the highest that it imports from."""
+
+    @cache
+    def floor(name: str) -> int:
+        return 1 + max((floor(target) for target in below[name]), default=0)
+
+    return {name: floor(name) for name in sorted(below)}
 
 
-@cache
-def imports(module: str) -> frozenset[str]:
-    found = imported(modules()[module].read_text(), frozenset(modules()))
-    return frozenset(found - {module})
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
 
 
-@pytest.mark.parametrize("module", modules())
-def test_every_module_has_a_layer(module: str) -> None:
-    assert module in PACKAGES or belongs(module, "reports") or unit_of(module) is not None, (
-        f"{module} belongs to no layer; give it one in {Path(__file__).name}"
+@pytest.mark.usefixtures("elsewhere")
+def test_no_room_imports_from_one_above_it() -> None:
+    assert (
+        cli.lint_imports(config_filename="pyproject.toml", no_cache=True) == cli.EXIT_STATUS_SUCCESS
     )
 
 
-@pytest.mark.parametrize("unit", [unit for layer in LAYERS for unit in layer])
-def test_every_layer_has_its_modules(unit: str) -> None:
-    for prefix in unit.split():
-        assert prefix in modules()
+def test_the_order_names_every_room_once() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    order = [name.strip() for row in contracts["contracts"][0]["layers"] for name in row.split("|")]
+    assert len(order) == len(set(order))
+    assert {*order} == {*arrows()} - {"harness", "reports", "suites"}
 
 
-@pytest.mark.parametrize("module", modules())
-def test_imports_point_down(module: str) -> None:
-    place = unit_of(module)
-    for target in imports(module):
-        assert target in modules(), f"{module} imports {target}, which does not exist"
-        below = unit_of(target)
-        if place is None or below is None:
-            continue
-        assert below[0] > place[0] or below[1] == place[1], f"{module} imports {target}"
-
-
-@pytest.mark.parametrize("module", [m for m in modules() if belongs(m, "reports")])
-def test_reports_know_the_store_and_nothing_of_training(module: str) -> None:
-    for target in imports(module):
-        assert belongs(target, "reports") or any(belongs(target, p) for p in REPORTS_MAY_IMPORT), (
-            f"{module} imports {target}"
-        )
-
-
-@pytest.mark.parametrize("module", [m for m in modules() if not belongs(m, "reports")])
-def test_only_the_command_line_knows_the_reports(module: str) -> None:
-    knows = any(belongs(target, "reports") for target in imports(module))
-    assert not knows or module in MAY_IMPORT_REPORTS
+def test_what_lies_loose_in_the_harness() -> None:
+    assert {file.stem for file in (ROOT / "harness").glob("*.py")} == LOOSE
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_knows_only_its_version(package: str) -> None:
-    assert imports(package) <= {"harness.version"}
+    assert graph().find_modules_directly_imported_by(package) <= {"harness.version"}
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    done: set[str] = set()
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " → ".join((*path[path.index(module) :], module))
-        if module in done:
-            return
-        for target in sorted(imports(module)):
-            visit(target, (*path, module))
-        done.add(module)
-
-    for module in modules():
-        visit(module, ())
+@pytest.mark.parametrize("package", ["commands", "store"])
+def test_what_needs_no_pytorch_is_in_packages_that_load_nothing(package: str) -> None:
+    assert not graph().find_modules_directly_imported_by(f"harness.{package}")
 
 
 def test_no_name_is_vague() -> None:
@@ -163,41 +90,20 @@ def test_no_name_is_vague() -> None:
             assert not {*file.relative_to(ROOT).with_suffix("").parts} & VAGUE, file
 
 
-class TestReader:
-    """The reading of imports, without which nothing above would mean anything."""
+def test_arrows_are_found_wherever_they_stand() -> None:
+    """What nothing above would mean anything without: of a function, of a type, of a module."""
+    assert "harness.commands.finished" in graph().find_modules_directly_imported_by("harness.cli")
+    assert "harness.suite.matrix" in graph().find_modules_directly_imported_by("harness.cli")
+    assert {"registry", "networks"} <= arrows()["parts"]
+    assert floors({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == {"a": 3, "b": 2, "c": 1}
 
-    known = frozenset({"harness", "harness.spec", "harness.job", "reports.build"})
 
-    @pytest.mark.parametrize(
-        ("source", "found"),
-        [
-            ("import harness.spec", {"harness.spec"}),
-            ("import harness.spec as s, json", {"harness.spec"}),
-            ("from harness import spec", {"harness.spec"}),
-            ("from harness.spec import RunSpec, Settings", {"harness.spec"}),
-            ("from harness import VERSION", {"harness"}),
-            ("def f():\n    from reports.build import build", {"reports.build"}),
-            ("class A:\n    def f(self):\n        import harness.job", {"harness.job"}),
-            ("try:\n    import harness.job\nexcept ImportError:\n    pass", {"harness.job"}),
-            ("if TYPE_CHECKING:\n    import harness.job", set()),
-            ("if t.TYPE_CHECKING:\n    import harness.job\nimport harness.spec", {"harness.spec"}),
-            ("if TYPE_CHECKING:\n    pass\nelse:\n    import harness.job", {"harness.job"}),
-            ("import torch, harnessed", set()),
-        ],
-    )  # fmt: skip
-    def test_what_counts(self, source: str, found: set[str]) -> None:
-        assert imported(source, self.known) == found
-
-    def test_relative_imports_are_refused(self) -> None:
-        with pytest.raises(AssertionError, match="relative"):
-            imported("from . import spec", self.known)
-
-    def test_layers(self) -> None:
-        assert unit_of("harness.nowhere") is None
-        assert unit_of("harness.suites") is None
-        depths = [
-            unit_of(name)
-            for name in ("harness.cli", "harness.job", "harness.training.game", "harness.spec")
-        ]
-        assert all(depths)
-        assert all(a < b for (a, _), (b, _) in pairwise(d for d in depths if d))
+if __name__ == "__main__":
+    below = arrows()
+    by_floor: dict[int, list[str]] = defaultdict(list)
+    for name, number in floors(below).items():
+        by_floor[number].append(name)
+    for number in sorted(by_floor, reverse=True):
+        print(f"{number:3}  {'  '.join(by_floor[number])}")
+    count = sum(map(len, below.values()))
+    print(f"{len(below)} rooms, {len(by_floor)} floors, {count} arrows")

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples, Kind, datasets
-from harness.job import Job
+from harness.jobs.job import Job
+from harness.metrics.line import CELLS, Line, estimates_share
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import variants
@@ -22,7 +23,6 @@ from harness.spec import Split
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.testing.specs import make_spec
-from harness.training.line import CELLS, Line, estimates_share
 
 CPU = torch.device("cpu")
 

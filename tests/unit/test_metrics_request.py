@@ -8,7 +8,7 @@ import torch
 
 from harness.datasets.base import datasets
 from harness.errors import SuiteError
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.metrics import evaluation
 from harness.metrics.frechet_infinity import FrechetInfinity
 from harness.spec import RunSpec

@@ -7,9 +7,9 @@ from torch import nn
 from harness.networks.base import build_discriminator, build_generator, networks, unhonoured
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.networks.maxout import Maxout
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import make_trainer, refusal
 from harness.testing.specs import make_spec
-from harness.training.trainer import blueprint_of
 
 FAMILY = networks.get("pacgan2d")
 

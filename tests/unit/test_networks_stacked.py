@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from harness.networks.base import build_discriminator, build_generator, networks, unhonoured
 from harness.networks.blueprint import Blueprint
-from harness.penalties import input_gradient, zero_centred_penalty
+from harness.parts.penalties import input_gradient, zero_centred_penalty
 from harness.training.stack import Stack
 
 RUNS, BATCH, LATENT, CONDITION = 2, 3, 5, 3

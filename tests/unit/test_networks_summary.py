@@ -10,13 +10,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from harness.catalog import catalog, layers, size_text
 from harness.cli import app
+from harness.commands.catalog import catalog, layers, size_text
 from harness.errors import GanbenchError, UnknownNameError
 from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint
 from harness.networks.summary import SHAPES, Operations, summarize
-from harness.plan import parameters
+from harness.planning.cohorts import parameters
 from harness.testing.specs import make_spec
 
 SMALL = ("toy2d", "mlp-small", "dcgan16", "dcgan64", "r3gan16", "mlp-s1", "maxout")
@@ -66,7 +66,7 @@ def test_operations_are_those_that_pytorch_counts(name: str) -> None:
 def test_operations_are_counted_without_the_compiler() -> None:
     code = """
         import sys
-        from harness.plan import work_of
+        from harness.planning.cohorts import work_of
         from harness.testing.specs import make_spec
         assert work_of(make_spec("digits", "dcgan")).flops
         assert work_of(make_spec("ring8", "gan")).flops

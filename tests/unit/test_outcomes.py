@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.outcomes import PATIENCE, Verdict, has_collapsed, judge, warning_signs
-from harness.spec import Settings
+from harness.jobs.outcomes import Verdict, has_collapsed, judge, warning_signs
+from harness.spec import PATIENCE, Settings
 from harness.store.events import Event
 from harness.testing.specs import make_spec
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.penalties import (
+from harness.parts.penalties import (
     centred_penalty,
     input_gradient,
     interpolate,

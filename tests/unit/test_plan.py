@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import plan
-from harness.curves import makespan
+from harness.jobs.cohort import Cohort
 from harness.parts import Schedule, tricks, variants
-from harness.plan import (
+from harness.planning import cohorts as plan
+from harness.planning.cohorts import (
     LARGEST,
-    Cohort,
     cohort_seconds,
     is_convolutional,
     make_cohorts,
@@ -21,6 +20,7 @@ from harness.plan import (
     updates,
     work_of,
 )
+from harness.planning.cost_curves import makespan
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
 

@@ -36,3 +36,20 @@ def test_a_plugin_that_fails_is_named(code: str, tmp_path: Path) -> None:
 def test_a_plugin_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(GanbenchError, match="failed on import: FileNotFoundError"):
         load_plugin(str(tmp_path / "absent.py"))
+
+
+def test_a_plugin_written_for_0_1_0_finds_what_it_imports(tmp_path: Path) -> None:
+    file = tmp_path / "plugin_of_before.py"
+    file.write_text(
+        "from harness.parts import Trick\n"
+        "from harness.protocols import Batch, Game\n"
+        "from harness.penalties import input_gradient\n"
+        "from harness.augmentations import flipped\n"
+        "from harness.conditions import Condition\n"
+        "from harness.precision import full_precision\n"
+    )
+    from harness import parts
+
+    plugin = load_plugin(str(file))
+    assert plugin.Batch is parts.Batch
+    assert plugin.Condition is parts.Condition

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from harness.bench import check_precision
 from harness.errors import GanbenchError
-from harness.penalties import input_gradient
-from harness.precision import full_precision, rounded, training
+from harness.parts.penalties import input_gradient
+from harness.parts.precision import full_precision, rounded, training
+from harness.planning.checks import check_precision
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness.catalog import describe_run, print_run
+from harness.commands.catalog import describe_run, print_run
 from harness.datasets.digits import Digits
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.metrics.base import metrics
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.classifiers import DigitsClassifier

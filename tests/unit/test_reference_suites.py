@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from harness.bench import check_data
 from harness.datasets.torchvision import CIFAR10
 from harness.errors import AbsentDataError, DataError
-from harness.job import Job
+from harness.jobs.job import Job
 from harness.parts import all_parts, schedule_of
+from harness.parts.blueprint import blueprint_of
+from harness.planning.checks import check_data
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.records import read_run
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
 from harness.testing.cells import CPU
-from harness.training.trainer import blueprint_of
 from tests.unit.published_files import cifar_files, pin, write
 
 Key = tuple[str, str, str]

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Examples
-from harness.parts import Trick
-from harness.protocols import Batch, Game
+from harness.parts import Batch, Game, Trick
 from harness.testing.cells import CPU, Cell, assert_near, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states

@@ -17,7 +17,7 @@ from torch.nn.functional import max_pool2d
 
 from harness.datasets.base import datasets
 from harness.errors import DataError, SuiteError
-from harness.job import Job, has_evaluations
+from harness.jobs.job import Job, has_evaluations
 from harness.metrics import evaluation
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.probes import representation

@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from harness import cli, commands
-from harness.finished import Command
+from harness import cli
+from harness.commands import run as run_command
+from harness.commands.finished import Command
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store.events import Event, EventLog
 from harness.store.folders import Store
@@ -394,7 +395,7 @@ class TestCommand:
             caught.append((matrix.selected, folder))
             return 0
 
-        monkeypatch.setattr(commands, "run_suite", run_suite)
+        monkeypatch.setattr(run_command, "run_suite", run_suite)
         monkeypatch.setattr(cli, "_write_report", lambda folder: None)
         monkeypatch.setattr(Command, "remember", lambda self, folder, matrix: None)
         words = shlex.split(command)

@@ -16,17 +16,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from harness import course
 from harness.cli import app
-from harness.conditions import Condition
 from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
-from harness.job import Job
+from harness.jobs import course
+from harness.jobs.job import Job
 from harness.networks.base import build_generator
 from harness.networks.blueprint import Blueprint
 from harness.networks.multiple import Generators
-from harness.parts import variants
-from harness.protocols import Draws
+from harness.parts import Condition, Draws, variants
 from harness.sampling.codes import code_names, parse_classes, parse_code, sweep
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total

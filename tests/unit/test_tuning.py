@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.curves import Measured
 from harness.engines.base import Assignment, JobOptions
 from harness.errors import GanbenchError, StoreError
-from harness.job import Job, read_cohort
+from harness.jobs.cohort import read_cohort
+from harness.jobs.job import Job
+from harness.planning.cost_curves import Measured
 from harness.store.folders import Store
 from harness.store.records import SuitePlan, read_run
 from harness.testing.specs import make_spec

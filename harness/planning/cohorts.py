@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.curves import START_SECONDS, Measured, Share, fill_slots
+from harness.jobs.cohort import Cohort
 from harness.parts import parts_of, schedule_of, variants
-from harness.spec import RunSpec, canonical_json, content_id
+from harness.planning.cost_curves import START_SECONDS, Measured, Share, fill_slots
+from harness.spec import RunSpec, canonical_json
 
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
 
@@ -28,18 +29,6 @@ TYPICAL_RATE = 3e10
 
 STEP_OVERHEAD = 3e-3
 """Seconds per update that no arithmetic accounts for: calls, noise and diagnostics."""
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Runs that differ only in seed and scalars, and train as one computation."""
-
-    specs: tuple[RunSpec, ...]
-
-    @property
-    def name(self) -> str:
-        """A hash of the runs' ids."""
-        return content_id([spec.id for spec in self.specs])
 
 
 @dataclass(frozen=True)
@@ -76,7 +65,7 @@ def kind_of(spec: RunSpec) -> str:
     Curves of a plain variant and of one with a penalty and five updates of D agree within an
     eighth, so one measurement serves all that share networks, widths, batch and precision.
     """
-    from harness.training.trainer import blueprint_of
+    from harness.parts.blueprint import blueprint_of
 
     blueprint = blueprint_of(spec)
     G, D = blueprint.generator, blueprint.discriminator
@@ -163,7 +152,7 @@ def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:
 def is_convolutional(spec: RunSpec) -> bool:
     """Say whether a run's generator or discriminator convolves, once every part is laid on."""
     from harness.networks.base import networks
-    from harness.training.trainer import blueprint_of
+    from harness.parts.blueprint import blueprint_of
 
     blueprint = blueprint_of(spec)
     plans = (blueprint.generator, blueprint.discriminator)
@@ -179,7 +168,7 @@ def updates(spec: RunSpec) -> tuple[int, int]:
 def parameters(spec: RunSpec) -> tuple[int, int]:
     """Count the parameters of a run's generator and discriminator, every part laid on."""
     from harness.networks.summary import count_parameters
-    from harness.training.trainer import blueprint_of
+    from harness.parts.blueprint import blueprint_of
 
     return count_parameters(blueprint_of(spec))
 
@@ -187,7 +176,7 @@ def parameters(spec: RunSpec) -> tuple[int, int]:
 def work_of(spec: RunSpec) -> Work:
     """Count what a run computes; penalties are not counted."""
     from harness.networks.summary import count_operations
-    from harness.training.trainer import blueprint_of
+    from harness.parts.blueprint import blueprint_of
 
     d_updates, g_updates = updates(spec)
     with one_thread():

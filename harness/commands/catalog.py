@@ -245,7 +245,7 @@ def describe_run(name: str) -> dict[str, Any]:
 
 def run_parameters(record: RunRecord) -> dict[str, int] | None:
     """Count a run's parameters by network; None where a plugin that it needs is not loaded."""
-    from harness.plan import parameters
+    from harness.planning.cohorts import parameters
 
     try:
         G, D = parameters(record.spec)

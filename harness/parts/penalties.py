@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu
 
-from harness.precision import full_precision
+from harness.parts.precision import full_precision
 
 
 def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -12,28 +12,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.bench import (
-    Backlog,
-    backlog,
-    check_data,
-    check_device,
-    check_precision,
-    train_pending,
-)
-from harness.calibration import Calibration
-from harness.catalog import remarks
-from harness.curves import makespan
+from harness.commands.catalog import remarks
 from harness.engines.base import DONE, JobOptions
 from harness.engines.local import LocalEngine
-from harness.environment import choose_device
 from harness.errors import GanbenchError, StoreError
-from harness.plan import (
-    Cohort,
-    cohort_seconds,
-    kind_of,
-    make_cohorts,
-    measure_rate,
-)
+from harness.jobs.cohort import Cohort
+from harness.jobs.environment import choose_device
+from harness.planning.backlog import Backlog, backlog
+from harness.planning.calibration import Calibration
+from harness.planning.checks import check_data, check_device, check_precision
+from harness.planning.cohorts import cohort_seconds, kind_of, make_cohorts, measure_rate
+from harness.planning.cost_curves import makespan
+from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.index import write_index

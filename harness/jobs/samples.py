@@ -10,9 +10,9 @@ import numpy as np
 from torch import Tensor
 
 from harness.datasets.base import to_bytes
+from harness.spec import IMAGES
 
 GRID = 8
-IMAGES = GRID * GRID
 POINTS = 512
 
 

@@ -1,6 +1,6 @@
 """What a worker process does: one cohort, from its specs to its outcomes.
 
-``python -m harness.job COHORT.json --store DIR`` is the same entry for every engine. Exit status:
+``python -m harness.jobs COHORT.json --store DIR`` is the same entry for every engine. Exit status:
 0 all runs have a result, 1 some crashed, 75 preempted (run the same command again).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import signal
 import sys
 import time
@@ -21,13 +20,15 @@ from types import FrameType
 
 import torch
 
-from harness.course import CRASHED, PREEMPTED, Course, Run, explain, peak_memory
 from harness.datasets.base import dataset_of
-from harness.environment import environment
-from harness.errors import DataError, GanbenchError, StoreError
+from harness.errors import DataError, GanbenchError
+from harness.jobs.cohort import read_cohort
+from harness.jobs.course import CRASHED, PREEMPTED, Course, Run, explain, peak_memory
+from harness.jobs.environment import environment
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.exported import register_file
+from harness.metrics.line import Line
 from harness.metrics.probes.base import Probe, probes
 from harness.networks.layers import evaluation_statistics
 from harness.registry import load_plugin
@@ -37,7 +38,6 @@ from harness.store.folders import Store, cache_folder, hold, write_json
 from harness.store.records import Provenance, RunRecord, read_run
 from harness.training.checkpoint import find_checkpoints, keep_networks
 from harness.training.game import Game
-from harness.training.line import Line
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 
@@ -272,24 +272,6 @@ def has_evaluations(record: RunRecord, step: int) -> bool:
     return owed <= {(event["probe"], event["step"]) for event in record.of_type("probe")}
 
 
-def read_cohort(path: Path) -> list[RunSpec]:
-    """Read the specs of a cohort file.
-
-    Raises:
-        StoreError: if it is not one.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-        return [RunSpec.model_validate(spec) for spec in data["specs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} is not a cohort file: {error}") from error
-
-
-def write_cohort(path: Path, specs: Sequence[RunSpec]) -> None:
-    """Write a cohort file."""
-    write_json(path, {"schema": 1, "specs": [spec.model_dump(mode="json") for spec in specs]})
-
-
 def compute_as_declared() -> None:
     """Let float32 mean float32 on a GPU too, and the same kernels be chosen every time."""
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -299,7 +281,7 @@ def compute_as_declared() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train a cohort file; the entry of every engine."""
-    parser = argparse.ArgumentParser(prog="python -m harness.job", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m harness.jobs", description=__doc__)
     parser.add_argument("cohort", type=Path, help="file with the runs' specs")
     parser.add_argument("--store", type=Path, required=True, help="results folder of the suite")
     parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
@@ -340,7 +322,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return CRASHED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.networks.base import Judgement
 
 if TYPE_CHECKING:
-    from harness.parts import Variant
+    from harness.parts.part import Variant
 
 
 class Targets(NamedTuple):

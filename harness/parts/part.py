@@ -13,10 +13,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from harness.conditions import Condition
 from harness.networks.base import Judgement, structure, unhonoured
 from harness.networks.blueprint import Blueprint
-from harness.protocols import Batch, Draws, Game, Targets
+from harness.parts.conditions import Condition
+from harness.parts.protocols import Batch, Draws, Game, Targets
 from harness.registry import Registry
 
 if TYPE_CHECKING:

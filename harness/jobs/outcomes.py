@@ -7,11 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.spec import Settings
+from harness.spec import PATIENCE, Settings
 from harness.store.events import Event
-
-PATIENCE = 3
-"""Evaluations in a row, at the end, that must be below a threshold to call a run collapsed."""
 
 EARLY_ROWS = 5
 VANISHED = 1e-3

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from harness.protocols import Draws
+    from harness.parts.protocols import Draws
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset
+from harness.jobs.outcomes import Verdict, judge, warning_signs
+from harness.jobs.samples import save_profile, save_samples
 from harness.metrics.evaluation import Evaluation, Evaluator
+from harness.metrics.line import Line, Profile, estimates_share
 from harness.metrics.probes.base import Probe
-from harness.outcomes import Verdict, judge, warning_signs
-from harness.samples import save_profile, save_samples
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.records import FINAL, read_run
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
-from harness.training.line import Line, Profile, estimates_share
 from harness.training.trainer import Trainer
 
 PREEMPTED = 75

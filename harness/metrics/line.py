@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples
-from harness.training.game import Game
+from harness.networks.blueprint import Blueprint
 
 CELLS = 80
 """Cells of the grid: few enough that a thousand samples fill them."""
@@ -27,6 +27,62 @@ class Dense(Protocol):
 
     def density(self, x: Values, /) -> Values:
         """Return the density at points ``(n, dimensions)``, ``(n,)``."""
+        ...
+
+
+class Scale(Protocol):
+    """How D's answers are to be read."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether both networks learn in one update, so that D does not judge."""
+        ...
+
+    @property
+    def logistic(self) -> bool:
+        """Whether D's answer is a probability, the logit's sigmoid."""
+        ...
+
+    @property
+    def boundary(self) -> float | None:
+        """The logit above which D takes an example for real; None for a critic."""
+        ...
+
+
+class Discriminators(Protocol):
+    """The discriminators of a cohort."""
+
+    @property
+    def theta(self) -> Tensor:
+        """All parameters, ``(runs, parameters)``."""
+        ...
+
+    def __call__(self, x: Tensor, /, *, training: bool) -> Any:
+        """Judge ``(runs, batch, 1)``; the answer has ``logits``."""
+        ...
+
+
+class Players(Protocol):
+    """What of a training is looked at: its discriminators, and how they are to be read."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs train together."""
+        ...
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """What the networks were built from."""
+        ...
+
+    @property
+    def variant(self) -> Scale:
+        """How the answers of D are to be read."""
+        ...
+
+    @property
+    def D(self) -> Discriminators:
+        """The discriminators."""
         ...
 
 
@@ -49,14 +105,14 @@ class Profile:
     answer: Values | None
 
 
-def judges_alone(game: Game) -> bool:
+def judges_alone(game: Players) -> bool:
     """Say whether D judges, and whether its answer depends on one example alone."""
     plan = game.blueprint.discriminator
     single = plan.pack == 1 and plan.condition == 0 and plan.minibatch is None
     return single and not game.variant.joint
 
 
-def estimates_share(game: Game) -> bool:
+def estimates_share(game: Players) -> bool:
     """Say whether the best answer of D is p / (p + q), the data's share of the density at x.
 
     So for the logistic objective (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1), and
@@ -91,7 +147,7 @@ class Line:
             return None
         return cls(dataset, training.values[:])
 
-    def profiles(self, game: Game, generated: Tensor) -> list[Profile]:
+    def profiles(self, game: Players, generated: Tensor) -> list[Profile]:
         """Look at every run of a game.
 
         D is asked in evaluation mode about the places as they are, without what tricks do to its
@@ -110,7 +166,7 @@ class Line:
             found.append(Profile(self.x, self.data, density, answer))
         return found
 
-    def _answers(self, game: Game) -> list[Values | None]:
+    def _answers(self, game: Players) -> list[Values | None]:
         theta = game.D.theta
         places = torch.as_tensor(self.x[:, None], dtype=theta.dtype, device=theta.device)
         with torch.no_grad():

@@ -75,7 +75,7 @@ class Command:
         """Name the command, the suite and the program together."""
         asked = [self.suite, sorted(self.only), self.seeds, self.profile]
         digest = hashlib.sha256(json.dumps(asked).encode() + (self.content or b""))
-        root = Path(__file__).parents[1]
+        root = Path(__file__).parents[2]
         for package in ("harness", "suites"):
             for line in stamps(sorted((root / package).rglob("*.py")), root):
                 digest.update(line)

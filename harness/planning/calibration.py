@@ -23,13 +23,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from harness.course import peak_memory
-from harness.curves import Curve, Measured, makespan
 from harness.datasets.base import Examples
 from harness.engines.server import start_fork_server
-from harness.environment import free_memory, processor
+from harness.jobs.course import peak_memory
 from harness.parts import all_parts, schedule_of
-from harness.plan import (
+from harness.planning.cohorts import (
     TYPICAL_RATE,
     cohort_seconds,
     kind_of,
@@ -37,6 +35,8 @@ from harness.plan import (
     structure,
     updates,
 )
+from harness.planning.cost_curves import Curve, Measured, makespan
+from harness.planning.machine import free_memory, processor
 from harness.registry import load_plugin
 from harness.spec import RunSpec, content_id
 from harness.store.folders import cache_folder, write_json

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.data import statuses
+from harness.commands.data import statuses
 from harness.datasets.base import datasets
 from harness.datasets.published import ROOT
 from harness.errors import GanbenchError

@@ -1,0 +1,1 @@
+"""Who trains together, what it costs, and what is left to train."""

@@ -1,0 +1,46 @@
+"""Runs what a suite asks for and the store does not have yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from harness.spec import RunSpec
+from harness.store.folders import Store
+from harness.store.records import RunRecord, read_run
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What is left of a set of runs.
+
+    Attributes:
+        finished: Runs that have a result, by id.
+        pending: Specs that have none, in the order of the suite.
+        begun: Records of pending runs that have trained, by id.
+    """
+
+    finished: dict[str, RunRecord]
+    pending: tuple[RunSpec, ...]
+    begun: dict[str, RunRecord] = field(default_factory=dict)
+
+
+def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
+    """Sort runs into those with a result and those to train.
+
+    Raises:
+        CorruptRecordError: naming file and line, if a run's records are damaged.
+    """
+    finished: dict[str, RunRecord] = {}
+    pending = []
+    begun = {}
+    for spec in specs:
+        path = store.folder(spec)
+        record = read_run(path, spec.id) if (path / "spec.json").exists() else None
+        if record is not None and record.is_final:
+            finished[spec.id] = record
+        else:
+            pending.append(spec)
+            if record is not None and record.attempts:
+                begun[spec.id] = record
+    return Backlog(finished, tuple(pending), begun)

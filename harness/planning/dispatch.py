@@ -1,0 +1,83 @@
+"""Who trains what is left: its cohorts, their files, and the engine that gets them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from harness.engines.base import DONE, Assignment, Engine, JobOptions
+from harness.jobs.cohort import Cohort, write_cohort
+from harness.planning.backlog import Backlog
+from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
+from harness.planning.cost_curves import Measured
+from harness.store.folders import Store
+from harness.store.records import PlannedRun, SuitePlan
+from harness.tracking.base import Mirror, TrackedRun
+
+
+def train_pending(
+    store: Store,
+    plan: SuitePlan,
+    todo: Backlog,
+    engine: Engine,
+    mirror: Mirror,
+    *,
+    device: str,
+    options: JobOptions,
+    notes: Mapping[str, str] | None = None,
+    measured: Measured | None = None,
+) -> int:
+    """Train everything that is pending.
+
+    Args:
+        store: The results folder, held by the caller.
+        plan: Labels of all runs.
+        todo: From :func:`backlog`.
+        engine: Where the jobs run.
+        mirror: Told of everything as it happens.
+        device: ``cpu`` or ``cuda``, which decides the cohorts' size.
+        options: What each job is told.
+        notes: What tells a run from its like, by id; for mirrors.
+        measured: What is known of the cost of cohorts.
+
+    Returns:
+        0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
+    """
+    labels = {run.id: run for run in plan.runs}
+    together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
+    cohorts = make_cohorts(todo.pending, device, together, measured)
+    assignments = assign(store, labels, cohorts, notes or {})
+    tracked = [run for assignment in assignments for run in assignment.runs]
+    mirror.suite_started(plan, tracked, len(todo.finished))
+    try:
+        return engine.run(assignments, options, mirror) if assignments else DONE
+    finally:
+        mirror.suite_ended()
+
+
+def assign(
+    store: Store,
+    labels: Mapping[str, PlannedRun],
+    cohorts: Sequence[Cohort],
+    notes: Mapping[str, str],
+) -> list[Assignment]:
+    """Write each cohort's file and attach the labels of its runs, and notes where there are."""
+    folder = store.root / "cohorts"
+    folder.mkdir(exist_ok=True)
+    assignments = []
+    for cohort in cohorts:
+        file = folder / f"{cohort.name}.json"
+        write_cohort(file, cohort.specs)
+        cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
+        runs = tuple(
+            TrackedRun(
+                labels[spec.id],
+                store.folder(spec),
+                spec.settings.steps,
+                cohort.name,
+                cost,
+                notes.get(spec.id, ""),
+            )
+            for spec in cohort.specs
+        )
+        assignments.append(Assignment(cohort, runs, file))
+    return assignments
