@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
 from harness.networks.base import Judgement
-
-if TYPE_CHECKING:
-    from harness.parts.part import Variant
 
 
 class Targets(NamedTuple):
@@ -64,6 +61,42 @@ class Optimizer(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """What a part may ask of the variant that it is laid over."""
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether D is taught target values."""
+        ...
+
+    @property
+    def boundary(self) -> float | None:
+        """The logit above which D takes an example for real; None for a critic."""
+        ...
+
+    @property
+    def logistic(self) -> bool:
+        """Whether D's answer is a probability, the logit's sigmoid."""
+        ...
+
+    @property
+    def joint(self) -> bool:
+        """Whether a generator update trains both networks on G's loss."""
+        ...
+
+    def real_loss(self, logits: Tensor, target: Tensor, /) -> Tensor:
+        """D's loss on real data, element by element."""
+        ...
+
+    def fake_loss(self, logits: Tensor, target: Tensor, /) -> Tensor:
+        """D's loss on generated data, element by element."""
+        ...
+
+    def fooling_loss(self, logits: Tensor, /) -> Tensor:
+        """G's loss on D's logits for generated data, element by element."""
+        ...
+
+
 class Game(Protocol):
     """What a part may use of the training in progress."""
 
@@ -78,7 +111,7 @@ class Game(Protocol):
         ...
 
     @property
-    def variant(self) -> Variant:
+    def variant(self) -> Objective:
         """The variant, its scalars ``(runs,)``."""
         ...
 

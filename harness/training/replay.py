@@ -11,23 +11,49 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from harness.training.game import Phase
-
-if TYPE_CHECKING:
-    from harness.training.trainer import Trainer
+from harness.training.game import Game, Phase, Source
 
 Work = Callable[[], None]
 Answers = tuple[tuple[int, int, bool], ...]
 """For each question of the form "is this update one of every so many?", its answer."""
 Kind = tuple[Phase, Answers]
 """Updates that are the same operations."""
+
+
+class Updates(Protocol):
+    """Updates that can be replayed, as a trainer makes them."""
+
+    @property
+    def game(self) -> Game:
+        """The players."""
+        ...
+
+    def updates(self, phase: Phase, /) -> int:
+        """Return how many updates a player has made."""
+        ...
+
+    def update(self, phase: Phase, source: Source | None = None, /) -> None:
+        """Make one update of a player, which takes what is its own from a source."""
+        ...
+
+    def tensors(self) -> list[Tensor]:
+        """List everything on the device that an update changes."""
+        ...
+
+    def counters(self) -> dict[str, int]:
+        """Return the counts that an update moves on Python's side."""
+        ...
+
+    def advance(self, moved: Mapping[str, int], /) -> None:
+        """Move these counts on."""
+        ...
 
 
 class Recorder(Protocol):
@@ -164,7 +190,7 @@ class Replays:
         recorder: How to record.
     """
 
-    def __init__(self, trainer: Trainer, recorder: Recorder) -> None:
+    def __init__(self, trainer: Updates, recorder: Recorder) -> None:
         self._trainer = trainer
         self._recorder = recorder
         self.given_up = False
