@@ -119,16 +119,16 @@ def run(
     ] = False,
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
-    from harness.commands.finished import Command
+    from harness.commands.finished import RerunShortcut
 
     foreign = (*(plugin or ()), *(extractor or ()))
-    command = Command(suite, out, only or (), seeds, profile, device, wandb, foreign)
+    shortcut = RerunShortcut(suite, out, only or (), seeds, profile, device, wandb, foreign)
     if not dry_run:
         from harness.engines.server import start_fork_server
 
-        if told := command.answer():
+        if told := shortcut.result():
             print(told)
-            _conclude(command.folder or Path(), 0)
+            _conclude(shortcut.folder or Path(), 0)
         start_fork_server()  # it and this process import PyTorch at the same time
     from harness.commands.run import dry_run as preview
     from harness.commands.run import run_suite
@@ -156,7 +156,7 @@ def run(
         plugins=tuple(plugin or ()),
     )
     if code == 0:
-        command.remember(folder, matrix)
+        shortcut.remember(folder, matrix)
     _conclude(folder, code)
 
 

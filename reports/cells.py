@@ -273,7 +273,7 @@ class SuiteCells:
         return {}
 
 
-def remembered(work: Callable[[SuiteCells], Found]) -> Callable[[SuiteCells], Found]:
+def cached_per_suite(work: Callable[[SuiteCells], Found]) -> Callable[[SuiteCells], Found]:
     """Work out once what several chapters want to know of a suite."""
     known: WeakKeyDictionary[SuiteCells, Found] = WeakKeyDictionary()
 

@@ -18,7 +18,7 @@ from reports.cells import CellRuns, SuiteCells, group
 from reports.document import Document, Section
 from reports.effects import Pair, pairs_of, seed_means, settings_of
 from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
-from reports.tables import Cell, Column, Table, significant
+from reports.tables import Column, Table, TableCell, significant
 
 Change = Literal["better", "worse", "identical", "no change shown", "not comparable"]
 MARKS: dict[Change, str] = {
@@ -215,15 +215,15 @@ def summary(found: Comparison) -> str:
     return f"{found.second} against {found.first}: of {len(marks)} cells {counted or 'none'}."
 
 
-def row(one: Difference) -> tuple[Cell, ...]:
+def row(one: Difference) -> tuple[TableCell, ...]:
     """Write one difference as a row."""
     return (
-        *(Cell(part) for part in one.label),
-        Cell(MARKS[one.change] + (f": {one.reason}" if one.reason else "")),
-        Cell(one.ratio, one.interval, one.pairs, one.runs, "lower"),
-        Cell(one.pairs),
-        Cell(f"{one.failures[0]} → {one.failures[1]}"),
-        Cell(one.failure_change, one.failure_interval, None, one.runs, "lower"),
+        *(TableCell(part) for part in one.label),
+        TableCell(MARKS[one.change] + (f": {one.reason}" if one.reason else "")),
+        TableCell(one.ratio, one.interval, one.pairs, one.runs, "lower"),
+        TableCell(one.pairs),
+        TableCell(f"{one.failures[0]} → {one.failures[1]}"),
+        TableCell(one.failure_change, one.failure_interval, None, one.runs, "lower"),
     )
 
 
@@ -249,7 +249,7 @@ def document(found: Comparison) -> Document:
         "Settings that differ",
         (*titles, Column("Setting"), Column("First"), Column("Second")),
         tuple(
-            (*(Cell(part) for part in label), Cell(name), Cell(old), Cell(new))
+            (*(TableCell(part) for part in label), TableCell(name), TableCell(old), TableCell(new))
             for label, name, old, new in found.settings
         ),
         "The same labels do not mean the same training where settings differ.",
@@ -259,7 +259,10 @@ def document(found: Comparison) -> Document:
         "alone",
         "Cells of one folder only",
         (*titles, Column("Folder", "code")),
-        tuple((*(Cell(part) for part in label), Cell(folder)) for label, folder in found.alone),
+        tuple(
+            (*(TableCell(part) for part in label), TableCell(folder))
+            for label, folder in found.alone
+        ),
         empty="None: both folders have the same cells.",
     )
     section = Section("changes", "What changed", (summary(found),), (), (table, settings, alone))

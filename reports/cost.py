@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from reports.cells import CellRuns, Result, SuiteCells, remembered
+from reports.cells import CellRuns, Result, SuiteCells, cached_per_suite
 from reports.statistics.intervals import geometric_mean
 from reports.statistics.ranks import median_with_failures
 
@@ -133,7 +133,7 @@ def costs_of(cell: CellRuns) -> list[Cost]:
     return costs
 
 
-@remembered
+@cached_per_suite
 def costs_by_cell(cells: SuiteCells) -> dict[CellRuns, list[Cost]]:
     """Return what every cell cost."""
     return {cell: costs_of(cell) for cell in cells.cells}
@@ -198,7 +198,7 @@ class Surcharge:
     runs: tuple[str, ...]
 
 
-@remembered
+@cached_per_suite
 def surcharges(cells: SuiteCells) -> dict[str, Surcharge]:
     """Compare every cell's seconds with its control's, where machine and cohort are alike."""
     by_cell = {

@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.store.records import MetricInfo
-from reports.cells import CellRuns, Result, SuiteCells, remembered
+from reports.cells import CellRuns, Result, SuiteCells, cached_per_suite
 from reports.statistics.intervals import Interval, paired_rate_change, t_interval, t_p
 from reports.statistics.ranks import holm, probability_less, sign_flip_p, signed_ranks
 
@@ -179,7 +179,7 @@ def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
     ]
 
 
-@remembered
+@cached_per_suite
 def compared(cells: SuiteCells) -> dict[CellRuns, list[Pair]]:
     """Pair every cell that has a control with that."""
     controls = ((cell, cells.control(cell)) for cell in cells.cells)

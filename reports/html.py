@@ -10,7 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from reports.document import Document, Figure, Gallery, Thumbnail
-from reports.tables import Cell, Column, Table, interval_text, printable, value_text
+from reports.tables import Column, Table, TableCell, interval_text, printable, value_text
 from reports.templating import environment, inlined
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def svg_size(figure: Figure) -> tuple[int, int]:
     return round(float(box[2]) * 4 / 3), round(float(box[3]) * 4 / 3)
 
 
-def sort_value(cell: Cell, column: Column) -> str:
+def sort_value(cell: TableCell, column: Column) -> str:
     """Return the exact number to sort by; empty where the text itself is what to sort by."""
     if column.kind not in NUMERIC or cell.value is None or isinstance(cell.value, str):
         return ""

@@ -2,7 +2,7 @@ r"""Writes a table as LaTeX, for a paper: a ``tabular`` with booktabs' rules, to
 
 from __future__ import annotations
 
-from reports.tables import Cell, Column, Table, full_text, printable
+from reports.tables import Column, Table, TableCell, full_text, printable
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -56,7 +56,7 @@ def escape(text: str) -> str:
     return "".join(SPECIAL.get(character, character) for character in printable(text))
 
 
-def entry(cell: Cell, column: Column) -> str:
+def entry(cell: TableCell, column: Column) -> str:
     """Write one entry: value, interval and n."""
     return escape(full_text(cell, column))
 

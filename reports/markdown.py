@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reports.document import Document, Figure, Gallery, Section, Thumbnail
-from reports.tables import NO_BREAK, Cell, Column, Table, full_text, printable
+from reports.tables import NO_BREAK, Column, Table, TableCell, full_text, printable
 
 if TYPE_CHECKING:
     from reports.run_links import RunLinks
@@ -37,7 +37,7 @@ def code(text: str) -> str:
     return f"{fence}{pad}{clean}{pad}{fence}".replace("|", "\\|")
 
 
-def entry(cell: Cell, column: Column, links: RunLinks | None = None) -> str:
+def entry(cell: TableCell, column: Column, links: RunLinks | None = None) -> str:
     """Write one entry of a table; what names a single run leads to its page."""
     text = full_text(cell, column)
     if column.kind == "code" and cell.value:

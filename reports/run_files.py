@@ -26,20 +26,20 @@ WORTH_A_PROCESS = 500
 """Pages from which on a second process is started to write them."""
 
 
-class Chores:
+class PageJobs:
     """Work being done: by a second process from the start, by this one when it is asked to.
 
     A process with other threads is not forked: what they hold would stay locked in its child.
 
     Args:
-        chores: What to do, in this order; doing it again must do no harm.
+        page_jobs: What to do, in this order; doing it again must do no harm.
         shared: Whether a second process is worth it.
     """
 
-    def __init__(self, chores: Sequence[Callable[[], None]], *, shared: bool) -> None:
-        self._chores = chores
+    def __init__(self, page_jobs: Sequence[Callable[[], None]], *, shared: bool) -> None:
+        self._jobs = page_jobs
         self._child = 0
-        self._queue = queue_of(len(chores))
+        self._queue = queue_of(len(page_jobs))
         if shared and cores() > 1 and threading.active_count() == 1:
             self._child = os.fork()
             if self._child == 0:
@@ -73,12 +73,12 @@ class Chores:
             self._child = 0
             if failed:
                 # Whatever it was, it is told from here, or gone.
-                for chore in self._chores:
+                for chore in self._jobs:
                     chore()
 
     def _take(self) -> None:
         for number in taken(self._queue):
-            self._chores[number]()
+            self._jobs[number]()
 
 
 class RunFiles:
@@ -135,9 +135,9 @@ class RunFiles:
             for file, cell, position in jobs:
                 file.write_bytes(pages.render(cell, position).encode(errors="replace"))
 
-        chores: list[Callable[[], None]] = [write_list]
-        chores += [partial(write_pages, piece) for piece in pieces(jobs)]
-        with Chores(chores, shared=len(jobs) >= WORTH_A_PROCESS) as writing:
+        page_jobs: list[Callable[[], None]] = [write_list]
+        page_jobs += [partial(write_pages, piece) for piece in pieces(jobs)]
+        with PageJobs(page_jobs, shared=len(jobs) >= WORTH_A_PROCESS) as writing:
 
             def finish() -> dict[str, str]:
                 for name in before.keys() - made.keys():

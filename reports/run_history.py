@@ -30,7 +30,7 @@ SIGN_OF = {
 
 
 @dataclass(frozen=True)
-class Happening:
+class HistoryEvent:
     """One line of a run's history."""
 
     step: int | None
@@ -167,7 +167,7 @@ def cut_off(record: ReportedRun) -> dict[int, tuple[int, str]]:
     return found
 
 
-def attempts_told(history: History) -> list[Happening]:
+def attempts_told(history: History) -> list[HistoryEvent]:
     """Tell when and where each attempt began, and how those before the last ended."""
     attempts = history.attempts
     ends = cut_off(history.record) if len(attempts) > 1 else {}
@@ -179,53 +179,55 @@ def attempts_told(history: History) -> list[Happening]:
         how = f"resumes from step {resumed}" if resumed else "begins"
         where = [str(event[key]) for key in ("device", "time") if event.get(key)]
         told.append(
-            Happening(resumed, f"attempt {event['attempt']} {how}", ", ".join([company, *where]))
+            HistoryEvent(resumed, f"attempt {event['attempt']} {how}", ", ".join([company, *where]))
         )
         if event["attempt"] in ends:
             step, ended = ends[event["attempt"]]
-            told.append(Happening(step, f"attempt {event['attempt']} ended here", ended))
+            told.append(HistoryEvent(step, f"attempt {event['attempt']} ended here", ended))
     return told
 
 
-def history_rows(history: History, primary: MetricInfo | None) -> list[Happening]:
+def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEvent]:
     """Tell what happened in order of steps: attempts, first and best evaluation, signs, the end."""
     outcome = history.outcome
-    told: list[Happening] = []
+    told: list[HistoryEvent] = []
     if primary is not None and history.evaluations:
         first = history.evaluations[0]
         if first["step"] == 0:
             value = number(first["values"].get(primary.name))
             told.append(
-                Happening(0, "untrained generator is measured", f"{short(primary.name)} {value}")
+                HistoryEvent(0, "untrained generator is measured", f"{short(primary.name)} {value}")
             )
         best = history.best[primary.name]
         if best is not None:
             more = f"{short(primary.name)} {number(best.value)}, the best of {best.searched}"
-            told.append(Happening(best.step, "best evaluation", more))
+            told.append(HistoryEvent(best.step, "best evaluation", more))
         course = history.record.series("evaluation", primary.name)
         bad = np.flatnonzero(~np.isfinite(course.values))[:1]
         for step, value in zip(course.steps[bad], course.values[bad], strict=True):
             more = f"{short(primary.name)} {number(float(value))}"
-            told.append(Happening(int(step), "first evaluation that is not finite", more))
+            told.append(HistoryEvent(int(step), "first evaluation that is not finite", more))
     for name, sign in (outcome.get("signs") or {}).items():
         title, meaning = SIGNS.get(name, (name, ""))
         step = int(sign["step"]) if isinstance(sign, Mapping) else None
-        told.append(Happening(step, f"sign of instability: {title}", meaning))
+        told.append(HistoryEvent(step, f"sign of instability: {title}", meaning))
     for event in history.probes:
         values = ", ".join(f"{name} {number(value)}" for name, value in event["values"].items())
-        told.append(Happening(event["step"], f"probe {event['probe']}", values))
+        told.append(HistoryEvent(event["step"], f"probe {event['probe']}", values))
     if outcome.get("onset") not in (None, outcome.get("step")):
         began = "collapse begins" if outcome["outcome"] == "collapsed" else "failure begins"
-        told.append(Happening(outcome["onset"], began, ""))
+        told.append(HistoryEvent(outcome["onset"], began, ""))
     told = sorted(
         [*attempts_told(history), *told],
         key=lambda moment: math.inf if moment.step is None else moment.step,
     )
     if outcome:
         words = SIGN_OF.get(outcome["outcome"], ("", "", outcome["outcome"]))[2]
-        told.append(Happening(outcome.get("step"), words, str(outcome.get("reason") or "")))
+        told.append(HistoryEvent(outcome.get("step"), words, str(outcome.get("reason") or "")))
     elif history.attempts:
-        told.append(Happening(history.step, "in progress, or killed", "the same command goes on"))
+        told.append(
+            HistoryEvent(history.step, "in progress, or killed", "the same command goes on")
+        )
     return told
 
 

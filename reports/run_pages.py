@@ -14,8 +14,8 @@ from reports.markup import rows
 from reports.moments import Moments, moments_of
 from reports.run_history import (
     SIGN_OF,
-    Happening,
     History,
+    HistoryEvent,
     facts_of,
     history_rows,
     metric_rows,
@@ -156,7 +156,7 @@ class RunPages:
             left_out=left_out(moments),
             metrics=rows(metric_rows(history, raw=raw), METRIC_RAW if raw else METRIC),
             raw=raw,
-            story=rows(map(Happening.texts, history_rows(history, primary)), STORY),
+            story=rows(map(HistoryEvent.texts, history_rows(history, primary)), STORY),
             spec=self._spec_table(record.spec),
             seed=record.spec.seed,
             origin=self._origin(

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from harness.store.columns import Numbers
-from reports.figures.lines import LARGE, SMALL, Line, Values, kimg_axis, plot
+from reports.figures.lines import LARGE, SMALL, Polyline, Values, kimg_axis, plot
 from reports.markup import figure
 from reports.moments import evenly
 from reports.run_history import History, number, short
@@ -82,8 +82,8 @@ def metric_plots(history: History, most: int) -> list[Markup]:
             none = "no finite value" if history.evaluations else "not measured yet"
             plots.append(figure(title, "", rest=protocol, note=none))
             continue
-        lines = [Line(*measured, seen=len(measured.kimg) <= MOST_DOTS)] if measured else []
-        lines += [Line(*unaveraged, "raw")] if unaveraged else []
+        lines = [Polyline(*measured, seen=len(measured.kimg) <= MOST_DOTS)] if measured else []
+        lines += [Polyline(*unaveraged, "raw")] if unaveraged else []
         floor = metric.floor
         svg = plot(
             lines,
@@ -111,7 +111,9 @@ def diagnostic_plots(history: History, most: int) -> list[Markup]:
         curves = {name: known[name] for name in group if name in known}
         if not curves:
             continue
-        lines = [Line(*curve, kind) for kind, curve in zip(KINDS, curves.values(), strict=False)]
+        lines = [
+            Polyline(*curve, kind) for kind, curve in zip(KINDS, curves.values(), strict=False)
+        ]
         told = "; ".join(f"{name}: {curve.course}" for name, curve in curves.items())
         svg = plot(lines, x, f"over training, {told}", died=history.died, onset=history.onset)
         keys = tuple(zip(KINDS, curves, strict=False)) if len(curves) > 1 else ()

@@ -7,12 +7,12 @@ from typing import Any
 
 from harness.spec import encode_numbers
 from reports.document import Document
-from reports.tables import Cell, Table
+from reports.tables import Table, TableCell
 
 SCHEMA = 1
 
 
-def entry(cell: Cell) -> dict[str, Any]:
+def entry(cell: TableCell) -> dict[str, Any]:
     """Describe one entry by what it has."""
     described = {
         "value": cell.value,

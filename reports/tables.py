@@ -24,7 +24,7 @@ NO_BREAK = "\u00a0"
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One entry of a table.
 
     Attributes:
@@ -74,7 +74,7 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     note: str = ""
     folded: bool = False
     empty: str = "Nothing to show yet."
@@ -163,7 +163,7 @@ def number_text(value: float, kind: Kind) -> str:
             return significant(value).replace("-", "−")
 
 
-def value_text(cell: Cell, column: Column) -> str:
+def value_text(cell: TableCell, column: Column) -> str:
     """Write a cell's value, without its interval."""
     if cell.value is None:
         return ABSENT
@@ -172,7 +172,7 @@ def value_text(cell: Cell, column: Column) -> str:
     return number_text(cell.value, column.kind)
 
 
-def interval_text(cell: Cell, column: Column) -> str:
+def interval_text(cell: TableCell, column: Column) -> str:
     """Write a cell's interval, empty without one."""
     if cell.interval is None:
         return ""
@@ -186,7 +186,7 @@ def interval_text(cell: Cell, column: Column) -> str:
     return f"[{low}, {high}]"
 
 
-def full_text(cell: Cell, column: Column) -> str:
+def full_text(cell: TableCell, column: Column) -> str:
     """Write value, interval and n in one line."""
     parts = [value_text(cell, column), interval_text(cell, column)]
     if cell.n is not None and column.kind not in ("count", "text", "prose"):
@@ -194,7 +194,7 @@ def full_text(cell: Cell, column: Column) -> str:
     return " ".join(part for part in parts if part)
 
 
-def sort_key(cell: Cell) -> float | str:
+def sort_key(cell: TableCell) -> float | str:
     """Return what to sort a column by; what is absent comes last."""
     if cell.value is None:
         return math.inf

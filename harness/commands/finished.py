@@ -31,7 +31,7 @@ GROUPS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors",
 
 
 @dataclass(frozen=True)
-class Command:
+class RerunShortcut:
     """What ``ganbench run`` was asked.
 
     Attributes:
@@ -71,7 +71,7 @@ class Command:
         name = value.get("suite") if isinstance(value, dict) else None
         return Path("results") / name if isinstance(name, str) else None
 
-    def question(self) -> str:
+    def key(self) -> str:
         """Name the command, the suite and the program together."""
         asked = [self.suite, sorted(self.only), self.seeds, self.profile]
         digest = hashlib.sha256(json.dumps(asked).encode() + (self.content or b""))
@@ -81,7 +81,7 @@ class Command:
                 digest.update(line)
         return digest.hexdigest()
 
-    def answer(self) -> str | None:
+    def result(self) -> str | None:
         """Say that all is done, if nothing has changed since it was; None if that is not known.
 
         Raises:
@@ -92,7 +92,7 @@ class Command:
             return None
         try:
             mark = json.loads((folder / MARK).read_bytes())
-            same = mark["question"] == self.question() and mark["records"] == records(folder)
+            same = mark["key"] == self.key() and mark["records"] == records(folder)
             told = str(mark["told"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -113,7 +113,7 @@ class Command:
         if self.foreign or elsewhere or parts or self.content is None:
             return
         told = f"all {len(matrix.selected)} runs of {matrix.plan.suite} are done"
-        mark: dict[str, Any] = {"question": self.question(), "records": records(folder)}
+        mark: dict[str, Any] = {"key": self.key(), "records": records(folder)}
         write_json(folder / MARK, {**mark, "told": told})
 
 

@@ -21,7 +21,7 @@ from harness.jobs.environment import choose_device
 from harness.planning.backlog import Backlog, backlog
 from harness.planning.calibration import Calibration
 from harness.planning.checks import check_data, check_device, check_precision
-from harness.planning.cohorts import cohort_seconds, kind_of, make_cohorts, measure_rate
+from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_curves import makespan
 from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec
@@ -35,7 +35,7 @@ from harness.tracking.console import ConsoleMirror
 from harness.tracking.progress import duration, number
 
 if TYPE_CHECKING:
-    from harness.tuning.tune import Cell, Tuner
+    from harness.tuning.tune import TunedCell, Tuner
 
 INCOMPLETE = 1
 
@@ -254,7 +254,7 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
         table.add_column(heading, justify="right" if right else "left")
     sizes: dict[str, list[int]] = {}
     for cohort in cohorts:
-        sizes.setdefault(kind_of(cohort.specs[0]), []).append(len(cohort.specs))
+        sizes.setdefault(workload_of(cohort.specs[0]), []).append(len(cohort.specs))
     for kind, found in sizes.items():
         origin = calibration.origins[kind]
         least, most = min(found), max(found)
@@ -316,9 +316,9 @@ def tune_suite(
     for spec in selected:
         run = labels[spec.id]
         grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
-    from harness.tuning.tune import Cell, Tuner, trial_spec
+    from harness.tuning.tune import TunedCell, Tuner, trial_spec
 
-    cells = [Cell(*names, tuple(specs)) for names, specs in grouped.items()]
+    cells = [TunedCell(*names, tuple(specs)) for names, specs in grouped.items()]
     device = choose_device(device)
     check_precision(selected, device)
     # Trials look at another split than what is reported: both must be there.
@@ -349,7 +349,7 @@ def tune_suite(
     return code
 
 
-def _answer(tuner: Tuner, cell: Cell) -> Table:
+def _answer(tuner: Tuner, cell: TunedCell) -> Table:
     """Tabulate what tuning found for a cell: every setting on fresh seeds, the default first."""
     table = Table(box=None)
     for heading in ("setting", "rates"):

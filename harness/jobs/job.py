@@ -23,8 +23,8 @@ import torch
 from harness.datasets.base import dataset_of
 from harness.errors import DataError, GanbenchError
 from harness.jobs.cohort import read_cohort
-from harness.jobs.course import CRASHED, PREEMPTED, Course, Run, explain, peak_memory
 from harness.jobs.environment import environment
+from harness.jobs.training_loop import CRASHED, PREEMPTED, Run, TrainingLoop, explain, peak_memory
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.exported import register_file
@@ -183,7 +183,7 @@ class Job:
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator, chosen)
         line = Line.of(dataset, training)
-        course = Course(
+        loop = TrainingLoop(
             runs,
             trainer,
             evaluator,
@@ -194,7 +194,7 @@ class Job:
             self.checkpoint_seconds,
             lambda: self.terminated,
         )
-        return course.follow()
+        return loop.run()
 
     def _resume(self, runs: list[Run], trainer: Trainer) -> None:
         """Load the newest checkpoint that all runs share; without one, start over."""

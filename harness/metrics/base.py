@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Kind, Values
-from harness.datasets.halves import Half
+from harness.datasets.splits import Splits
 from harness.registry import Registry
 from harness.spec import Split
 from harness.store.records import MetricInfo
@@ -145,7 +145,7 @@ class Metric:
     def calibrate(
         self,
         dataset: Dataset,
-        half: Half,
+        splits: Splits,
         root: Path | None,
         look: Callable[[Values], Observation],
     ) -> dict[str, list[list[float]]]:
@@ -153,7 +153,7 @@ class Metric:
 
         Args:
             dataset: The data set.
-            half: Which of its splits may be read.
+            splits: Which of its splits may be read.
             root: The data root.
             look: Shows examples to the extractor.
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples, Kind, Values, to_bytes
-from harness.datasets.halves import half_of
 from harness.datasets.mixtures import Mixture
+from harness.datasets.splits import splits_of
 from harness.datasets.stacked import Stacked
 from harness.errors import GanbenchError, MetricRequestError
 from harness.metrics.base import COMPARED, Conditions, Metric, Observation, Statistics, metrics
@@ -253,7 +253,7 @@ class Evaluator:
 
     Attributes:
         metrics: The columns. A floor is the median over draws of as many real examples of the
-            other split of the reference's half: test for train, train for test and, in a search,
+            split that is held out: test for the reference train, train for test and, in a search,
             train for validation. If the split has fewer, all of it is the one draw;
             ``floor_count`` says how many there were.
         provenance: What the numbers rest on, but for how the generator was evaluated.
@@ -281,7 +281,7 @@ class Evaluator:
     ) -> None:
         self._dataset = dataset
         self._device = device
-        self._half = half_of(reference)
+        self._splits = splits_of(reference)
         self._conditions = conditions_of(dataset, extractor, samples, reference)
         self._metrics = metrics_for(self._conditions, requested)
         chosen = find_extractor(dataset, extractor)
@@ -327,7 +327,7 @@ class Evaluator:
             samples=samples,
             reference=reference,
             reference_count=int(kept["count"]),
-            floor=self._half.held_out,
+            floor=self._splits.held_out,
             dtype=key["dtype"],
             preprocessing=PREPROCESSING,
             device=key["device"],
@@ -450,15 +450,15 @@ class Evaluator:
             "dtype": DTYPES[self._dataset.kind],
             "device": self._device.type,
             "metrics": [[metric.id, metric.version] for metric in self._metrics],
-            "floors": [FLOOR_SEED, FLOOR_DRAWS, self._half.held_out],
+            "floors": [FLOOR_SEED, FLOOR_DRAWS, self._splits.held_out],
             "calibration": CALIBRATION_VERSION,
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
     def _measure_reference(self, root: Path | None) -> dict[str, Tensor]:
         conditions = self._conditions
-        examples = self._half.real(self._dataset, root)
-        held_out = self._half.alike(self._dataset, root)
+        examples = self._splits.load_reference(self._dataset, root)
+        held_out = self._splits.load_held_out(self._dataset, root)
         count = min(conditions.samples, len(held_out))
         real = self._observe_real(examples)
         statistics = [metric.reference(real) for metric in self._metrics]
@@ -491,7 +491,7 @@ class Evaluator:
             kept[COMPARED_FEATURES] = narrow(kept[COMPARED_FEATURES])
         del alike
         for metric in self._metrics:
-            known = metric.calibrate(self._dataset, self._half, root, self._look)
+            known = metric.calibrate(self._dataset, self._splits, root, self._look)
             for label, numbers in known.items():
                 answers = torch.tensor(numbers, dtype=torch.float64)
                 kept[f"{CALIBRATION}/{metric.id}/{label}"] = answers

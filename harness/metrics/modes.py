@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Values
-from harness.datasets.halves import Half
+from harness.datasets.splits import Splits
 from harness.metrics.base import (
     PERFECT,
     Conditions,
@@ -122,7 +122,7 @@ class ModeCoverage(Metric):
     def calibrate(
         self,
         dataset: Dataset,
-        half: Half,
+        splits: Splits,
         root: Path | None,
         look: Callable[[Values], Observation],
     ) -> dict[str, list[list[float]]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Values
-from harness.datasets.halves import Half
+from harness.datasets.splits import Splits
 from harness.datasets.stacked import Stacked
 from harness.metrics.base import (
     PERFECT,
@@ -90,7 +90,7 @@ class StackedModes(Metric):
     def calibrate(
         self,
         dataset: Dataset,
-        half: Half,
+        splits: Splits,
         root: Path | None,
         look: Callable[[Values], Observation],
     ) -> dict[str, list[list[float]]]:
@@ -102,7 +102,7 @@ class StackedModes(Metric):
         """
         assert isinstance(dataset, Stacked)  # noqa: S101 - it applies to no other
         samples = self.conditions.samples
-        unseen = half.held_out if half.reference == "train" else half.reference
+        unseen = splits.held_out if splits.reference == "train" else splits.reference
         random = np.random.RandomState(0)
         even = [1 / self.classes] * self.classes
         drawn = torch.from_numpy(random.multinomial(samples, even, size=DRAWS))

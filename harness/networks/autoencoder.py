@@ -119,7 +119,7 @@ class AutoEncoders(Family):
     """What auto-encoders of images and of points have in common."""
 
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "none")
-    honours = frozenset(
+    supports = frozenset(
         {"activation", "dropout", "dropout_at_test", "dropout_layers", "reconstruction"}
     )
 

@@ -52,8 +52,13 @@ class Family:
     """Whether its weights have a largest singular value to divide by: none of them starts at 0."""
     normalizations: ClassVar[tuple[Normalization, ...]] = ("none",)
     """Kinds of normalisation that it can be built with."""
-    honours: ClassVar[frozenset[str]] = frozenset()
+    supports: ClassVar[frozenset[str]] = frozenset()
     """Fields of a plan that it can be built with, beyond those that work for every family."""
+
+    def __init_subclass__(cls) -> None:
+        """Take what a family written for 0.1.0 calls ``honours``; 0.2 does without."""
+        if "honours" in vars(cls):
+            cls.supports = vars(cls)["honours"]
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Say why the family cannot make or judge examples of a shape, or None."""
@@ -96,7 +101,7 @@ class SquareFamily(Family):
 
 networks: Registry[Family] = Registry("network", "harness.networks")
 
-ALWAYS_HONOURED = {"normalization", "initialization", "spectral_norm", "pack"}
+ALWAYS_SUPPORTED = {"normalization", "initialization", "spectral_norm", "pack"}
 """Fields of a plan that need nothing from a family; normalisation is checked by its kind."""
 
 
@@ -107,7 +112,7 @@ def resolve(name: str, shape: tuple[int, ...]) -> str:
     return sized if name not in known and sized in known else name
 
 
-def unhonoured(blueprint: Blueprint) -> str | None:
+def unsupported(blueprint: Blueprint) -> str | None:
     """Say what a blueprint asks of its networks that they cannot be built with, or None."""
     for role, plan in (
         ("generator", blueprint.generator),
@@ -116,7 +121,7 @@ def unhonoured(blueprint: Blueprint) -> str | None:
         family = networks.get(plan.network)
         if plan.normalization not in (None, *family.normalizations):
             return f"the {role} {plan.network} has no {plan.normalization} normalisation"
-        missing = sorted(plan.changed() - ALWAYS_HONOURED - family.honours)
+        missing = sorted(plan.changed() - ALWAYS_SUPPORTED - family.supports)
         if missing:
             what = missing[0].replace("_", " ")
             return f"the {role} {plan.network} cannot be built with another {what}"

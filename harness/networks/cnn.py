@@ -122,7 +122,7 @@ class CNN32(SquareFamily):
         "virtual",
         "none",
     )
-    honours = HONOURED
+    supports = HONOURED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""

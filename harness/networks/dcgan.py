@@ -173,7 +173,7 @@ class DCGAN(SquareFamily):
         "virtual",
         "none",
     )
-    honours = HONOURED | {"upsampling", "downsampling", "first_norm"}
+    supports = HONOURED | {"upsampling", "downsampling", "first_norm"}
     default_width = 64
     default_latent = 100
 

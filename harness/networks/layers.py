@@ -25,7 +25,7 @@ HONOURED = frozenset(
         "reference",
     }
 )
-"""Fields of a plan that a family honours which is built from the layers here."""
+"""Fields of a plan that a family supports which is built from the layers here."""
 
 Q_UNITS = 128
 """Hidden units of the second head (Chen et al. 2016, appendix C)."""

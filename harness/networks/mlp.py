@@ -107,7 +107,7 @@ class MLP(Family):
 
     generator_norm: ClassVar[Normalization] = "none"
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
-    honours = HONOURED
+    supports = HONOURED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""

@@ -35,7 +35,7 @@ class MLPS1(Family):
     default_width = 128
     default_latent = 100
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
-    honours = HONOURED
+    supports = HONOURED
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take images only."""

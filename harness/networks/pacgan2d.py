@@ -61,7 +61,7 @@ class PacGAN2D(Family):
     default_latent = 2
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     # One activation is asked of both networks, and a maxout unit has none that could change.
-    honours = HONOURED - {"activation"}
+    supports = HONOURED - {"activation"}
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take points only."""

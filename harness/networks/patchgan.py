@@ -72,7 +72,7 @@ class Patch(Family):
     convolutional = True
     default_width = 16
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "instance", "none")
-    honours = frozenset(
+    supports = frozenset(
         {"activation", "classes", "condition", "condition_layers", "flat", "strided"}
     )
 

@@ -184,7 +184,7 @@ class R3GANNetworks(SquareFamily):
     default_width = 768
     default_latent = 64
     # A gain is made for LeakyReLU; conditions go to the first layers alone.
-    honours = HONOURED - {"activation", "condition_layers"}
+    supports = HONOURED - {"activation", "condition_layers"}
 
     @property
     def sizes(self) -> int:

@@ -183,7 +183,7 @@ class ResNet32(SquareFamily):
         "virtual",
         "none",
     )
-    honours = HONOURED
+    supports = HONOURED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""

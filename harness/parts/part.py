@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from harness.networks.base import Judgement, structure, unhonoured
+from harness.networks.base import Judgement, structure, unsupported
 from harness.networks.blueprint import Blueprint
 from harness.parts.conditions import Condition
 from harness.parts.protocols import Batch, Draws, Game, Targets
@@ -115,7 +115,7 @@ class Context:
     def rebuilds(self, part: Part) -> bool:
         """Whether the networks have another layer than they would have without a part."""
         before, after = self.planned(without=part), self.planned()
-        if unhonoured(before) or unhonoured(after):
+        if unsupported(before) or unsupported(after):
             return True  # for which such a cell is refused anyway
         return structure(before) != structure(after)
 

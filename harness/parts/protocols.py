@@ -47,11 +47,11 @@ class Optimizer(Protocol):
     """One player's optimiser."""
 
     def updated(
-        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, feed: Feed, /
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, inputs: Inputs, /
     ) -> tuple[Tensor, Slots]:
         """Return what the ahead-th update from now would make of weights and slots.
 
-        Differentiable; changes nothing. The feed is the batch of the update in progress.
+        Differentiable; changes nothing. The inputs are the batch of the update in progress.
         """
         ...
 
@@ -165,7 +165,7 @@ class Draws(Protocol):
         ...
 
 
-class Feed(Protocol):
+class Inputs(Protocol):
     """Hands an update what differs from one to the next.
 
     A GPU may replay the recording of an update instead of running its Python again. Whatever
@@ -173,7 +173,7 @@ class Feed(Protocol):
     therefore has to come through here: a number computed on the spot would be replayed as it was.
     """
 
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor], /) -> Tensor:
+    def input(self, key: Hashable, produce: Callable[[int], Tensor], /) -> Tensor:
         """Return what a function makes of the update's number, counted from 0.
 
         Args:
@@ -182,8 +182,17 @@ class Feed(Protocol):
         """
         ...
 
+    def every(self, count: int, offset: int = 0, /) -> bool:
+        """Whether updates of that player before this one are a multiple of a count.
 
-class Batch(Draws, Feed, Protocol):
+        Args:
+            count: One update in so many.
+            offset: Updates that are counted before the first.
+        """
+        ...
+
+
+class Batch(Draws, Inputs, Protocol):
     """What one update sees. Each thing is made when first asked for, and once."""
 
     @property
@@ -197,15 +206,6 @@ class Batch(Draws, Feed, Protocol):
         Args:
             name: Names it, once for all updates of that player.
             of: Makes it from the number of that player's updates since the start of training.
-        """
-        ...
-
-    def every(self, count: int, offset: int = 0, /) -> bool:
-        """Whether updates of that player before this one are a multiple of a count.
-
-        Args:
-            count: One update in so many.
-            offset: Updates that are counted before the first.
         """
         ...
 

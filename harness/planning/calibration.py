@@ -25,17 +25,17 @@ import torch
 
 from harness.datasets.base import Examples
 from harness.engines.server import start_fork_server
-from harness.jobs.course import peak_memory
+from harness.jobs.training_loop import peak_memory
 from harness.parts import all_parts, schedule_of
 from harness.planning.cohorts import (
     TYPICAL_RATE,
+    cohort_key,
     cohort_seconds,
-    kind_of,
     make_cohorts,
-    structure,
     updates,
+    workload_of,
 )
-from harness.planning.cost_curves import Curve, Measured, makespan
+from harness.planning.cost_curves import CostCurve, Measured, makespan
 from harness.planning.machine import free_memory, processor
 from harness.registry import load_plugin
 from harness.spec import RunSpec, content_id
@@ -63,9 +63,9 @@ WORTH = 20
 RATES = {"cpu": TYPICAL_RATE, "cuda": 300 * TYPICAL_RATE}
 """Operations per second, to tell whether a measurement would pay."""
 MEMORY_SHARE = 0.7
-"""Share of the free memory that training may fill; data and evaluations need the rest."""
+"""CohortSplit of the free memory that training may fill; data and evaluations need the rest."""
 
-Measure = Callable[[RunSpec, str], Curve | None]
+Measure = Callable[[RunSpec, str], CostCurve | None]
 """Measures a kind of run by one of them, on a device such as ``cuda:0``; None if it cannot."""
 
 
@@ -116,17 +116,17 @@ class Calibration:
         ask = self.free_memory or (lambda device: in_child(free_memory, device) or 0)
         return self._measured(self._curves(specs, measuring=True), ask)
 
-    def _measured(self, curves: dict[str, Curve], ask: Callable[[str], int]) -> Measured:
+    def _measured(self, curves: dict[str, CostCurve], ask: Callable[[str], int]) -> Measured:
         memory = 0
         if curves:
             sharing = -(-len(self.devices) // len(set(self.devices)))
             memory = int(ask(self.devices[0]) * MEMORY_SHARE / sharing)
         return Measured(curves, len(self.devices), memory, self.largest)
 
-    def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, Curve]:
+    def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, CostCurve]:
         kinds: dict[str, list[RunSpec]] = {}
         for spec in specs:
-            kinds.setdefault(kind_of(spec), []).append(spec)
+            kinds.setdefault(workload_of(spec), []).append(spec)
         curves = {}
         for kind, members in kinds.items():
             if self.largest is not None:
@@ -157,7 +157,7 @@ class Calibration:
 
     def _not_worthwhile(self, members: Sequence[RunSpec]) -> str:
         """Say why a kind is not worth measuring; empty where it is."""
-        if len({structure(spec) for spec in members}) == len(members):
+        if len({cohort_key(spec) for spec in members}) == len(members):
             return "no two runs could train together"
         seconds = [
             cohort_seconds(c, RATES[self.device]) for c in make_cohorts(members, self.device)
@@ -166,7 +166,9 @@ class Calibration:
             return "too little work to measure first"
         return ""
 
-    def _new(self, kind: str, members: Sequence[RunSpec], file: Path) -> tuple[Curve | None, str]:
+    def _new(
+        self, kind: str, members: Sequence[RunSpec], file: Path
+    ) -> tuple[CostCurve | None, str]:
         """Measure a kind by its plainest run, and keep what was found."""
         plainest = min(members, key=lambda spec: (sum(updates(spec)), len(spec.tricks), spec.id))
         measure = self.measure or (
@@ -190,7 +192,7 @@ class Calibration:
         return curve, "measured now"
 
 
-def read(file: Path) -> Curve | None:
+def read(file: Path) -> CostCurve | None:
     """Read a kept curve; None if there is none, or nothing that could be one."""
     try:
         value = json.loads(file.read_bytes())
@@ -204,7 +206,7 @@ def read(file: Path) -> Curve | None:
         and sizes[0] == 1
         and list(sizes) == sorted(set(sizes))
     )
-    return Curve(sizes, seconds, peak) if sound else None
+    return CostCurve(sizes, seconds, peak) if sound else None
 
 
 def in_words(kind: str) -> str:
@@ -250,7 +252,7 @@ def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence
     sender.close()
 
 
-def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Curve | None:
+def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> CostCurve | None:
     """Train cohorts of growing size for a moment each, on random data.
 
     Args:
@@ -283,7 +285,7 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cur
     if not found:
         return None
     sizes, each, peak = zip(*found, strict=True)
-    return Curve(sizes, each, peak)
+    return CostCurve(sizes, each, peak)
 
 
 def examples_like(spec: RunSpec) -> Examples:

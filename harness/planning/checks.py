@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.datasets.base import dataset_of
-from harness.datasets.halves import half_of
+from harness.datasets.splits import splits_of
 from harness.errors import DataError, GanbenchError
 from harness.metrics.evaluation import require
 from harness.planning.backlog import Backlog
@@ -32,9 +32,11 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
             partial(require, dataset, spec.settings.extractor, root)
         ]
         if dataset.needs_root:
-            half = half_of(spec.settings.reference)
-            splits: dict[Split, None] = dict.fromkeys(("train", half.reference, half.held_out))
-            checks += [partial(dataset.load, split, root) for split in splits]
+            splits = splits_of(spec.settings.reference)
+            needed_splits: dict[Split, None] = dict.fromkeys(
+                ("train", splits.reference, splits.held_out)
+            )
+            checks += [partial(dataset.load, split, root) for split in needed_splits]
         for check in checks:
             try:
                 check()

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from harness.jobs.cohort import Cohort
 from harness.parts import parts_of, schedule_of, variants
-from harness.planning.cost_curves import START_SECONDS, Measured, Share, fill_slots
+from harness.planning.cost_curves import START_SECONDS, CohortSplit, Measured, fill_slots
 from harness.spec import RunSpec, canonical_json
 
 SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
@@ -46,7 +46,7 @@ class Work:
     flops: float
 
 
-def structure(spec: RunSpec) -> str:
+def cohort_key(spec: RunSpec) -> str:
     """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
     data = spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}})
     for name in SETTING_SCALARS:
@@ -59,7 +59,7 @@ def structure(spec: RunSpec) -> str:
     return canonical_json(data)
 
 
-def kind_of(spec: RunSpec) -> str:
+def workload_of(spec: RunSpec) -> str:
     """Name what decides how an update's cost grows with the cohort, variants and tricks aside.
 
     Curves of a plain variant and of one with a penalty and five updates of D agree within an
@@ -105,32 +105,32 @@ def make_cohorts(
     groups: dict[tuple[str, tuple[str, ...]], list[RunSpec]] = {}
     for spec in specs:
         before = (begun or {}).get(spec.id, ())
-        groups.setdefault((structure(spec), before), []).append(spec)
-    shares = [
-        _share(group, device, measured, begun=bool(before)) for (_, before), group in groups.items()
+        groups.setdefault((cohort_key(spec), before), []).append(spec)
+    splits = [
+        _split(group, device, measured, begun=bool(before)) for (_, before), group in groups.items()
     ]
     if measured:
-        fill_slots(shares, measured.slots)
+        fill_slots(splits, measured.slots)
     cohorts = [
         cohort
-        for group, share in zip(groups.values(), shares, strict=True)
-        for cohort in cut(group, share.pieces)
+        for group, split in zip(groups.values(), splits, strict=True)
+        for cohort in cut(group, split.pieces)
     ]
     return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
 
 
-def _share(
+def _split(
     group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
-) -> Share:
+) -> CohortSplit:
     """Say into how many cohorts a group is cut, as if there were no other."""
     largest = measured.largest if measured else None
     if begun:
         largest = len(group)  # in another cohort the last bits of their sums would be others
     if largest is None:
-        curve = measured.curves.get(kind_of(group[0])) if measured else None
+        curve = measured.curves.get(workload_of(group[0])) if measured else None
         if measured and curve:
             count = sum(updates(group[0]))
-            return Share.fastest(
+            return CohortSplit.fastest(
                 len(group),
                 lambda runs: START_SECONDS + count * curve.at(runs),
                 curve,
@@ -141,7 +141,7 @@ def _share(
     def seconds(runs: int) -> float:
         return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
 
-    return Share(len(group), seconds, -(-len(group) // largest), whole=True)
+    return CohortSplit(len(group), seconds, -(-len(group) // largest), whole=True)
 
 
 def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:

@@ -18,7 +18,7 @@ WORTH_SPLITTING = 0.9
 
 
 @dataclass(frozen=True)
-class Curve:
+class CostCurve:
     """What an update costs cohorts of several sizes, as measured.
 
     Attributes:
@@ -57,20 +57,20 @@ class Measured:
     """What has been measured of the cohorts to be made, and where they will train.
 
     Attributes:
-        curves: By kind of run, from :func:`kind_of`.
+        curves: By kind of run, from :func:`workload_of`.
         slots: Processes at once.
         memory: Bytes that each of them may use.
         largest: Most runs of a cohort, if that is settled, whatever was measured.
     """
 
-    curves: Mapping[str, Curve]
+    curves: Mapping[str, CostCurve]
     slots: int
     memory: int
     largest: int | None = None
 
 
 @dataclass
-class Share:
+class CohortSplit:
     """How a group of runs that could train together is cut into cohorts.
 
     Attributes:
@@ -86,7 +86,9 @@ class Share:
     whole: bool = False
 
     @classmethod
-    def fastest(cls, runs: int, seconds: Callable[[int], float], curve: Curve, memory: int) -> Self:
+    def fastest(
+        cls, runs: int, seconds: Callable[[int], float], curve: CostCurve, memory: int
+    ) -> Self:
         """Cut a group so that it is the least work in all, and every cohort fits.
 
         Args:
@@ -97,7 +99,7 @@ class Share:
         """
         least = -(-runs // curve.largest(memory))
         cuts = [cls(runs, seconds, pieces) for pieces in range(least, runs + 1)]
-        return min(cuts, key=lambda share: sum(share.lasting()))
+        return min(cuts, key=lambda split: sum(split.lasting()))
 
     def lasting(self) -> list[float]:
         """Return how long each cohort trains, the longest first."""
@@ -106,32 +108,32 @@ class Share:
         return [*most, *[self.seconds(size)] * (self.pieces - larger)]
 
 
-def fill_slots(shares: Sequence[Share], slots: int) -> None:
+def fill_slots(splits: Sequence[CohortSplit], slots: int) -> None:
     """Cut the longest cohorts smaller where everything is done the sooner for it.
 
     Args:
-        shares: How every group is cut; changed in place.
+        splits: How every group is cut; changed in place.
         slots: Processes at once.
     """
-    if not shares:
+    if not splits:
         return
-    lasting = [share.lasting() for share in shares]
-    best, kept = end_of(lasting, slots), [share.pieces for share in shares]
+    lasting = [split.lasting() for split in splits]
+    best, kept = end_of(lasting, slots), [split.pieces for split in splits]
     in_vain = 0
     # A cut that gains nothing may do so together with those that follow: of equal groups, say.
     for _ in range(SPLITS):
-        longest = max(range(len(shares)), key=lambda number: lasting[number][0])
-        share = shares[longest]
-        if share.whole or share.pieces == share.runs or in_vain >= slots:
+        longest = max(range(len(splits)), key=lambda number: lasting[number][0])
+        split = splits[longest]
+        if split.whole or split.pieces == split.runs or in_vain >= slots:
             break
-        share.pieces += 1
-        lasting[longest] = share.lasting()
+        split.pieces += 1
+        lasting[longest] = split.lasting()
         end = end_of(lasting, slots)
         in_vain += 1
         if end < WORTH_SPLITTING * best:
-            best, kept, in_vain = end, [share.pieces for share in shares], 0
-    for share, pieces in zip(shares, kept, strict=True):
-        share.pieces = pieces
+            best, kept, in_vain = end, [split.pieces for split in splits], 0
+    for split, pieces in zip(splits, kept, strict=True):
+        split.pieces = pieces
 
 
 def end_of(lasting: Sequence[Sequence[float]], slots: int) -> float:

@@ -27,7 +27,7 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tile:
     """One place of a sheet.
 
     Attributes:
@@ -41,7 +41,7 @@ class Cell:
     sign: str = ""
 
 
-def draw_sheet(rows: Sequence[Sequence[Cell]], labels: Sequence[str] = ()) -> bytes:
+def draw_sheet(rows: Sequence[Sequence[Tile]], labels: Sequence[str] = ()) -> bytes:
     """Draw rows of cells, with a label to the left of each row where there are labels.
 
     Columns without an image are as narrow as their sign; there is room for captions in the rows

@@ -16,7 +16,7 @@ from harness.sampling.codes import categories_of, parse_classes, parse_code, swe
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.output import check_output
-from harness.sampling.pictures import Cell, draw_points, draw_sheet
+from harness.sampling.pictures import Tile, draw_points, draw_sheet
 from harness.store.folders import write_atomically
 
 IMAGES, POINTS, LINES, STEPS = 64, 2000, 8, 8
@@ -206,13 +206,13 @@ class Sheet:
                     "--numbered cells are of one class, for arithmetic within it; give one --class"
                 )
             columns = -(-(count or LINES * len(self.classes)) // len(self.classes))
-            rows = [[Cell(image) for image in made] for made in self.of_classes(columns)]
+            rows = [[Tile(image) for image in made] for made in self.of_classes(columns)]
             sheet = draw_sheet(rows, [str(k) for k in self.classes])
             return sheet, {"samples": columns * len(rows)}
         count = count or IMAGES
         (images,) = self.of_classes(count)
         cells = [
-            Cell(image, str(number) if numbered else "")
+            Tile(image, str(number) if numbered else "")
             for number, image in enumerate(images, start=1)
         ]
         columns = math.ceil(math.sqrt(count))
@@ -240,7 +240,7 @@ class Sheet:
         made = self.G(path, y, seed=self.seed, places=places)
         images = made.reshape(count, steps, *self.G.shape)
         sheet = draw_sheet(
-            [[Cell(image) for image in row] for row in images], [str(k) for k in several or ()]
+            [[Tile(image) for image in row] for row in images], [str(k) for k in several or ()]
         )
         return sheet, {"samples": count * steps, "rows": count, "steps": steps}
 
@@ -260,7 +260,7 @@ class Sheet:
         made = self.G(z[rows_of], swept.flatten(0, 1), seed=self.seed, places=rows_of)
         images = made.reshape(count, steps, *self.G.shape)
         cells = [
-            [Cell(image, "" if i else value) for image, value in zip(row, values, strict=True)]
+            [Tile(image, "" if i else value) for image, value in zip(row, values, strict=True)]
             for i, row in enumerate(images)
         ]
         details = {"samples": count * steps, "code": code, "values": values}
@@ -286,21 +286,21 @@ class Sheet:
                 sums_y = self.G.condition.chosen(sums_y, label=self.classes[0])
         places = torch.tensor([*(t.cells[0] - 1 for t in terms), terms[0].cells[0] - 1])
         made = self.G(sums, sums_y, seed=self.seed, places=places, stream="arithmetic")
-        top: list[Cell] = []
+        top: list[Tile] = []
         for term, image in zip(terms, made, strict=False):
             if top or term.sign < 0:
-                top.append(Cell(sign="+" if term.sign > 0 else "−"))
+                top.append(Tile(sign="+" if term.sign > 0 else "−"))
             alone = len(term.cells) == 1
             number = term.cells[0] - 1
-            top.append(Cell(cells[number], str(term.cells[0])) if alone else Cell(image, "mean"))
-        result = [Cell(sign="="), Cell(made[-1], "result")]
+            top.append(Tile(cells[number], str(term.cells[0])) if alone else Tile(image, "mean"))
+        result = [Tile(sign="="), Tile(made[-1], "result")]
         rows = [[*top, *result]]
         operands = [i for i, cell in enumerate(top) if cell.image is not None]
         for depth in range(max((len(t.cells) for t in terms if len(t.cells) > 1), default=0)):
-            row = [Cell()] * len(top)
+            row = [Tile()] * len(top)
             for place, term in zip(operands, terms, strict=True):
                 if len(term.cells) > max(1, depth):
                     number = term.cells[depth]
-                    row[place] = Cell(cells[number - 1], str(number))
+                    row[place] = Tile(cells[number - 1], str(number))
             rows.append(row)
         return draw_sheet(rows), {"samples": 1, "expression": expression}

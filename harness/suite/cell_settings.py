@@ -10,19 +10,19 @@ from typing import Any
 
 from harness.datasets.base import Dataset
 from harness.errors import GanbenchError, MetricRequestError
-from harness.networks.base import Family, networks, resolve, unhonoured
+from harness.networks.base import Family, networks, resolve, unsupported
 from harness.networks.blueprint import Blueprint
 from harness.parts import Context, Schedule, refused
 from harness.registry import nearest
 from harness.spec import IMAGES, PATIENCE, Settings, Split
 from harness.suite.defaults import UNUSED, complete
-from harness.suite.layers import Cell, Choice, Rule
+from harness.suite.layers import Cell, Entry, Rule
 from harness.suite.reader import Reader
 from harness.suite.strict_yaml import Place, place_text, shorten
 
 
 @dataclass(frozen=True)
-class Settled:
+class ResolvedCell:
     """A cell that will be run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Skip(Exception):
     """Raised where a cell makes no sense; says why."""
 
 
-def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
+def resolve_cell(cell: Cell, rules: Iterable[Rule], reader: Reader) -> ResolvedCell | None:
     """Work out a cell's settings and check them; None if they have problems.
 
     Raises:
@@ -61,7 +61,7 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
         return None
     values = {name: entry.value for name, entry in given.items()}
     settings = complete(values, dataset, variant, family)
-    if not know_requests(settings, cell, given, reader):
+    if not check_requests(settings, cell, given, reader):
         return None
     refuse_inapplicable(cell, settings)
     try_parts(cell, settings)
@@ -79,10 +79,10 @@ def settle(cell: Cell, rules: Iterable[Rule], reader: Reader) -> Settled | None:
         culprit = "metrics" if isinstance(error, MetricRequestError) else "extractor"
         reader.problem(origin(culprit, given, cell.dataset), str(error))
         return None
-    return Settled(cell, settings, metrics) if sound else None
+    return ResolvedCell(cell, settings, metrics) if sound else None
 
 
-def know_requests(
+def check_requests(
     settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader
 ) -> bool:
     """Check that probes and metrics which are asked for exist, each once; report what does not."""
@@ -91,16 +91,18 @@ def know_requests(
         from harness.metrics.probes.base import probes
 
         place = origin("probes", given, cell.dataset)
-        sound = know("probe", settings.probes, probes.names(), place, reader)
+        sound = check_names("probe", settings.probes, probes.names(), place, reader)
     if settings.metrics:
         from harness.metrics.base import metrics
 
         place = origin("metrics", given, cell.dataset)
-        sound &= know("metric", settings.metrics, metrics.names(), place, reader)
+        sound &= check_names("metric", settings.metrics, metrics.names(), place, reader)
     return sound
 
 
-def know(kind: str, asked: tuple[str, ...], known: list[str], place: Place, reader: Reader) -> bool:
+def check_names(
+    kind: str, asked: tuple[str, ...], known: list[str], place: Place, reader: Reader
+) -> bool:
     """Check that what is asked for exists, each once; report what does not."""
     unknown = [name for name in asked if name not in known]
     for name in unknown:
@@ -122,15 +124,15 @@ def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
         Skip: with the reason of the first that does not.
         GanbenchError: naming the part, if the question fails.
     """
-    tricks = cell.tricks.choices
+    tricks = cell.tricks.entries
     parts = tuple(trick.part for trick in tricks)
     context = Context(cell.dataset.part, cell.variant.part, parts, settings)
-    for choice in (cell.variant, *tricks):
+    for entry in (cell.variant, *tricks):
         try:
-            reason = refused(choice.part, context)
+            reason = refused(entry.part, context)
         except Exception as error:
             raise GanbenchError(
-                f"{choice.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
+                f"{entry.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
             ) from error
         if reason is not None:
             raise Skip(reason)
@@ -153,19 +155,19 @@ def try_parts(cell: Cell, settings: Settings) -> None:
         dataset.classes,
         settings.batch,
     )
-    for choice in (cell.variant, *cell.tricks.choices):
+    for entry in (cell.variant, *cell.tricks.entries):
         try:
-            schedule, blueprint = choice.part.schedule(schedule), choice.part.build(blueprint)
+            schedule, blueprint = entry.part.schedule(schedule), entry.part.build(blueprint)
         except Exception as error:
             raise GanbenchError(
-                f"{choice.id!r} failed when it was laid over {cell.label}: {error!r}"
+                f"{entry.id!r} failed when it was laid over {cell.label}: {error!r}"
             ) from error
         if not isinstance(schedule, Schedule) or not isinstance(blueprint, Blueprint):
             raise GanbenchError(
-                f"{choice.id!r} must return a Schedule from `schedule` and a Blueprint from "
+                f"{entry.id!r} must return a Schedule from `schedule` and a Blueprint from "
                 f"`build`, not {type(schedule).__name__} and {type(blueprint).__name__}"
             )
-    reason = unhonoured(blueprint)
+    reason = unsupported(blueprint)
     if reason is not None:
         raise Skip(reason)
     if settings.probes:
@@ -177,8 +179,8 @@ def try_parts(cell: Cell, settings: Settings) -> None:
                 raise Skip(misfit)
 
 
-def origin(name: str, given: Mapping[str, Given], otherwise: Choice[Any]) -> Place:
-    """Return where a setting was given, or the choice whose default it is."""
+def origin(name: str, given: Mapping[str, Given], otherwise: Entry[Any]) -> Place:
+    """Return where a setting was given, or the entry whose default it is."""
     return given[name].place if name in given else otherwise.place
 
 

@@ -9,13 +9,13 @@ from math import prod
 from typing import Any, TypeVar
 
 from harness.store.records import SkippedCell
-from harness.suite.cell_settings import Settled, Skip, settle
-from harness.suite.layers import Cell, Choice, Combination, Inclusion, Layer
+from harness.suite.cell_settings import ResolvedCell, Skip, resolve_cell
+from harness.suite.layers import Cell, Combination, Entry, Inclusion, Layer
 from harness.suite.reader import Reader
 
 MAX_RUNS = 100_000
 
-E = TypeVar("E", bound=Choice[Any] | Combination)
+E = TypeVar("E", bound=Entry[Any] | Combination)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Skipped:
         return SkippedCell(cell.dataset.label, cell.variant.label, cell.tricks.label, self.reason)
 
 
-def examine(layer: Layer, reader: Reader) -> tuple[list[Settled], list[Skipped]]:
+def resolve_cells(layer: Layer, reader: Reader) -> tuple[list[ResolvedCell], list[Skipped]]:
     """Settle all cells of a layer; problems go to the reader.
 
     Nothing is expanded if there would be more than 100,000 runs.
@@ -49,24 +49,24 @@ def examine(layer: Layer, reader: Reader) -> tuple[list[Settled], list[Skipped]]
             f"data sets × variants × combinations of tricks × seeds are {counts}",
         )
         return [], []
-    settled: list[Settled] = []
+    resolved: list[ResolvedCell] = []
     kept, excluded = choose_cells(layer, reader)
     skipped = [Skipped(cell, "excluded by the suite") for cell in excluded]
     for cell in kept:
         try:
-            found = settle(cell, layer.rules, reader)
+            found = resolve_cell(cell, layer.rules, reader)
         except Skip as reason:
             skipped.append(Skipped(cell, str(reason)))
         else:
-            settled += [found] if found is not None else []
-    if not settled and skipped and not reader.problems:
+            resolved += [found] if found is not None else []
+    if not resolved and skipped and not reader.problems:
         last = skipped[-1]
         reader.problem(
             (),
             f"leaves nothing to run: all {len(skipped)} cells are skipped, such as "
             f"{last.cell.label}: {last.reason}",
         )
-    return settled, skipped
+    return resolved, skipped
 
 
 def lists(layer: Layer) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
@@ -108,12 +108,12 @@ def choose_cells(layer: Layer, reader: Reader) -> tuple[list[Cell], list[Cell]]:
     excluded: dict[tuple[str, str, str], Cell] = {}
     for parts in product(*lists(layer)):
         cell = Cell(*parts)
-        side = excluded if any(pattern.matches(cell) for pattern in layer.exclude) else kept
+        side = excluded if any(cell_filter.matches(cell) for cell_filter in layer.exclude) else kept
         side[cell.key] = cell
     for included in layer.include:
         for parts in product(*sides(included, layer)):
             cell = Cell(*parts)
-            if any(pattern.matches(cell) for pattern in included.unless):
+            if any(cell_filter.matches(cell) for cell_filter in included.unless):
                 if cell.key not in kept:
                     excluded[cell.key] = cell
                 continue

@@ -1,4 +1,4 @@
-"""Reads the lists, settings and patterns of a suite file, or of one of its profiles."""
+"""Reads the lists, settings and filters of a suite file, or of one of its profiles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from harness.suite.layers import (
     NONE,
     SETTINGS,
     Baseline,
-    Choice,
+    CellFilter,
     Combination,
+    Entry,
     Inclusion,
     Layer,
-    Pattern,
     Rule,
     label_of,
 )
@@ -53,14 +53,14 @@ GivenSettings: type[Frozen] = create_model(  # type: ignore[call-overload]
 )
 """The fields of :class:`Settings`, none of them required."""
 
-E = TypeVar("E", bound=Choice[Any] | Combination)
+E = TypeVar("E", bound=Entry[Any] | Combination)
 
 
 class LayerReader:
     """Reads the layers of one file; what is wrong goes to the reader, and the rest is read.
 
     Attributes:
-        names: What patterns may call each kind of thing, from all layers read so far.
+        names: What filters may call each kind of thing, from all layers read so far.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -80,17 +80,19 @@ class LayerReader:
 
         rules: list[Rule] = []
         if "settings" in entries:
-            rules.append(Rule(Pattern(place), self._settings(*at("settings")), at("settings")[1]))
+            rules.append(
+                Rule(CellFilter(place), self._settings(*at("settings")), at("settings")[1])
+            )
         if "overrides" in entries:
             rules += [self._override(*item) for item in self.reader.items(*at("overrides"))]
         return Layer(
-            datasets=self._choices("dataset", *at("datasets")) if "datasets" in entries else None,
-            variants=self._choices("variant", *at("variants")) if "variants" in entries else None,
+            datasets=self._entries("dataset", *at("datasets")) if "datasets" in entries else None,
+            variants=self._entries("variant", *at("variants")) if "variants" in entries else None,
             tricks=self._combinations(*at("tricks")) if "tricks" in entries else None,
             seeds=self._seeds(*at("seeds")) if "seeds" in entries else None,
             rules=tuple(rules),
             exclude=tuple(
-                self._pattern(*item)
+                self._filter(*item)
                 for item in (self.reader.items(*at("exclude")) if "exclude" in entries else ())
             ),
             include=tuple(
@@ -101,14 +103,14 @@ class LayerReader:
         )
 
     def check_names(self, layers: Iterable[Layer]) -> None:
-        """Check that patterns name what the suite has, in its own lists or in a profile's."""
+        """Check that filters name what the suite has, in its own lists or in a profile's."""
         for layer in layers:
-            for pattern in (*(rule.when for rule in layer.rules), *layer.exclude):
+            for cell_filter in (*(rule.when for rule in layer.rules), *layer.exclude):
                 for kind, known in self.names.items():
-                    for i, name in enumerate(getattr(pattern, kind) or ()):
+                    for i, name in enumerate(getattr(cell_filter, kind) or ()):
                         if name not in known:
                             self.reader.problem(
-                                self._item_place((*pattern.place, kind), i),
+                                self._item_place((*cell_filter.place, kind), i),
                                 f"no {kind} of this suite is called {shorten(name)}"
                                 f"{nearest(name[:64], sorted(known))}",
                             )
@@ -121,9 +123,9 @@ class LayerReader:
         """Return a list's items, or a single value as if it were a list of one."""
         return self.reader.items(value, place) if isinstance(value, list) else [(value, place)]
 
-    def _choices(self, kind: str, value: Any, place: Place) -> tuple[Choice[Any], ...]:
-        read = [self._choice(kind, *item) for item in self._alternatives(value, place)]
-        return self._distinct(choice for choice in read if choice is not None)
+    def _entries(self, kind: str, value: Any, place: Place) -> tuple[Entry[Any], ...]:
+        read = [self._entry(kind, *item) for item in self._alternatives(value, place)]
+        return self._distinct(entry for entry in read if entry is not None)
 
     def _combinations(self, value: Any, place: Place) -> tuple[Combination, ...]:
         read = [self._combination(*item) for item in self._alternatives(value, place)]
@@ -142,7 +144,7 @@ class LayerReader:
                 )
         return tuple(found.values())
 
-    def _choice(self, kind: str, value: Any, place: Place) -> Choice[Any] | None:
+    def _entry(self, kind: str, value: Any, place: Place) -> Entry[Any] | None:
         """Read an id, or a mapping of an id and options."""
         options = dict(value) if isinstance(value, dict) else {"id": value}
         where = (*place, "id") if isinstance(value, dict) and "id" in value else place
@@ -179,9 +181,9 @@ class LayerReader:
         part = self.reader.model(cls, options, place, f"option of {name}")
         if part is None or not self._is_there(part, place):
             return None
-        choice = Choice(name, part, label_of(written, part), bare, place)
-        self.names[kind].add(choice.label)
-        return choice
+        entry = Entry(name, part, label_of(written, part), bare, place)
+        self.names[kind].add(entry.label)
+        return entry
 
     def _split_place(
         self, text: str, options: dict[str, Any], where: Place
@@ -221,9 +223,9 @@ class LayerReader:
             return Combination((), place)
         items = self._alternatives(value, place)
         changes = [item for item in items if changes_settings(item[0])]
-        read = [self._choice("trick", *item) for item in items if item not in changes]
-        choices = tuple(choice for choice in read if choice is not None)
-        if len(choices) < len(read):
+        read = [self._entry("trick", *item) for item in items if item not in changes]
+        entries = tuple(entry for entry in read if entry is not None)
+        if len(entries) < len(read):
             return None
         for _, where in changes[1:]:
             self.reader.problem(where, "the combination has settings twice")
@@ -232,15 +234,15 @@ class LayerReader:
             settings = self._settings({k: v for k, v in change.items() if k != "id"}, where)
             if len(change) == 1:
                 self.reader.problem(where, "must change a setting: {id: settings, lr_g: 1e-3}")
-        if len(changes) > 1 or not (choices or settings):
+        if len(changes) > 1 or not (entries or settings):
             return None
-        ids = [choice.id for choice in choices]
-        twice = [choice for i, choice in enumerate(choices) if choice.id in ids[:i]]
-        for choice in twice:
-            self.reader.problem(choice.place, f"the combination has {choice.id} twice")
+        ids = [entry.id for entry in entries]
+        twice = [entry for i, entry in enumerate(entries) if entry.id in ids[:i]]
+        for entry in twice:
+            self.reader.problem(entry.place, f"the combination has {entry.id} twice")
         if twice:
             return None
-        combination = Combination(choices, place, settings)
+        combination = Combination(entries, place, settings)
         self.names["trick"] |= combination.names
         return combination
 
@@ -274,11 +276,11 @@ class LayerReader:
         keys = ("when", "settings")
         entries = self.reader.fields(value, place, keys, required=keys)
         where = (*place, "settings")
-        when = self._pattern(entries["when"], (*place, "when")) if "when" in entries else None
+        when = self._filter(entries["when"], (*place, "when")) if "when" in entries else None
         settings = self._settings(entries["settings"], where) if "settings" in entries else {}
-        return Rule(when or Pattern(place), settings, where)
+        return Rule(when or CellFilter(place), settings, where)
 
-    def _pattern(self, value: Any, place: Place) -> Pattern:
+    def _filter(self, value: Any, place: Place) -> CellFilter:
         """Read a mapping of dataset, variant and trick to a name or a list of names."""
         entries = self._sides(value, place)
         found: dict[str, tuple[str, ...]] = {}
@@ -288,7 +290,7 @@ class LayerReader:
                 for name, where in self._alternatives(names, (*place, kind))
             ]
             found[kind] = tuple(name for name in read if name is not None)
-        return Pattern(place, **found)
+        return CellFilter(place, **found)
 
     def _sides(self, value: Any, place: Place) -> dict[str, Any]:
         entries = self.reader.fields(value, place, tuple(self.names))
@@ -302,7 +304,7 @@ class LayerReader:
         entries = self.reader.fields(value, place, keys, required=keys)
         if len(entries) < len(keys):
             return None
-        variant = self._choice("variant", entries["variant"], (*place, "variant"))
+        variant = self._entry("variant", entries["variant"], (*place, "variant"))
         tricks = self._combination(entries["trick"], (*place, "trick"))
         return Baseline(variant, tricks, place) if variant and tricks else None
 
@@ -314,8 +316,8 @@ class LayerReader:
             return entries[kind], (*place, kind)
 
         return Inclusion(
-            self._choices("dataset", *at("dataset")) if "dataset" in entries else None,
-            self._choices("variant", *at("variant")) if "variant" in entries else None,
+            self._entries("dataset", *at("dataset")) if "dataset" in entries else None,
+            self._entries("variant", *at("variant")) if "variant" in entries else None,
             self._combinations(*at("trick")) if "trick" in entries else None,
             place,
         )

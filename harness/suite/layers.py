@@ -1,4 +1,4 @@
-"""What a suite file says once it is read: choices, patterns, rules, and layers of them."""
+"""What a suite file says once it is read: entries, filters, rules, and layers of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ P = TypeVar("P", bound=BaseModel, covariant=True)
 
 
 @dataclass(frozen=True)
-class Choice(Generic[P]):
+class Entry(Generic[P]):
     """A data set, variant or trick with its options.
 
     Attributes:
@@ -61,14 +61,14 @@ class Choice(Generic[P]):
 
     @cached_property
     def key(self) -> str:
-        """Equal for equal choices; files that lie elsewhere are equal if their content is."""
+        """Equal for equal entries; files that lie elsewhere are equal if their content is."""
         if isinstance(self.part, Dataset) and self.part.places():
             return canonical_json([self.id, self.part.identity, self.part.fingerprint()])
         return canonical_json([self.id, self.options])
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """What patterns may call it."""
+        """What filters may call it."""
         return frozenset((self.id, self.label))
 
 
@@ -77,12 +77,12 @@ class Combination:
     """The tricks of a cell, in the order in which they are laid over the variant.
 
     Attributes:
-        choices: The tricks.
+        entries: The tricks.
         place: Where in the file.
         settings: Settings that it changes beside them; they win over every rule.
     """
 
-    choices: tuple[Choice[Trick], ...]
+    entries: tuple[Entry[Trick], ...]
     place: Place
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,17 +95,17 @@ class Combination:
     @cached_property
     def label(self) -> str:
         """The labels joined by `` + ``; ``none`` without any."""
-        return " + ".join((*(choice.label for choice in self.choices), *self._changed)) or NONE
+        return " + ".join((*(entry.label for entry in self.entries), *self._changed)) or NONE
 
     @property
     def bare(self) -> bool:
         """Whether the file gave nothing but ids."""
-        return not self.settings and all(choice.bare for choice in self.choices)
+        return not self.settings and all(entry.bare for entry in self.entries)
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """The ids of the tricks, and ``settings`` where it changes some."""
-        return (*(choice.id for choice in self.choices), *([SETTINGS] if self.settings else []))
+        return (*(entry.id for entry in self.entries), *([SETTINGS] if self.settings else []))
 
     @property
     def id(self) -> str:
@@ -115,21 +115,21 @@ class Combination:
     @cached_property
     def key(self) -> str:
         """Equal for equal combinations."""
-        return canonical_json([[choice.key for choice in self.choices], dict(self.settings)])
+        return canonical_json([[entry.key for entry in self.entries], dict(self.settings)])
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """What patterns may call it: as a whole, or by one of its tricks."""
+        """What filters may call it: as a whole, or by one of its tricks."""
         whole = (self.label, self.id, *self.ids, *self._changed)
-        return frozenset(whole).union(*(choice.names for choice in self.choices))
+        return frozenset(whole).union(*(entry.names for entry in self.entries))
 
 
 @dataclass(frozen=True)
 class Cell:
     """One data set, variant and combination of tricks."""
 
-    dataset: Choice[Dataset]
-    variant: Choice[Variant]
+    dataset: Entry[Dataset]
+    variant: Entry[Variant]
     tricks: Combination
 
     @cached_property
@@ -144,7 +144,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Pattern:
+class CellFilter:
     """Which cells a rule is about, by ids or labels; None is any.
 
     Attributes:
@@ -167,7 +167,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Rule:
-    """Settings for the cells of a pattern.
+    """Settings for the cells of a filter.
 
     Attributes:
         when: The cells.
@@ -175,7 +175,7 @@ class Rule:
         place: Where the settings stand in the file.
     """
 
-    when: Pattern
+    when: CellFilter
     settings: Mapping[str, Any]
     place: Place
 
@@ -188,18 +188,18 @@ class Inclusion:
         unless: What a profile excludes of it.
     """
 
-    datasets: tuple[Choice[Dataset], ...] | None
-    variants: tuple[Choice[Variant], ...] | None
+    datasets: tuple[Entry[Dataset], ...] | None
+    variants: tuple[Entry[Variant], ...] | None
     tricks: tuple[Combination, ...] | None
     place: Place
-    unless: tuple[Pattern, ...] = ()
+    unless: tuple[CellFilter, ...] = ()
 
 
 @dataclass(frozen=True)
 class Baseline:
     """The cell that all others of its data set are compared with."""
 
-    variant: Choice[Variant]
+    variant: Entry[Variant]
     tricks: Combination
     place: Place
 
@@ -225,17 +225,17 @@ class Layer:
         rules: Settings from first to last, later ones winning; the unconditional ones first.
     """
 
-    datasets: tuple[Choice[Dataset], ...] | None = None
-    variants: tuple[Choice[Variant], ...] | None = None
+    datasets: tuple[Entry[Dataset], ...] | None = None
+    variants: tuple[Entry[Variant], ...] | None = None
     tricks: tuple[Combination, ...] | None = None
     seeds: Sequence[int] | None = None
     rules: tuple[Rule, ...] = ()
-    exclude: tuple[Pattern, ...] = ()
+    exclude: tuple[CellFilter, ...] = ()
     include: tuple[Inclusion, ...] = ()
     baseline: Baseline | None = None
 
     def overlaid(self, top: Layer) -> Layer:
-        """Lay another layer over this one: lists replace, rules and patterns are added.
+        """Lay another layer over this one: lists replace, rules and filters are added.
 
         What the other excludes it excludes of this one's inclusions too.
         """

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.errors import Problem, SuiteError
 from harness.registry import nearest
-from harness.suite.cells import examine
+from harness.suite.cells import resolve_cells
 from harness.suite.files import built_in_files, suite_bytes
 from harness.suite.layer_reader import LAYER_KEYS, LayerReader
 from harness.suite.layers import Combination, Layer, Suite
@@ -71,7 +71,7 @@ def read_suite(data: bytes, source: str) -> Suite:
     layers.check_names([base, *profiles.values()])
     # What only shows in the cells is listed too, if their settings could all be read.
     if reader.problems and not reader.touches("settings", "overrides"):
-        examine(base, reader)
+        resolve_cells(base, reader)
     reader.raise_problems()
     return Suite(str(name), " ".join(summary.split()), source, base, profiles, document)
 

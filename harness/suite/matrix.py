@@ -11,9 +11,9 @@ from harness.errors import GanbenchError
 from harness.registry import nearest
 from harness.spec import DatasetSpec, RunSpec, content_id
 from harness.store.records import PlannedRun, SkippedCell, SuitePlan
-from harness.suite.cell_settings import Settled
-from harness.suite.cells import examine
-from harness.suite.layers import Cell, Choice, Combination, Suite
+from harness.suite.cell_settings import ResolvedCell
+from harness.suite.cells import resolve_cells
+from harness.suite.layers import Cell, Combination, Entry, Suite
 from harness.suite.reader import Reader, listing
 from harness.suite.strict_yaml import shorten
 
@@ -68,24 +68,24 @@ def expand(
             raise GanbenchError(f"--seeds {seeds}: at least one seed is needed")
         layer = replace(layer, seeds=range(seeds))
     reader = Reader(suite.source, suite.document)
-    settled, skipped = examine(layer, reader)
+    resolved, skipped = resolve_cells(layer, reader)
     baseline = None
     if layer.baseline is not None:
-        baseline = layer.baseline.find(entry.cell for entry in settled)
+        baseline = layer.baseline.find(chosen.cell for chosen in resolved)
         if baseline is None:
             reader.problem(layer.baseline.place, "is no cell that the suite runs")
     reader.raise_problems()
-    cells = [*(entry.cell for entry in settled), *(skip.cell for skip in skipped)]
+    cells = [*(chosen.cell for chosen in resolved), *(skip.cell for skip in skipped)]
     selection = Selection.of(only or {}, cells)
     selection.check(cells, layer.seeds or ())
     specs: list[RunSpec] = []
     runs: list[PlannedRun] = []
     selected: set[str] = set()
-    for entry in settled:
-        cell_wanted = selection.matches(entry.cell)
-        for spec in specs_of(entry, layer.seeds or ()):
+    for chosen in resolved:
+        cell_wanted = selection.matches(chosen.cell)
+        for spec in specs_of(chosen, layer.seeds or ()):
             specs.append(spec)
-            runs.append(planned_run(spec, entry.cell))
+            runs.append(planned_run(spec, chosen.cell))
             if cell_wanted and selection.has_seed(spec.seed):
                 selected.add(runs[-1].id)
     passed_over = tuple(skip.record for skip in skipped if selection.matches(skip.cell))
@@ -109,9 +109,9 @@ def expand(
     return Matrix(plan, tuple(specs), frozenset(selected), passed_over)
 
 
-def specs_of(entry: Settled, seeds: Iterable[int]) -> Iterator[RunSpec]:
+def specs_of(chosen: ResolvedCell, seeds: Iterable[int]) -> Iterator[RunSpec]:
     """Describe a cell's runs, one for each seed."""
-    cell = entry.cell
+    cell = chosen.cell
     dataset = cell.dataset
     for seed in seeds:
         yield RunSpec(
@@ -124,9 +124,9 @@ def specs_of(entry: Settled, seeds: Iterable[int]) -> Iterator[RunSpec]:
                 where=dataset.part.where,
             ),
             variant=cell.variant.spec,
-            tricks=tuple(trick.spec for trick in cell.tricks.choices),
-            settings=entry.settings,
-            metrics=entry.metrics,
+            tricks=tuple(trick.spec for trick in cell.tricks.entries),
+            settings=chosen.settings,
+            metrics=chosen.metrics,
             seed=seed,
         )
 
@@ -235,10 +235,10 @@ class Selection:
             and (self.trick is None or not cell.tricks.names.isdisjoint(self.trick))
         )
 
-    def _is(self, wanted: Names, choice: Choice[Any] | Combination) -> bool:
-        if wanted is None or choice.label in wanted:
+    def _is(self, wanted: Names, entry: Entry[Any] | Combination) -> bool:
+        if wanted is None or entry.label in wanted:
             return True
-        return choice.id in wanted and choice.id not in self.labels
+        return entry.id in wanted and entry.id not in self.labels
 
     def has_seed(self, seed: int) -> bool:
         """Whether a seed is asked for."""

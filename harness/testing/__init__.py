@@ -10,9 +10,9 @@ Formulas are the author's to prove: :func:`check_objective` holds a variant's lo
 functions of logits that are written independently.
 """
 
-from harness.testing.cells import Cell
+from harness.testing.cells import KitCell
 from harness.testing.formulas import check_objective
 from harness.testing.kit import KINDS, Check, checks
 from harness.testing.specs import make_spec
 
-__all__ = ["KINDS", "Cell", "Check", "check_objective", "checks", "make_spec"]
+__all__ = ["KINDS", "Check", "KitCell", "check_objective", "checks", "make_spec"]

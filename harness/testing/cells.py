@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.datasets.base import Examples, dataset_of, datasets
-from harness.networks.base import networks, unhonoured
+from harness.networks.base import networks, unsupported
 from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
@@ -70,7 +70,7 @@ def named(part: Named) -> tuple[str, dict[str, Any]]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class KitCell:
     """A data set, a variant and tricks, each by its id or as (id, options).
 
     Attributes:
@@ -125,9 +125,9 @@ class Cell:
         """Why the cell cannot be trained, or None."""
         return refusal(self.spec())
 
-    def without_tricks(self) -> Cell:
+    def without_tricks(self) -> KitCell:
         """Return the cell of the same variant with no trick."""
-        return Cell(self.dataset, self.variant, network=self.network)
+        return KitCell(self.dataset, self.variant, network=self.network)
 
 
 def refusal(spec: RunSpec) -> str | None:
@@ -142,10 +142,10 @@ def refusal(spec: RunSpec) -> str | None:
         reason = refused(part, context)
         if reason is not None:
             return reason
-    return unhonoured(blueprint_of(spec))
+    return unsupported(blueprint_of(spec))
 
 
-def accepted(cells: Iterable[Cell]) -> list[Cell]:
+def accepted(cells: Iterable[KitCell]) -> list[KitCell]:
     """Choose the cells that can be trained."""
     return [cell for cell in cells if cell.refusal is None]
 

@@ -17,7 +17,7 @@ from harness.networks.base import (
     build_discriminator,
     build_generator,
     networks,
-    unhonoured,
+    unsupported,
 )
 from harness.networks.blueprint import Blueprint
 from harness.testing.cells import CPU
@@ -178,7 +178,7 @@ def stack_of_one(
     return answered
 
 
-def honours_are_true(name: str) -> None:
+def declared_support_is_true(name: str) -> None:
     """What the family says it can be built with changes what is built; the rest is refused."""
     family = networks.get(name)
     for blueprint in blueprints(name):
@@ -193,11 +193,11 @@ def honours_are_true(name: str) -> None:
                     replace(base, **{player: replace(rests_on, **{field: value})})
                     for value in values
                 ]
-                if any(unhonoured(other) for other in changed):
-                    refused = [unhonoured(other) is not None for other in changed]
+                if any(unsupported(other) for other in changed):
+                    refused = [unsupported(other) is not None for other in changed]
                     require(
-                        all(refused) and field not in family.honours,
-                        f"{field} is honoured in part: {refused}",
+                        all(refused) and field not in family.supports,
+                        f"{field} is supported in part: {refused}",
                     )
                     continue
                 prints = {fingerprint(other, player) for other in changed}

@@ -18,7 +18,7 @@ from harness.networks.base import networks
 from harness.parts import Part, tricks, variants
 from harness.registry import Registry
 from harness.testing import contents, sight, training
-from harness.testing.cells import DATASETS, HOSTS, Cell, accepted, train
+from harness.testing.cells import DATASETS, HOSTS, KitCell, accepted, train
 from harness.testing.training import require
 from harness.testing.trajectories import SHORT, STEPS
 from harness.training.trainer import Trainer
@@ -34,7 +34,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "extractor": extractors,
 }
 
-CELL_CHECKS: tuple[Callable[[Cell], None], ...] = (
+CELL_CHECKS: tuple[Callable[[KitCell], None], ...] = (
     training.trains,
     training.failure_stays_alone,
     training.resumes,
@@ -94,7 +94,7 @@ def checks(
     found = [Check(f"{name}: described", partial(described, cls))]
     given = dict(options or {})
     if kind == "variant":
-        cells = accepted(Cell(dataset, (name, given)) for dataset in datasets)
+        cells = accepted(KitCell(dataset, (name, given)) for dataset in datasets)
         found.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
         found += cell_checks(cells)
     elif kind == "trick":
@@ -110,7 +110,7 @@ def checks(
             contents.answers_by_shape,
             contents.every_weight_learns,
             contents.stacked_equals_alone,
-            contents.honours_are_true,
+            contents.declared_support_is_true,
         ):
             found.append(Check(f"{name}: {words(check)}", partial(check, name)))
     elif kind == "dataset":
@@ -139,7 +139,7 @@ def words(check: Callable[..., None]) -> str:
     return check.__name__.replace("_", " ")
 
 
-def cell_checks(cells: Sequence[Cell]) -> list[Check]:
+def cell_checks(cells: Sequence[KitCell]) -> list[Check]:
     """Make every check of every cell; stacked convolutions take long for 50 steps."""
     found = []
     for cell in cells:
@@ -153,11 +153,11 @@ def cell_checks(cells: Sequence[Cell]) -> list[Check]:
 
 def trick_cells(
     name: str, options: Mapping[str, Any], hosts: Sequence[tuple[str, str]] = HOSTS
-) -> list[Cell]:
+) -> list[KitCell]:
     """Choose the cells that prove a trick: the first of each data set that accept it."""
-    cells: dict[str, Cell] = {}
+    cells: dict[str, KitCell] = {}
     for dataset, variant in hosts:
-        cell = Cell(dataset, variant, ((name, dict(options)),))
+        cell = KitCell(dataset, variant, ((name, dict(options)),))
         if dataset not in cells and cell.refusal is None:
             cells[dataset] = cell
     return list(cells.values())
@@ -178,7 +178,7 @@ def explained(cls: type[Part], name: str, field: FieldInfo) -> bool:
     return bool(field.description) or f"``{name}``" in (cls.__doc__ or "")
 
 
-def applies(name: str, cells: Sequence[Cell]) -> None:
+def applies(name: str, cells: Sequence[KitCell]) -> None:
     """A part can be used on at least one of the kit's data sets."""
     require(bool(cells), f"{name} is refused everywhere")
 
@@ -187,13 +187,13 @@ def refusals(name: str, options: Mapping[str, Any]) -> None:
     """Every refusal is a phrase that gives a reason."""
     for dataset in DATASETS:
         for variant in variants.names():
-            reason = Cell(dataset, variant, ((name, dict(options)),)).refusal
+            reason = KitCell(dataset, variant, ((name, dict(options)),)).refusal
             if reason is not None:
                 phrase = len(reason.split()) >= 4 and not reason.endswith(".")
                 require(phrase, f"{reason!r} is no reason")
 
 
-def changes_the_step(cell: Cell) -> None:
+def changes_the_step(cell: KitCell) -> None:
     """Two steps with the trick and without it end elsewhere."""
     with_it, without = after_two_steps(cell), after_two_steps(cell.without_tricks())
     same = all(
@@ -209,6 +209,6 @@ def changes_the_step(cell: Cell) -> None:
 
 
 @lru_cache(maxsize=8)
-def after_two_steps(cell: Cell) -> Trainer:
+def after_two_steps(cell: KitCell) -> Trainer:
     """Train a cell alone for two steps, in double precision."""
     return train([cell.spec(precision="float64")], 2)

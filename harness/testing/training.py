@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.networks.blueprint import GeneratorPlan
 from harness.parts.blueprint import blueprint_of
-from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
+from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, train, training_data
 from harness.testing.trajectories import (
     SHORT,
     STEPS,
@@ -44,7 +44,7 @@ def require(holds: bool, otherwise: str) -> None:
         raise AssertionError(otherwise)
 
 
-def trains(cell: Cell) -> None:
+def trains(cell: KitCell) -> None:
     """Both networks move, and everything that is logged is a finite number."""
     trainer = make_trainer([cell.spec()])
     before = trainer.state(0)
@@ -64,7 +64,7 @@ def trains(cell: Cell) -> None:
     require(not strange, f"logs NaN as {', '.join(strange)}")
 
 
-def alone_equals_cohort(cell: Cell, steps: int = SHORT) -> None:
+def alone_equals_cohort(cell: KitCell, steps: int = SHORT) -> None:
     """A run trains alone as it trains beside others of other seeds and scalars, within 1e-9."""
     cohort = three_runs(cell)
     alone = in_double_precision(cohort.specs[2:])
@@ -79,7 +79,7 @@ def alone_equals_cohort(cell: Cell, steps: int = SHORT) -> None:
         require(moved, f"{player} has not moved in {steps} steps")
 
 
-def resumes(cell: Cell) -> None:
+def resumes(cell: KitCell) -> None:
     """A run that was saved and loaded goes on bit for bit as if it had never stopped."""
     uninterrupted = two_runs(cell)
     saved = uninterrupted.at(3)
@@ -98,7 +98,7 @@ def resumes(cell: Cell) -> None:
     require(resumed.read() == expected.reading, "the diagnostics went apart")
 
 
-def failure_stays_alone(cell: Cell, player: str = "G") -> None:
+def failure_stays_alone(cell: KitCell, player: str = "G") -> None:
     """NaN in one run is told of it and reaches no other; the others go on without it."""
     healthy = three_runs(cell)
     sick = healthy.resumed(2)
@@ -140,7 +140,7 @@ def poison(trainer: Trainer, player: str) -> None:
                 buffer[POISONED] = torch.nan
 
 
-def precision(cell: Cell) -> None:
+def precision(cell: KitCell) -> None:
     """Three steps in single precision follow those in double precision."""
     # Gradient descent, because Adam turns a gradient of rounding errors into a whole step.
     rates: dict[str, Any] = {"optimizer": "sgd", "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5}
@@ -167,7 +167,7 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def never_waits(cell: Cell) -> None:
+def never_waits(cell: KitCell) -> None:
     """No operation of a step needs its result read by the host."""
     trainer = make_trainer([cell.spec(position) for position in range(2)])
     with Waits() as waits:
@@ -175,7 +175,7 @@ def never_waits(cell: Cell) -> None:
     require(not waits.found, f"a step waits for the device in {', '.join(waits.found)}")
 
 
-def replays(cell: Cell) -> None:
+def replays(cell: KitCell) -> None:
     """Updates that are recorded once and replayed do, bit for bit, what each would have done."""
     plain, recorder = two_runs(cell).at(6), Programs()
     specs = two_runs(cell).specs
@@ -207,7 +207,7 @@ class Recorder:
 
 
 @lru_cache(maxsize=8)
-def record(cell: Cell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
+def record(cell: KitCell, steps: int) -> tuple[Tensor, dict[str, list[Tensor]]]:
     """Train, and return G's first weights with the latents and the data of each player."""
     trainer = make_trainer([cell.spec()])
     game = trainer.game
@@ -255,7 +255,7 @@ def counted(
     return updated
 
 
-def paired_by_seed(cell: Cell) -> None:
+def paired_by_seed(cell: KitCell) -> None:
     """Tricks change neither G's first weights nor the latents and data of a seed.
 
     Where a trick changes the law of the latents, theirs follow from the same draws: a monotone
@@ -282,7 +282,7 @@ def paired_by_seed(cell: Cell) -> None:
         require(len(set(drawn)) == len(drawn), f"an update sees the {what} of another")
 
 
-def generator_of(cell: Cell) -> GeneratorPlan:
+def generator_of(cell: KitCell) -> GeneratorPlan:
     """Return the plan of a cell's generator, without what adds no weights."""
     plan = blueprint_of(cell.spec()).generator
     return replace(plan, dropout=0.0, dropout_layers=None, dropout_at_test=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.spec import RunSpec
-from harness.testing.cells import Cell, State, make_trainer
+from harness.testing.cells import KitCell, State, make_trainer
 from harness.training.monitor import Divergence
 from harness.training.trainer import Trainer
 
@@ -85,12 +85,12 @@ def in_double_precision(specs: Sequence[RunSpec]) -> Trajectory:
 
 
 @lru_cache(maxsize=1)
-def three_runs(cell: Cell) -> Trajectory:
+def three_runs(cell: KitCell) -> Trajectory:
     """Return the cell's cohort of three, in double precision."""
     return in_double_precision([cell.spec(position, precision="float64") for position in range(3)])
 
 
 @lru_cache(maxsize=1)
-def two_runs(cell: Cell) -> Trajectory:
+def two_runs(cell: KitCell) -> Trajectory:
     """Return the cell's cohort of two, as it would be trained."""
     return Trajectory([cell.spec(position) for position in range(2)], (3, 6), read_at=6)

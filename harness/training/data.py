@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.datasets.base import Values
 from harness.training.streams import DataOrder, Streams
 
-Fed = Callable[[Hashable, Callable[[int], Tensor]], Tensor]
+Input = Callable[[Hashable, Callable[[int], Tensor]], Tensor]
 """Gives what a function makes of an update's number, by a key."""
 
 RESIDENT_SHARE = 0.25
@@ -45,17 +45,17 @@ class Data:
         """Return examples ``(*indices.shape, …)`` on the device, as they are stored."""
         return self.values[indices]
 
-    def batch(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+    def batch(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
         """Return the examples of every run's update, ``(runs, batch, …)``."""
-        return self.take(self._indices(order, streams, fed))
+        return self.take(self._indices(order, streams, make))
 
-    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, make: Input) -> Tensor:
         """Return the classes of those examples, ``(runs, batch)``, from those of all."""
-        return labels[self._indices(order, streams, fed)]
+        return labels[self._indices(order, streams, make)]
 
-    def _indices(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+    def _indices(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
         key = ("indices", order.stream)
-        return fed(key, lambda counter: order.indices(streams.seeds, counter, self.home))
+        return make(key, lambda counter: order.indices(streams.seeds, counter, self.home))
 
 
 class HostData(Data):
@@ -80,19 +80,19 @@ class HostData(Data):
         """Gather examples on the host and send them to the device."""
         return self._gather(indices).to(self.device, non_blocking=True)
 
-    def batch(self, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+    def batch(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
         """Return the examples of every run's update, ``(runs, batch, …)``."""
         key = ("examples", order.stream)
-        return fed(key, lambda counter: self.gathered(order, streams.seeds, counter))
+        return make(key, lambda counter: self.gathered(order, streams.seeds, counter))
 
-    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, fed: Fed) -> Tensor:
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, make: Input) -> Tensor:
         """Return the classes of those examples, ``(runs, batch)``, from those of all."""
 
         def produce(counter: int) -> Tensor:
             chosen = labels[order.indices(streams.seeds, counter, self.home)]
             return chosen.to(self.device, non_blocking=True)
 
-        return fed(("labels", order.stream), produce)
+        return make(("labels", order.stream), produce)
 
     def gathered(self, order: DataOrder, seeds: Sequence[int], counter: int) -> Tensor:
         """Return the examples of an update, and begin with those of the next."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Targets, Trick, Variant, protocols, schedule_of
 from harness.training.data import Data
+from harness.training.inputs import EagerInputs
 from harness.training.stack import Noise, Stack
 from harness.training.streams import DataOrder, Streams
 
@@ -254,60 +255,29 @@ class Stream:
         return self.uniform(layer, *shape)
 
 
-class Source(Protocol):
-    """Where an update takes what differs from one to the next."""
-
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return what a function makes of the update's number."""
-        ...
-
-    def every(self, count: int, offset: int) -> bool:
-        """Whether the update's number, plus an offset, is a multiple of a count."""
-        ...
-
-
-class Straight:
-    """Makes everything on the spot.
-
-    Args:
-        counter: The update's number.
-    """
-
-    def __init__(self, counter: int) -> None:
-        self.counter = counter
-
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return what a function makes of the update's number."""
-        return produce(self.counter)
-
-    def every(self, count: int, offset: int) -> bool:
-        """Whether the update's number, plus an offset, is a multiple of a count."""
-        return (self.counter + offset) % count == 0
-
-
 class Batch:
     """What one update sees; each thing is made when first asked for, and once.
 
     Args:
         game: The players.
         phase: Whose update it is.
-        source: What tells this update from others; a number for one that makes everything on
-            the spot, counted from 0 since the start of training for each player.
+        inputs: What differs from one update to the next; a number makes everything when it is
+            asked for, counted from 0 since the start of training for each player.
     """
 
-    def __init__(self, game: Game, phase: Phase, source: Source | int) -> None:
+    def __init__(self, game: Game, phase: Phase, inputs: protocols.Inputs | int) -> None:
         self.game = game
         self.phase: Phase = phase
         self.size = game.sizes[phase]
-        self._source = Straight(source) if isinstance(source, int) else source
+        self._inputs = EagerInputs(inputs) if isinstance(inputs, int) else inputs
 
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+    def input(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
         """Return what a function makes of the update's number."""
-        return self._source.fed(key, produce)
+        return self._inputs.input(key, produce)
 
     def every(self, count: int, offset: int = 0) -> bool:
         """Whether updates of that player before this one are a multiple of a count."""
-        return self._source.every(count, offset)
+        return self._inputs.every(count, offset)
 
     def number(self, name: str, of: Callable[[int], float]) -> Tensor:
         """Return a number that depends on the update, a tensor without dimensions."""
@@ -316,19 +286,19 @@ class Batch:
         def produce(counter: int) -> Tensor:
             return torch.full((), of(counter), dtype=dtype, device=device)
 
-        return self.fed(("number", name), produce)
+        return self.input(("number", name), produce)
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
         """Draw U[0, 1) of ``(runs, *shape)``."""
         streams, name = self.game.streams, f"{self.phase}/{stream}"
-        return self.fed(
+        return self.input(
             ("uniform", name, shape), lambda counter: streams.uniform(name, counter, shape)
         )
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """Draw N(0, 1) of ``(runs, *shape)``."""
         streams, name = self.game.streams, f"{self.phase}/{stream}"
-        return self.fed(
+        return self.input(
             ("normal", name, shape), lambda counter: streams.normal(name, counter, shape)
         )
 
@@ -340,7 +310,7 @@ class Batch:
     def real(self) -> Tensor:
         """Fresh real data, ``(runs, batch, …)``."""
         game = self.game
-        examples = game.data.batch(game.orders[self.phase], game.streams, self.fed)
+        examples = game.data.batch(game.orders[self.phase], game.streams, self.input)
         dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
@@ -352,7 +322,7 @@ class Batch:
         game = self.game
         if game.labels is None:
             return None
-        return game.data.labels(game.labels, game.orders[self.phase], game.streams, self.fed)
+        return game.data.labels(game.labels, game.orders[self.phase], game.streams, self.input)
 
     @cached_property
     def latents(self) -> Tensor:

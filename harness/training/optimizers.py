@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from harness.parts import Rates
-from harness.parts.protocols import Feed, Slots
+from harness.parts.protocols import Inputs, Slots
 from harness.spec import Settings
+from harness.training.inputs import EagerInputs
 
 EPSILON = 1e-8
 BLOCK_UPDATES = 64
 """Updates whose bias corrections are worked out together."""
 
 
-class OnTheSpot:
-    """A feed for updates that are never recorded."""
-
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return what a function makes; the optimiser counts its updates itself."""
-        return produce(0)
-
-
-ON_THE_SPOT = OnTheSpot()
+EAGER = EagerInputs(0)
+"""For updates that are never recorded; the optimiser counts its updates itself."""
 
 
 class Optimizer:
@@ -50,7 +44,7 @@ class Optimizer:
         self.updates = 0
         self.slot = {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
 
-    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
         """Make one update."""
         raise NotImplementedError
 
@@ -60,7 +54,7 @@ class Optimizer:
         gradient: Tensor,
         slot: Slots,
         ahead: int,
-        feed: Feed = ON_THE_SPOT,
+        inputs: Inputs = EAGER,
     ) -> tuple[Tensor, Slots]:
         """Return what the ahead-th update from now would make of weights and slots.
 
@@ -100,12 +94,12 @@ class Adam(Optimizer):
     _corrections: tuple[int, Tensor] | None = None
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
         """Make one update."""
         mean, square = self.slot["mean"], self.slot["square"]
         mean.lerp_(gradient, 1 - self.beta1)
         square.lerp_(gradient.square(), 1 - self.beta2)
-        rate, epsilon = self._corrected(1, feed)
+        rate, epsilon = self._corrected(1, inputs)
         self.updates += 1
         theta.addcdiv_(rate * mean, square.sqrt().add_(epsilon), value=-1)
 
@@ -115,22 +109,22 @@ class Adam(Optimizer):
         gradient: Tensor,
         slot: Slots,
         ahead: int,
-        feed: Feed = ON_THE_SPOT,
+        inputs: Inputs = EAGER,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         mean = slot["mean"].lerp(gradient, 1 - self.beta1)
         square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
-        rate, epsilon = self._corrected(ahead, feed)
+        rate, epsilon = self._corrected(ahead, inputs)
         step = rate * mean / (root(square) + epsilon)
         return theta - step, {"mean": mean, "square": square}
 
-    def _corrected(self, ahead: int, feed: Feed) -> tuple[Tensor, Tensor]:
+    def _corrected(self, ahead: int, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Return rate and epsilon of the ahead-th update, each ``(runs, 1)``.
 
         Both carry the bias correction, as at the end of the paper's section 2: it costs two
         operations on a number per run instead of two on every weight.
         """
-        scale, epsilon = feed.fed(
+        scale, epsilon = inputs.input(
             ("bias correction", id(self), ahead), lambda _: self._correction(self.updates + ahead)
         )
         return self.lr * scale, epsilon
@@ -172,7 +166,7 @@ class RMSprop(Optimizer):
     slots = ("square",)
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
         """Make one update."""
         self.updates += 1
         square = self.slot["square"]
@@ -185,7 +179,7 @@ class RMSprop(Optimizer):
         gradient: Tensor,
         slot: Slots,
         ahead: int,
-        feed: Feed = ON_THE_SPOT,
+        inputs: Inputs = EAGER,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
@@ -201,7 +195,7 @@ class SGD(Optimizer):
     slots = ("velocity",)
 
     @torch.no_grad()
-    def step(self, theta: Tensor, gradient: Tensor, feed: Feed = ON_THE_SPOT) -> None:
+    def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
         """Make one update."""
         self.updates += 1
         velocity = self.slot["velocity"]
@@ -214,7 +208,7 @@ class SGD(Optimizer):
         gradient: Tensor,
         slot: Slots,
         ahead: int,
-        feed: Feed = ON_THE_SPOT,
+        inputs: Inputs = EAGER,
     ) -> tuple[Tensor, Slots]:
         """Return what an update would make of weights and slots."""
         velocity = self.beta1 * slot["velocity"] + gradient

@@ -24,7 +24,7 @@ from harness.training.replay import CUDAGraphs, Recorder, Work
 READ_BY_PYTHON = "aten::_local_scalar_dense"
 
 
-class Line(NamedTuple):
+class Instruction(NamedTuple):
     """One operation of a program.
 
     Attributes:
@@ -53,7 +53,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._lines: list[Line] = []
+        self._lines: list[Instruction] = []
         self._names = WeakTensorKeyDictionary()
         self._given: dict[str, Any] = {}
         self._made: set[int] = set()
@@ -91,7 +91,7 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 return results
         self._made |= {storage_of(value) for value in tensors_in(results)} - places
         self._lines.append(
-            Line(
+            Instruction(
                 self._give(self.function_of(func, args, kwargs)),
                 ", ".join(
                     [
@@ -232,9 +232,9 @@ def alike(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def needed(lines: list[Line]) -> list[Line]:
+def needed(lines: list[Instruction]) -> list[Instruction]:
     """Leave out operations whose results nobody reads."""
-    kept: list[Line] = []
+    kept: list[Instruction] = []
     read: set[str] = set()
     for line in reversed(lines):
         if line.lasting or not read.isdisjoint(line.results):

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from harness.training.game import Game, Phase, Source
+from harness.parts.protocols import Inputs
+from harness.training.game import Game, Phase
+from harness.training.inputs import RecordedInputs, TracingInputs
 
 Work = Callable[[], None]
 Answers = tuple[tuple[int, int, bool], ...]
@@ -39,8 +41,8 @@ class Updates(Protocol):
         """Return how many updates a player has made."""
         ...
 
-    def update(self, phase: Phase, source: Source | None = None, /) -> None:
-        """Make one update of a player, which takes what is its own from a source."""
+    def update(self, phase: Phase, inputs: Inputs | None = None, /) -> None:
+        """Make one update of a player, with what differs from one to the next."""
         ...
 
     def tensors(self) -> list[Tensor]:
@@ -114,75 +116,27 @@ class CUDAGraphs:
         return replay
 
 
-class Listening:
-    """Makes everything on the spot, and notes what was asked for.
-
-    Args:
-        counter: The update's number.
-    """
-
-    def __init__(self, counter: int) -> None:
-        self.counter = counter
-        self.produced: dict[Hashable, Callable[[int], Tensor]] = {}
-        self.questions: set[tuple[int, int]] = set()
-
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return what a function makes of the update's number, and keep the function."""
-        self.produced[key] = produce
-        return produce(self.counter)
-
-    def every(self, count: int, offset: int) -> bool:
-        """Answer, and keep the question."""
-        self.questions.add((count, offset))
-        return (self.counter + offset) % count == 0
-
-
 @dataclass
 class Recording:
     """One kind of update, recorded.
 
     Attributes:
-        answers: What it was told, by question.
-        produced: What makes each of its inputs.
-        held: The tensors from which it reads them.
+        inputs: What it reads.
         replay: Runs it.
         moved: By how much the counts of Python's side go up with it.
         replays: How often it has been replayed.
     """
 
-    answers: dict[tuple[int, int], bool]
-    produced: dict[Hashable, Callable[[int], Tensor]]
-    held: dict[Hashable, Tensor] = field(default_factory=dict)
+    inputs: RecordedInputs
     replay: Work = lambda: None
     moved: Counter[str] = field(default_factory=Counter)
     replays: int = 0
-
-    def fed(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return the tensor that the recording reads."""
-        if key not in self.held:
-            raise RuntimeError(f"the recorded update asks for {key}, which those before did not")
-        return self.held[key]
-
-    def every(self, count: int, offset: int) -> bool:
-        """Answer as in all updates of this kind."""
-        if (count, offset) not in self.answers:
-            raise RuntimeError("the recorded update asks what those before did not")
-        return self.answers[count, offset]
-
-    def fill(self, counter: int) -> None:
-        """Put what an update needs where the recording reads it."""
-        for key, produce in self.produced.items():
-            made = produce(counter)
-            if key in self.held:
-                self.held[key].copy_(made)
-            else:
-                self.held[key] = made.clone()
 
 
 class Replays:
     """Makes a trainer's updates, replayed where they have been recorded.
 
-    If an update cannot be recorded, or depends on more than it is fed, all go on as they are, and
+    If an update cannot be recorded, or depends on more than its inputs, all go on as they are, and
     a warning says why.
 
     Args:
@@ -202,7 +156,7 @@ class Replays:
             "discriminator": set(),
             "generator": set(),
         }
-        self._warmed: dict[Kind, list[Listening]] = {}
+        self._warmed: dict[Kind, list[TracingInputs]] = {}
         self._recordings: dict[Kind, Recording] = {}
         game = self._trainer.game
         self._homes = [(stack, stack.buffers) for stack in (game.G, game.D)]
@@ -221,7 +175,7 @@ class Replays:
             trainer.update(phase)
             return
         recording = self._recordings[kind]
-        recording.fill(counter)
+        recording.inputs.fill(counter)
         # The first replay is of the update that was recorded; the second shows whether all that
         # differs from one update to the next is fed to it.
         if recording.replays == 1 and self._recorder.exact:
@@ -238,25 +192,26 @@ class Replays:
         )
 
     def _warm_up(self, phase: Phase, counter: int) -> None:
-        listening = Listening(counter)
+        inputs = TracingInputs(counter)
 
         def work() -> None:
-            self._trainer.update(phase, listening)
+            self._trainer.update(phase, inputs)
             self._settle()
 
         self._recorder.warm_up(work)
-        self._questions[phase] |= listening.questions
+        self._questions[phase] |= inputs.questions
         # By what is known now: a question that has just come up makes another kind of this.
-        self._warmed.setdefault((phase, self._answers(phase, counter)), []).append(listening)
+        self._warmed.setdefault((phase, self._answers(phase, counter)), []).append(inputs)
 
     def _record(self, kind: Kind, counter: int) -> None:
         trainer, (phase, answers) = self._trainer, kind
         known = {(count, offset): answer for count, offset, answer in answers}
-        recording = Recording(known, self._warmed.pop(kind)[-1].produced)
-        recording.fill(counter)
+        inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, known)
+        recording = Recording(inputs)
+        inputs.fill(counter)
 
         def work() -> None:
-            trainer.update(phase, recording)
+            trainer.update(phase, inputs)
             self._settle()
 
         before = Counter(trainer.counters())

@@ -13,9 +13,10 @@ from harness.networks.base import build_discriminator, build_generator
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
 from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES, training
+from harness.parts.protocols import Inputs
 from harness.spec import RunSpec
 from harness.training.data import hold
-from harness.training.game import Batch, Game, Phase, Source
+from harness.training.game import Batch, Game, Phase
 from harness.training.monitor import (
     Divergence,
     Monitor,
@@ -151,14 +152,14 @@ class Trainer:
     def _optimizer(self, phase: Phase) -> Optimizer:
         return self.optimizer_d if phase == "discriminator" else self.optimizer_g
 
-    def update(self, phase: Phase, source: Source | None = None) -> None:
+    def update(self, phase: Phase, inputs: Inputs | None = None) -> None:
         """Make one update of a player.
 
         Args:
             phase: Whose.
-            source: Where it takes what tells it from others; by default from its number.
+            inputs: What differs from one update to the next; by default made from its number.
         """
-        batch = Batch(self.game, phase, self.updates(phase) if source is None else source)
+        batch = Batch(self.game, phase, self.updates(phase) if inputs is None else inputs)
         with training(self.precision):
             if phase == "discriminator":
                 self._update_discriminator(batch)
@@ -197,7 +198,7 @@ class Trainer:
         return torch.autograd.grad(loss, thetas, self._each.to(loss.dtype))
 
     def _now(self, batch: Batch) -> Tensor:
-        return batch.fed("step", lambda _: torch.full((), self.step, device=self.device))
+        return batch.input("step", lambda _: torch.full((), self.step, device=self.device))
 
     def advance(self, moved: Mapping[str, int]) -> None:
         """Move the counts of :meth:`counters` on by what a replayed update would move them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.networks.base import Judgement, discriminator_has, unhonoured
+from harness.networks.base import Judgement, discriminator_has, unsupported
 from harness.networks.layers import MinibatchDiscrimination
 from harness.parts import Batch, Context, Game, Trick, tricks
 
@@ -23,7 +23,7 @@ class MixedBatches(Trick):
         if any(trick.id == "unrolled" for trick in context.tricks):
             return "the updates of D that unrolled sees ahead would not be mixed"
         blueprint = context.planned()
-        if unhonoured(blueprint) is not None:
+        if unsupported(blueprint) is not None:
             return None  # which is the reason that will be given
         coupling = (nn.BatchNorm1d, nn.BatchNorm2d, MinibatchDiscrimination)
         if discriminator_has(blueprint, *coupling):

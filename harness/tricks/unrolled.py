@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from harness.networks.base import discriminator_has, unhonoured
+from harness.networks.base import discriminator_has, unsupported
 from harness.parts import Batch, Context, Game, Trick, tricks
 from harness.tricks.weight_clipping import WeightClipping
 from harness.variants.wgan import WGAN
@@ -32,7 +32,7 @@ class Unrolled(Trick):
             return "the updates that G sees ahead would lack the clipping of D's weights"
         if any(part.penalises_gradient for part in parts):
             blueprint = context.planned()
-            if unhonoured(blueprint) is None and discriminator_has(blueprint, *BATCH_NORMS):
+            if unsupported(blueprint) is None and discriminator_has(blueprint, *BATCH_NORMS):
                 return "PyTorch's batch normalisation has no third derivative, which this needs"
         return None
 

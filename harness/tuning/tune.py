@@ -31,14 +31,14 @@ TUNING_SEED = 1_000_000_007
 """Seed of every trial; suites use small ones, so the seeds of the report stay fresh."""
 
 TUNING_SPLIT: TuningSplit = "validation"
-"""What trials are measured against; no reported number can be (harness/datasets/halves.py)."""
+"""What trials are measured against; no reported number can be (harness/datasets/splits.py)."""
 
 WINNERS = 3
 TRIALS_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Cell:
+class TunedCell:
     """A cell to tune.
 
     Attributes:
@@ -102,7 +102,7 @@ class Tuner:
         if before is not None:
             self.planned = {run.id: run for run in before.runs}
 
-    def tune(self, cells: Sequence[Cell], trials: int, batch: int) -> int:
+    def tune(self, cells: Sequence[TunedCell], trials: int, batch: int) -> int:
         """Tune, retrain the best on fresh seeds, write each cell's ``summary.json``.
 
         Args:
@@ -146,7 +146,7 @@ class Tuner:
                 self._summarise(cell, asked[cell.name], winners[cell.name])
         return code
 
-    def on_fresh_seeds(self, cell: Cell) -> list[tuple[str, Rates, list[float | None]]]:
+    def on_fresh_seeds(self, cell: TunedCell) -> list[tuple[str, Rates, list[float | None]]]:
         """List the default and the winners: name, rates, and the values on the suite's seeds.
 
         None stands for a run that failed.
@@ -166,11 +166,11 @@ class Tuner:
         return best([trial for _, trial in self._finished(asked)], WINNERS)
 
     @staticmethod
-    def _settings(cell: Cell, winners: Sequence[Trial]) -> list[Rates]:
+    def _settings(cell: TunedCell, winners: Sequence[Trial]) -> list[Rates]:
         """List the default and the winners, each once."""
         return list(dict.fromkeys([cell.default, *(trial.rates for trial in winners)]))
 
-    def _asked(self, cell: Cell) -> list[RunSpec]:
+    def _asked(self, cell: TunedCell) -> list[RunSpec]:
         """Read which trials were asked for, in order.
 
         Raises:
@@ -196,7 +196,7 @@ class Tuner:
             )
         return specs
 
-    def _remember(self, cell: Cell, specs: Sequence[RunSpec]) -> None:
+    def _remember(self, cell: TunedCell, specs: Sequence[RunSpec]) -> None:
         """Write down which trials were asked for, before any is trained."""
         folder = self.store.root / cell.name
         folder.mkdir(exist_ok=True)
@@ -204,7 +204,7 @@ class Tuner:
         value = {"schema": TRIALS_SCHEMA, "sampler": self.sampler, "specs": dumped}
         write_json(folder / "trials.json", value)
 
-    def _train(self, wanted: Iterable[tuple[Cell, Sequence[RunSpec]]], phase: str) -> int:
+    def _train(self, wanted: Iterable[tuple[TunedCell, Sequence[RunSpec]]], phase: str) -> int:
         specs: dict[str, RunSpec] = {}
         notes: dict[str, str] = {}
         for cell, of_cell in wanted:
@@ -264,7 +264,9 @@ class Tuner:
             if (found := records.get(spec.id)) is not None
         ]
 
-    def _summarise(self, cell: Cell, asked: Sequence[RunSpec], winners: Sequence[Trial]) -> None:
+    def _summarise(
+        self, cell: TunedCell, asked: Sequence[RunSpec], winners: Sequence[Trial]
+    ) -> None:
         finished = self._finished(asked)
         metric = finished[0][0].primary
         fresh = self._reported(with_rates(spec, cell.default) for spec in cell.specs)
@@ -297,7 +299,7 @@ class Tuner:
             },
         )
 
-    def _fresh(self, cell: Cell, rates: Rates) -> dict[str, Any]:
+    def _fresh(self, cell: TunedCell, rates: Rates) -> dict[str, Any]:
         """Describe a setting by its runs on the suite's seeds."""
         records = self._reported(with_rates(spec, rates) for spec in cell.specs)
         return {
@@ -319,7 +321,7 @@ def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:
     return spec.model_copy(update={"settings": Settings(**values)})
 
 
-def trial_spec(cell: Cell, rates: Rates) -> RunSpec:
+def trial_spec(cell: TunedCell, rates: Rates) -> RunSpec:
     """Make a trial's run: tuning's own seed, measured against the validation split.
 
     All trials share the seed, so that they differ by their rates alone.

@@ -29,7 +29,7 @@ STEPS = (1.0, 2.0, 5.0, 10.0)
 Values = NDArray[np.float64]
 
 
-class Line(NamedTuple):
+class Polyline(NamedTuple):
     """One line of a plot.
 
     Attributes:
@@ -156,7 +156,7 @@ def tick_text(value: float) -> str:
 
 
 def plot(
-    lines: Sequence[Line],
+    lines: Sequence[Polyline],
     x: Axis,
     alt: str,
     *,

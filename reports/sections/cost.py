@@ -9,7 +9,7 @@ from reports.cells import BASELINE, SuiteCells
 from reports.cost import Cost, costs_by_cell, front, surcharges
 from reports.document import Block, Figure, Section
 from reports.figures.cost import Priced, draw_cost
-from reports.tables import ARROWS, Cell, Column, Table, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, unique_names
 
 LEAD = (
     "Seconds are wall-clock seconds of training, without evaluations. Runs of a cohort train "
@@ -38,12 +38,12 @@ def tricks_table(cells: SuiteCells) -> Table:
         ),
         tuple(
             (
-                Cell(name),
-                Cell(charge.ratio, None, None, charge.runs, "lower"),
-                Cell(charge.least),
-                Cell(charge.most),
-                Cell(charge.cells),
-                Cell(charge.memory, None, None, charge.runs, "lower"),
+                TableCell(name),
+                TableCell(charge.ratio, None, None, charge.runs, "lower"),
+                TableCell(charge.least),
+                TableCell(charge.most),
+                TableCell(charge.cells),
+                TableCell(charge.memory, None, None, charge.runs, "lower"),
             )
             for name in cells.treatments
             if (charge := found.get(name)) is not None
@@ -56,22 +56,24 @@ def tricks_table(cells: SuiteCells) -> Table:
 
 
 def cost_row(cost: Cost, metric: MetricInfo | None, *, worth: bool, machine: bool) -> tuple[
-    Cell, ...
+    TableCell, ...
 ]:  # fmt: skip
     """Write one cell's cost as a row."""
     direction, name = (metric.better, metric.name) if metric else ("none", "")
     return (
-        Cell(cost.cell.variant),
-        Cell(cost.cell.tricks),
-        *((Cell(cost.machine),) if machine else ()),
-        Cell(cost.seconds, None, cost.whole, cost.runs, "lower"),
-        Cell(cost.rate, None, len(cost.runs), cost.runs, "higher"),
-        Cell(cost.together),
-        Cell(cost.evaluation),
-        Cell(None if cost.memory is None else cost.memory / 2**20, None, None, cost.runs, "lower"),
-        Cell(cost.quality, None, len(cost.runs), cost.runs, direction, name),
-        Cell(f"{cost.failures} of {len(cost.runs)}"),
-        Cell("yes" if worth else ""),
+        TableCell(cost.cell.variant),
+        TableCell(cost.cell.tricks),
+        *((TableCell(cost.machine),) if machine else ()),
+        TableCell(cost.seconds, None, cost.whole, cost.runs, "lower"),
+        TableCell(cost.rate, None, len(cost.runs), cost.runs, "higher"),
+        TableCell(cost.together),
+        TableCell(cost.evaluation),
+        TableCell(
+            None if cost.memory is None else cost.memory / 2**20, None, None, cost.runs, "lower"
+        ),
+        TableCell(cost.quality, None, len(cost.runs), cost.runs, direction, name),
+        TableCell(f"{cost.failures} of {len(cost.runs)}"),
+        TableCell("yes" if worth else ""),
     )
 
 

@@ -20,7 +20,7 @@ from reports.cells import Result, SuiteCells
 from reports.document import Block, Figure
 from reports.figures.failures import Course, draw_courses
 from reports.statistics.intervals import Interval, t_interval
-from reports.tables import Cell, Column, Table, percent
+from reports.tables import Column, Table, TableCell, percent
 
 DIAGNOSTICS = (
     "d_loss",
@@ -191,7 +191,7 @@ def course(group: Sequence[Trace], diagnostic: str) -> Course:
     return Course(tuple(rows))
 
 
-def before(group: Sequence[Trace], diagnostic: str) -> Cell:
+def before(group: Sequence[Trace], diagnostic: str) -> TableCell:
     """Say how likely a failing run's value exceeds a survivor's just before the failure."""
     by_seed: dict[int, list[float]] = {}
     runs = []
@@ -201,12 +201,12 @@ def before(group: Sequence[Trace], diagnostic: str) -> Cell:
             by_seed.setdefault(one.result.planned.seed, []).append(float(np.mean(shares)))
             runs.append(one.result.planned.id)
     if len(runs) < FEWEST:
-        return Cell(None)
+        return TableCell(None)
     means = [float(np.mean(values)) for values in by_seed.values()]
     limits = t_interval(means)
     if limits is not None:
         limits = Interval(max(0.0, limits.low), min(1.0, limits.high))
-    return Cell(float(np.mean(means)), limits, len(runs), tuple(runs))
+    return TableCell(float(np.mean(means)), limits, len(runs), tuple(runs))
 
 
 def build_blocks(cells: SuiteCells) -> list[Block]:
@@ -244,7 +244,9 @@ def build_blocks(cells: SuiteCells) -> list[Block]:
                 for when in groups
             ),
         ),
-        tuple((Cell(name), *(before(group, name) for group in groups.values())) for name in names),
+        tuple(
+            (TableCell(name), *(before(group, name) for group in groups.values())) for name in names
+        ),
         f"Over the last {percent(WARNING)} of training before the failure: the chance that a "
         "failing run's value exceeds a survivor's at the same step; 50 % tells nothing, and far "
         "above or below it is a warning. n are failed runs; the interval is over seeds. "

@@ -14,7 +14,7 @@ from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.correlations import Correlations, draw_correlations
 from reports.statistics.correlation import mean_correlation, spearman, spearman_interval
-from reports.tables import ARROWS, Cell, Column, Table, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, unique_names
 
 DIAGNOSTICS = ("d_loss", "g_loss", "logit_gap")
 FEWEST = 5
@@ -101,20 +101,20 @@ def meaning(cell: CellRuns, diagnostic: str, metric: str) -> Meaning:
     return Meaning(tuple(over), tuple(steps), tuple(last))
 
 
-def mean_cell(found: tuple[tuple[str, float, int], ...]) -> Cell:
+def mean_cell(found: tuple[tuple[str, float, int], ...]) -> TableCell:
     """Write the mean of correlations over seeds."""
     averaged = mean_correlation([(rho, n) for _, rho, n in found])
     if averaged is None:
-        return Cell(None)
-    return Cell(averaged[0], averaged[1], len(found), tuple(run for run, _, _ in found))
+        return TableCell(None)
+    return TableCell(averaged[0], averaged[1], len(found), tuple(run for run, _, _ in found))
 
 
-def final_cell(found: Meaning) -> Cell:
+def final_cell(found: Meaning) -> TableCell:
     """Write the correlation over seeds at the end."""
     rho, n = found.final, len(found.last)
     if rho is None:
-        return Cell(None)
-    return Cell(rho, spearman_interval(rho, n), n, tuple(run for run, _, _ in found.last))
+        return TableCell(None)
+    return TableCell(rho, spearman_interval(rho, n), n, tuple(run for run, _, _ in found.last))
 
 
 def drawn(found: Meaning) -> Correlations:
@@ -159,13 +159,13 @@ def blocks_of(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: str
     )
     rows = [
         (
-            Cell(cell.variant),
-            Cell(cell.tricks),
-            Cell(diagnostic),
+            TableCell(cell.variant),
+            TableCell(cell.tricks),
+            TableCell(diagnostic),
             mean_cell(one.over),
             mean_cell(one.steps),
             final_cell(one),
-            Cell(median(n for _, _, n in one.over)),
+            TableCell(median(n for _, _, n in one.over)),
         )
         for cell, by_name in found
         for diagnostic, one in by_name.items()

@@ -11,7 +11,7 @@ from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean, t_interval
 from reports.statistics.ranks import median_with_failures
-from reports.tables import ARROWS, Cell, Column, Table, significant, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, significant, unique_names
 
 LEAD = (
     "One table per data set and metric; two metrics with different protocols never share one. "
@@ -47,7 +47,9 @@ def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
 
 
-def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") -> tuple[Cell, ...]:
+def metric_row(
+    cell: CellRuns, metric: MetricInfo, weights: Weights = "values"
+) -> tuple[TableCell, ...]:
     """Write one metric of one cell as a row, for the measured weights or the raw ones."""
     survivors = [(r, r.last(metric.name, weights)) for r in cell.finals if not r.failed]
     measured = [(r, v) for r, v in survivors if v is not None]
@@ -76,16 +78,16 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
 
     def made(
         value: float | None, limits: Interval | None, n: int, runs: tuple[str, ...] = ids
-    ) -> Cell:
-        return Cell(value, limits, n, runs, metric.better, metric.name)
+    ) -> TableCell:
+        return TableCell(value, limits, n, runs, metric.better, metric.name)
 
     return (
-        Cell(cell.variant),
-        Cell(cell.tricks),
+        TableCell(cell.variant),
+        TableCell(cell.tricks),
         made(mean, interval, len(values)),
         made(median, None, len(everyone), everyone),
         made(best_mean, best_interval, len(best)),
-        Cell(searched if best else None),
+        TableCell(searched if best else None),
         made(
             float(np.median([value for _, value in untrained])) if untrained else None,
             None,
@@ -95,7 +97,7 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     )
 
 
-def calibration_rows(metric: MetricInfo) -> list[tuple[Cell, ...]]:
+def calibration_rows(metric: MetricInfo) -> list[tuple[TableCell, ...]]:
     """Write what a metric says of samples whose answer is known, real held-out data first."""
     if not metric.calibration:
         return []
@@ -107,10 +109,10 @@ def calibration_rows(metric: MetricInfo) -> list[tuple[Cell, ...]]:
         known.append((label, mean, Interval(mean - margin, mean + margin) if margin else None))
     return [
         (
-            Cell(label),
-            Cell(CALIBRATION),
-            Cell(value, limits, None, (), metric.better, metric.name),
-            *[Cell(None)] * 4,
+            TableCell(label),
+            TableCell(CALIBRATION),
+            TableCell(value, limits, None, (), metric.better, metric.name),
+            *[TableCell(None)] * 4,
         )
         for label, value, limits in known
     ]
@@ -130,15 +132,15 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
     role = "The primary metric: " if metric.primary else ""
     raw = [has_raw(cell, metric) for cell in cells]
     averaged = any(raw)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[TableCell, ...]] = []
     for cell, both in zip(cells, raw, strict=True):
         kinds: tuple[Weights, ...] = ("values", "raw") if both else ("values",)
         for weights in kinds:
             row = metric_row(cell, metric, weights)
-            which = Cell("averaged" if both and weights == "values" else "raw")
+            which = TableCell("averaged" if both and weights == "values" else "raw")
             rows.append((*row[:2], which, *row[2:]) if averaged else row)
     calibration = calibration_rows(metric)
-    rows += [(*row[:2], Cell(None), *row[2:]) if averaged else row for row in calibration]
+    rows += [(*row[:2], TableCell(None), *row[2:]) if averaged else row for row in calibration]
     return Table(
         name,
         f"{dataset}: {metric.name} {arrow}".strip(),

@@ -15,7 +15,7 @@ from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
 from reports.figures.samples import points_of, view_of
-from reports.tables import Cell, Column, Table, percent, unique_names
+from reports.tables import Column, Table, TableCell, percent, unique_names
 
 ORACLE = 1 - math.exp(-4.5)
 """Share of a round Gaussian in the plane within 3σ of its centre, 1 − exp(−9/2)."""
@@ -194,23 +194,21 @@ def modes_table(
     dataset: str, found: Sequence[tuple[CellRuns, Landed]], modes: int, name: str
 ) -> Table:
     """Say of each cell which modes its runs hit, and how evenly."""
-    rows: list[tuple[Cell, ...]] = [
-        (Cell("true density"), Cell(None), Cell(None), Cell(modes), Cell(0), Cell(0), Cell(ORACLE),
-         *[Cell(ORACLE / modes)] * 2)
-    ]  # fmt: skip
+    oracle = ("true density", None, None, modes, 0, 0, ORACLE, *[ORACLE / modes] * 2)
+    rows: list[tuple[TableCell, ...]] = [tuple(map(TableCell, oracle))]
     for cell, one in found:
         hit, shares, n = one.hit, one.shares, len(one.runs)
         rows.append(
             (
-                Cell(cell.variant),
-                Cell(cell.tricks),
-                Cell(n),
-                Cell(int((hit == 1).sum())),
-                Cell(int(((hit > 0) & (hit < 1)).sum())),
-                Cell(int((hit == 0).sum())),
-                Cell(float(shares.sum()), None, n, one.runs),
-                Cell(float(shares.max()), None, n, one.runs),
-                Cell(float(shares.min()), None, n, one.runs),
+                TableCell(cell.variant),
+                TableCell(cell.tricks),
+                TableCell(n),
+                TableCell(int((hit == 1).sum())),
+                TableCell(int(((hit > 0) & (hit < 1)).sum())),
+                TableCell(int((hit == 0).sum())),
+                TableCell(float(shares.sum()), None, n, one.runs),
+                TableCell(float(shares.max()), None, n, one.runs),
+                TableCell(float(shares.min()), None, n, one.runs),
             )
         )
     return Table(

@@ -9,7 +9,7 @@ from typing import Any
 from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
-from reports.tables import Cell, Column, Table
+from reports.tables import Column, Table, TableCell
 
 SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
 SIGNS = {
@@ -45,7 +45,7 @@ def onset(cell: CellRuns) -> list[int]:
     return steps
 
 
-def outcome_row(cell: CellRuns) -> tuple[Cell, ...]:
+def outcome_row(cell: CellRuns) -> tuple[TableCell, ...]:
     """Write one cell's outcomes as a row."""
     n = len(cell.finals)
     others = tuple(status for status in STATUSES if status not in SHOWN)
@@ -53,33 +53,33 @@ def outcome_row(cell: CellRuns) -> tuple[Cell, ...]:
     ids = tuple(result.planned.id for result in cell.finals)
     failed = tuple(result.planned.id for result in cell.results if result.failed)
     return (
-        Cell(cell.dataset),
-        Cell(cell.variant),
-        Cell(cell.tricks),
+        TableCell(cell.dataset),
+        TableCell(cell.variant),
+        TableCell(cell.tricks),
         *(count_cell(cell, status) for status in SHOWN),
         count_cell(cell, *others),
-        Cell(cell.failures / n if n else None, wilson(cell.failures, n), n, ids, "lower"),
-        Cell(float(median(steps)) if steps else None, None, len(steps), failed),
+        TableCell(cell.failures / n if n else None, wilson(cell.failures, n), n, ids, "lower"),
+        TableCell(float(median(steps)) if steps else None, None, len(steps), failed),
     )
 
 
-def count_cell(cell: CellRuns, *statuses: str) -> Cell:
+def count_cell(cell: CellRuns, *statuses: str) -> TableCell:
     """Count the runs of some statuses."""
     ids = tuple(result.planned.id for result in cell.results if result.status in statuses)
-    return Cell(len(ids), None, None, ids)
+    return TableCell(len(ids), None, None, ids)
 
 
 def failures_table(cells: SuiteCells) -> Table:
     """List every run that did not end well, with the reason it gave."""
     rows = [
         (
-            Cell(cell.dataset),
-            Cell(cell.variant),
-            Cell(cell.tricks),
-            Cell(result.planned.seed, runs=(result.planned.id,)),
-            Cell(result.status),
-            Cell(result.outcome.get("step")),
-            Cell(str(result.outcome.get("reason") or "")),
+            TableCell(cell.dataset),
+            TableCell(cell.variant),
+            TableCell(cell.tricks),
+            TableCell(result.planned.seed, runs=(result.planned.id,)),
+            TableCell(result.status),
+            TableCell(result.outcome.get("step")),
+            TableCell(str(result.outcome.get("reason") or "")),
         )
         for cell in cells.cells
         for result in cell.results
@@ -123,12 +123,12 @@ def signs_table(cells: SuiteCells) -> Table:
             ids = tuple(result.planned.id for result in ended)
             rows.append(
                 (
-                    Cell(cell.dataset),
-                    Cell(cell.variant),
-                    Cell(cell.tricks),
-                    *(Cell(count, None, None, ids) for count in counts),
-                    Cell(float(median(begun)) if begun else None, None, len(begun)),
-                    Cell(len(ended)),
+                    TableCell(cell.dataset),
+                    TableCell(cell.variant),
+                    TableCell(cell.tricks),
+                    *(TableCell(count, None, None, ids) for count in counts),
+                    TableCell(float(median(begun)) if begun else None, None, len(begun)),
+                    TableCell(len(ended)),
                 )
             )
     return Table(
@@ -173,7 +173,7 @@ def build(cells: SuiteCells) -> Section:
         "Skipped cells",
         (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Reason", "prose")),
         tuple(
-            (Cell(s.dataset), Cell(s.variant), Cell(s.tricks), Cell(s.reason))
+            (TableCell(s.dataset), TableCell(s.variant), TableCell(s.tricks), TableCell(s.reason))
             for s in cells.suite.plan.skipped
         ),
         "Where a trick does not apply, the cell is not run without it under its name.",

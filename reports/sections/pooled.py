@@ -21,7 +21,7 @@ from reports.statistics.pooled import (
     pooled_mean_interval,
     probability_of_improvement,
 )
-from reports.tables import Cell, Column, Table
+from reports.tables import Column, Table, TableCell
 
 FEWEST = 2
 """Data sets from which on there is something to pool, and runs of each."""
@@ -132,7 +132,7 @@ def generator_for(*names: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("\0".join(names).encode(errors="replace")))
 
 
-def scores_table(found: Sequence[tuple[Entrant, Cell]], count: int, note: str) -> Table:
+def scores_table(found: Sequence[tuple[Entrant, TableCell]], count: int, note: str) -> Table:
     """List the pooled scores, the best first."""
     rows = []
     for entrant, mean in found:
@@ -145,12 +145,12 @@ def scores_table(found: Sequence[tuple[Entrant, Cell]], count: int, note: str) -
         n = len(everything)
         rows.append(
             (
-                Cell(entrant.variant),
-                Cell(entrant.tricks),
+                TableCell(entrant.variant),
+                TableCell(entrant.tricks),
                 mean,
-                Cell(float(np.median(everything)), None, n, entrant.runs, "higher"),
-                Cell(float((everything == 0).mean()), None, n, entrant.runs, "lower"),
-                Cell(better, None, n if better is not None else None, entrant.runs, "higher"),
+                TableCell(float(np.median(everything)), None, n, entrant.runs, "higher"),
+                TableCell(float((everything == 0).mean()), None, n, entrant.runs, "lower"),
+                TableCell(better, None, n if better is not None else None, entrant.runs, "higher"),
             )
         )
     return Table(
@@ -221,7 +221,7 @@ def build(cells: SuiteCells) -> Section | None:
         limits = pooled_mean_interval(entrant.tasks, generator)
         n = sum(map(len, entrant.tasks))
         mean = pooled_mean(entrant.tasks)
-        rated.append((entrant, Cell(mean, limits, n, entrant.runs, "higher")))
+        rated.append((entrant, TableCell(mean, limits, n, entrant.runs, "higher")))
     rated.sort(key=lambda row: -float(row[1].value or 0.0))
     blocks: list[Block] = []
     if rated:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.store.records import SuitePlan
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Section
-from reports.tables import Cell, Column, Table, significant
+from reports.tables import Column, Table, TableCell, significant
 
 MOST_VALUES = 6
 
@@ -40,7 +40,7 @@ def environment_table(cells: SuiteCells) -> Table:
         text = "; ".join(f"{value} ({n})" if len(counts) > 1 else value for value, n in shown)
         if len(counts) > MOST_VALUES:
             text += f"; and {len(counts) - MOST_VALUES} more"
-        rows.append((Cell(key), Cell(text), Cell(counts.total())))
+        rows.append((TableCell(key), TableCell(text), TableCell(counts.total())))
     return Table(
         "environment",
         "Versions and devices",
@@ -53,8 +53,8 @@ def environment_table(cells: SuiteCells) -> Table:
 
 def data_table(cells: SuiteCells) -> Table:
     """Show each data set's fingerprint and what the metrics saw of it."""
-    rows: list[tuple[Cell, ...]] = []
-    notes: list[Cell] = []
+    rows: list[tuple[TableCell, ...]] = []
+    notes: list[TableCell] = []
     for dataset in cells.datasets:
         prints = {
             result.record.spec.dataset.fingerprint
@@ -63,17 +63,17 @@ def data_table(cells: SuiteCells) -> Table:
             if result.record
         }
         facts = cells.data_facts(dataset)
-        notes.append(Cell("; ".join(facts.get("notes") or ()) or None))
+        notes.append(TableCell("; ".join(facts.get("notes") or ()) or None))
         shape = " × ".join(str(side) for side in facts.get("shape") or ())
         rows.append(
             (
-                Cell(dataset),
-                Cell(", ".join(sorted(prints)) or None),
-                Cell(str(facts.get("kind") or "") or None),
-                Cell(shape or None),
-                Cell(facts.get("classes")),
-                Cell(str(facts.get("extractor") or "") or None),
-                Cell(facts.get("reference_count")),
+                TableCell(dataset),
+                TableCell(", ".join(sorted(prints)) or None),
+                TableCell(str(facts.get("kind") or "") or None),
+                TableCell(shape or None),
+                TableCell(facts.get("classes")),
+                TableCell(str(facts.get("extractor") or "") or None),
+                TableCell(facts.get("reference_count")),
             )
         )
     noted = any(note.value for note in notes)
@@ -96,21 +96,21 @@ def data_table(cells: SuiteCells) -> Table:
 
 def protocol_table(cells: SuiteCells) -> Table:
     """List every metric with its protocol."""
-    rows: dict[tuple[str, str], tuple[Cell, ...]] = {}
+    rows: dict[tuple[str, str], tuple[TableCell, ...]] = {}
     for cell in cells.cells:
         for metric in cell.metrics:
             floor = significant(metric.floor) if metric.floor is not None else None
             rows.setdefault(
                 (cell.dataset, metric.name),
                 (
-                    Cell(cell.dataset),
-                    Cell(metric.name),
-                    Cell(metric.version),
-                    Cell(metric.summary),
-                    Cell({"none": "diagnostic"}.get(metric.better, metric.better)),
-                    Cell("yes" if metric.primary else ""),
-                    Cell(floor),
-                    Cell(metric.floor_count),
+                    TableCell(cell.dataset),
+                    TableCell(metric.name),
+                    TableCell(metric.version),
+                    TableCell(metric.summary),
+                    TableCell({"none": "diagnostic"}.get(metric.better, metric.better)),
+                    TableCell("yes" if metric.primary else ""),
+                    TableCell(floor),
+                    TableCell(metric.floor_count),
                 ),
             )
     return Table(
@@ -166,7 +166,7 @@ def measurement_table(cells: SuiteCells) -> Table:
             Column("Normalization in evaluation", "prose", "statistics that G normalises by"),
             Column("Runs", "count"),
         ),
-        tuple((*map(Cell, key), Cell(count)) for key, count in found.items()),
+        tuple((*map(TableCell, key), TableCell(count)) for key, count in found.items()),
         "Of one run, `ganbench show RUN` says the same.",
         folded=True,
         empty="No run says what its numbers rest on: all were measured by an older version.",
@@ -177,15 +177,19 @@ def gaps_table(cells: SuiteCells) -> Table:
     """List what is not in the numbers: stale folders, unreadable and unfinished runs."""
     suite = cells.suite
     rows = [
-        (Cell("stale"), Cell(folder), Cell("the plan no longer has it; it is in no number"))
+        (
+            TableCell("stale"),
+            TableCell(folder),
+            TableCell("the plan no longer has it; it is in no number"),
+        )
         for folder in suite.stale
     ]
     for result in cells.results:
         if not result.final:
             text = suite.corrupt.get(result.planned.id, "")
             text = text or str(result.outcome.get("reason") or "run the suite again to finish it")
-            run = Cell(result.planned.folder, runs=(result.planned.id,))
-            rows.append((Cell(result.status), run, Cell(text)))
+            run = TableCell(result.planned.folder, runs=(result.planned.id,))
+            rows.append((TableCell(result.status), run, TableCell(text)))
     return Table(
         "gaps",
         "What is missing from the numbers",
@@ -215,11 +219,11 @@ def folders_table(cells: SuiteCells) -> Table:
         ),
         tuple(
             (
-                Cell(folder),
-                Cell(device),
-                Cell(", ".join(sorted({result.planned.variant for result in results}))),
-                Cell(len(results), runs=tuple(result.planned.id for result in results)),
-                Cell(sum(result.final for result in results)),
+                TableCell(folder),
+                TableCell(device),
+                TableCell(", ".join(sorted({result.planned.variant for result in results}))),
+                TableCell(len(results), runs=tuple(result.planned.id for result in results)),
+                TableCell(sum(result.final for result in results)),
             )
             for (folder, device), results in found.items()
         ),
@@ -253,10 +257,10 @@ def commands_table(cells: SuiteCells) -> Table:
         (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Command", "code")),
         tuple(
             (
-                Cell(cell.dataset),
-                Cell(cell.variant),
-                Cell(cell.tricks),
-                Cell(command(cells.suite.plan, cell)),
+                TableCell(cell.dataset),
+                TableCell(cell.variant),
+                TableCell(cell.tricks),
+                TableCell(command(cells.suite.plan, cell)),
             )
             for cell in cells.cells
         ),

@@ -15,7 +15,7 @@ from harness.store.records import MetricInfo
 from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import t_interval
-from reports.tables import ARROWS, Cell, Column, Table, significant, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, significant, unique_names
 
 FILE = Path(__file__).parent.parent / "published.yaml"
 OURS, THEIRS = "ours", "published, not ours"
@@ -149,7 +149,7 @@ def unlike(cell: CellRuns, published: PublishedTable) -> str:
 
 def our_row(
     cell: CellRuns, columns: dict[str, MetricInfo], published: PublishedTable | None
-) -> tuple[Cell, ...]:
+) -> tuple[TableCell, ...]:
     """Write one of our cells."""
     numbers = []
     for info in columns.values():
@@ -162,7 +162,7 @@ def our_row(
         ]
         values = [value for _, value in measured]
         numbers.append(
-            Cell(
+            TableCell(
                 float(np.mean(values)) if values else None,
                 t_interval(values) if values else None,
                 len(values) or None,
@@ -175,12 +175,20 @@ def our_row(
     name = f"{cell.variant} × {cell.tricks}"
     training = unlike(cell, published) if published else ""
     whole = f"{len(cell.finals)}{failed}"
-    return (Cell(OURS), Cell(name), *numbers, Cell(whole), Cell(None), Cell(None), Cell(training))
+    return (
+        TableCell(OURS),
+        TableCell(name),
+        *numbers,
+        TableCell(whole),
+        TableCell(None),
+        TableCell(None),
+        TableCell(training),
+    )
 
 
 def their_rows(
     published: PublishedTable, source: Source, columns: dict[str, MetricInfo]
-) -> list[tuple[Cell, ...]]:
+) -> list[tuple[TableCell, ...]]:
     """Write one source's rows, in our columns."""
     rows = []
     for row in published.rows:
@@ -193,16 +201,16 @@ def their_rows(
         ]
         rows.append(
             (
-                Cell(THEIRS),
-                Cell(row.method),
+                TableCell(THEIRS),
+                TableCell(row.method),
                 *(
-                    Cell(values.get(name), better=info.better, protocol=name)
+                    TableCell(values.get(name), better=info.better, protocol=name)
                     for name, info in columns.items()
                 ),
-                Cell(str(published.runs) if published.runs else "not stated"),
-                Cell("; ".join(said) or None),
-                Cell(source.title),
-                Cell(None),
+                TableCell(str(published.runs) if published.runs else "not stated"),
+                TableCell("; ".join(said) or None),
+                TableCell(source.title),
+                TableCell(None),
             )
         )
     return rows

@@ -14,7 +14,7 @@ from reports.document import Block, Figure, Section
 from reports.figures.rates import RateCurve, draw_rates
 from reports.statistics.ranks import median_with_failures
 from reports.statistics.rates import basin, rate_sensitivity
-from reports.tables import ARROWS, Cell, Column, Table, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, unique_names
 
 FEWEST = 3
 """Rates from which a grid is one."""
@@ -50,7 +50,7 @@ def rate_of(result: Result) -> float | None:
     return settings.lr_g if settings.lr_g == settings.lr_d else None
 
 
-def kind_of(result: Result) -> str:
+def all_but_rates(result: Result) -> str:
     """Name everything that defines a run but its seed and its learning rates."""
     data: dict[str, Any] = result.record.spec.model_dump(mode="json") if result.record else {}
     data.pop("seed", None)
@@ -66,7 +66,7 @@ def grids(cells: SuiteCells) -> list[Grid]:
         begun = [result for result in cell.results if result.record is not None]
         rates = {rate_of(result) for result in begun}
         if len(rates) == 1 and (rate := rates.pop()) is not None:
-            found.setdefault(kind_of(begun[0]), {})[rate] = cell
+            found.setdefault(all_but_rates(begun[0]), {})[rate] = cell
     result = []
     for by_rate in found.values():
         if len(by_rate) < FEWEST:
@@ -97,7 +97,7 @@ def curve_of(grid: Grid, metric: str, *, lower: bool) -> RateCurve:
     return RateCurve(rates, tuple(values), tuple(failures), tuple(medians), found, start)
 
 
-def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[Cell, ...]:
+def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[TableCell, ...]:
     """Write one grid as a row."""
     best = min(zip(curve.medians, curve.rates, strict=True))
     learnt = math.isfinite(best[0])
@@ -107,15 +107,17 @@ def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[Cell, ...]:
     at = curve.rates.index(broken) if broken is not None else 0
     runs = tuple(result.planned.id for _, cell in grid.cells for result in cell.finals)
     return (
-        Cell(grid.dataset),
-        Cell(grid.label),
-        Cell(best[1] if learnt else None),
-        Cell(best[0], None, len(curve.values[curve.rates.index(best[1])]), runs, "lower", metric),
-        Cell(span(curve.basin)),
-        Cell(width),
-        Cell(broken),
-        Cell(cliff(curve, at) if broken is not None else None),
-        Cell(rate_sensitivity(curve.medians, curve.start)),
+        TableCell(grid.dataset),
+        TableCell(grid.label),
+        TableCell(best[1] if learnt else None),
+        TableCell(
+            best[0], None, len(curve.values[curve.rates.index(best[1])]), runs, "lower", metric
+        ),
+        TableCell(span(curve.basin)),
+        TableCell(width),
+        TableCell(broken),
+        TableCell(cliff(curve, at) if broken is not None else None),
+        TableCell(rate_sensitivity(curve.medians, curve.start)),
     )
 
 

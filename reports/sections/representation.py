@@ -15,7 +15,7 @@ from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.probes import Probed, draw_probes
 from reports.statistics.intervals import Interval, t_interval, wilson
-from reports.tables import Cell, Column, Table, unique_names
+from reports.tables import Column, Table, TableCell, unique_names
 
 PROBE = "representation"
 LEAD = (
@@ -78,17 +78,17 @@ def limited(values: Sequence[float], low: float, high: float) -> Interval | None
     return interval and Interval(max(interval.low, low), min(interval.high, high))
 
 
-def mean_cell(values: Sequence[tuple[str, float]], low: float, name: str) -> Cell:
+def mean_cell(values: Sequence[tuple[str, float]], low: float, name: str) -> TableCell:
     """Write a mean over seeds of accuracies (low = 0) or of their differences (low = −1)."""
     numbers = [value for _, value in values]
     if not numbers:
-        return Cell(None)
+        return TableCell(None)
     ids = tuple(run for run, _ in values)
     interval = limited(numbers, low, 1.0)
-    return Cell(float(np.mean(numbers)), interval, len(numbers), ids, "higher", name)
+    return TableCell(float(np.mean(numbers)), interval, len(numbers), ids, "higher", name)
 
 
-def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[Cell, ...], Probed] | None:
+def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[TableCell, ...], Probed] | None:
     """Write one cell as a row, and what is drawn of it; None before any run has finished."""
     name = protocol.column.name
     alike = [r for r in cell.results if (p := protocol_of(r)) and p.column.name == name]
@@ -103,14 +103,14 @@ def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[Cell, ...], P
     accuracy = mean_cell(trained, 0.0, name)
     start = mean_cell(untrained, 0.0, name)
     row = (
-        Cell(cell.variant),
-        Cell(cell.tricks),
+        TableCell(cell.variant),
+        TableCell(cell.tricks),
         accuracy,
         start,
         mean_cell(gains, -1.0, name),
         mean_cell([(run, value - k_means) for run, value in trained], -1.0, name),
-        Cell(median(m.details["dimensions"] for m in after.values())),
-        Cell(float(median(m.details["C"] for m in after.values()))),
+        TableCell(median(m.details["dimensions"] for m in after.values())),
+        TableCell(float(median(m.details["C"] for m in after.values()))),
     )
     values = tuple(value for _, value in trained)
     mean = float(np.mean(values))
@@ -118,14 +118,14 @@ def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[Cell, ...], P
     return row, Probed(values, mean, accuracy.interval, early)
 
 
-def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[Cell, ...]:
+def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[TableCell, ...]:
     """Write a baseline as a row: one number, whose interval is over the classified images."""
     found = protocol.baselines[column.name]
     right = round(found["share"] * protocol.examples)
     return (
-        Cell(label),
-        Cell(None),
-        Cell(
+        TableCell(label),
+        TableCell(None),
+        TableCell(
             found["share"],
             wilson(right, protocol.examples),
             protocol.examples,
@@ -133,11 +133,11 @@ def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[Ce
             "higher",
             column.name,
         ),
-        Cell(None),
-        Cell(None),
-        Cell(None),
-        Cell(int(found["dimensions"])),
-        Cell(found["penalty"]),
+        TableCell(None),
+        TableCell(None),
+        TableCell(None),
+        TableCell(int(found["dimensions"])),
+        TableCell(found["penalty"]),
     )
 
 

@@ -9,7 +9,7 @@ from reports.document import Figure, Section, left_out
 from reports.figures.survival import draw_survival
 from reports.statistics.ranks import holm
 from reports.statistics.survival import Lifetimes, kaplan_meier, log_rank
-from reports.tables import Cell, Column, Table
+from reports.tables import Column, Table, TableCell
 
 MOST_VARIANTS = 36
 """Plots of the figure."""
@@ -64,16 +64,16 @@ def survival_table(cells: SuiteCells) -> Table:
         ids = tuple(r.planned.id for pair in pairs[name] for cell in pair for r in cell.finals)
         if curve is None:
             continue
-        end = Cell(
+        end = TableCell(
             curve.shares[-1], curve.intervals[-1], len(lifetimes(treated).times), ids, "higher"
         )
         rows.append(
             (
-                Cell(name),
+                TableCell(name),
                 end,
-                Cell(test.observed),
-                Cell(test.expected),
-                Cell(adjusted[name], None, None, ids),
+                TableCell(test.observed),
+                TableCell(test.expected),
+                TableCell(adjusted[name], None, None, ids),
             )
         )
     return Table(

@@ -17,7 +17,7 @@ from reports.figures.theory import (
     draw_optimal_discriminator,
 )
 from reports.statistics.intervals import Interval, t_interval
-from reports.tables import Cell, Column, Table, unique_names
+from reports.tables import Column, Table, TableCell, unique_names
 
 COMPARED = ("gan", "gan-saturating")
 """Variants that differ in nothing but G's loss."""
@@ -124,25 +124,31 @@ def deviations(shown: Snapshot) -> dict[str, float]:
     return found
 
 
-def optimum_row(cell: CellRuns) -> tuple[Cell, ...] | None:
+def optimum_row(cell: CellRuns) -> tuple[TableCell, ...] | None:
     """Write how near D came to its optimum at the end, over a cell's seeds; None without any."""
     last = [(r, s[-1]) for r in cell.finals if (s := snapshots_of(r, 2))]
     if not last:
         return None
     measured = [(result.planned.id, deviations(shown)) for result, shown in last]
 
-    def made(name: str) -> Cell:
+    def made(name: str) -> TableCell:
         values = [(run, found[name]) for run, found in measured if name in found]
         numbers = [value for _, value in values]
         if not numbers:
-            return Cell(None)
+            return TableCell(None)
         limits = t_interval(numbers)
         # None of the three can be below 0 or above 1, as a t-interval does not know.
         interval = limits and Interval(max(limits.low, 0.0), min(limits.high, 1.0))
         ids = tuple(run for run, _ in values)
-        return Cell(float(np.mean(numbers)), interval, len(numbers), ids, "lower")
+        return TableCell(float(np.mean(numbers)), interval, len(numbers), ids, "lower")
 
-    return (Cell(cell.variant), Cell(cell.tricks), made("optimum"), made("half"), made("variation"))
+    return (
+        TableCell(cell.variant),
+        TableCell(cell.tricks),
+        made("optimum"),
+        made("half"),
+        made("variation"),
+    )
 
 
 def optimum_blocks(dataset: str, cells: list[CellRuns], name: str) -> list[Block]:

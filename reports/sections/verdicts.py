@@ -24,9 +24,9 @@ from reports.statistics.intervals import LEVEL
 from reports.tables import (
     ARROWS,
     NO_BREAK,
-    Cell,
     Column,
     Table,
+    TableCell,
     p_value,
     percent,
     percentage_points,
@@ -166,21 +166,21 @@ def _p_words(p: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def effect_row(effect: Effect) -> tuple[Cell, ...]:
+def effect_row(effect: Effect) -> tuple[TableCell, ...]:
     """Write an effect as a row of :data:`COLUMNS`."""
     n, runs = effect.pairs, effect.runs
     known = n > 0
     return (
-        Cell(effect.tricks),
-        Cell(effect.verdict),
-        Cell(effect.ratio, effect.interval, effect.survivors, runs, "lower"),
-        Cell(f"{effect.pairs} of {effect.planned}"),
-        Cell(effect.seeds),
-        Cell(effect.better, None, n, runs, "higher"),
-        Cell(effect.p_holm if known else None, None, None, runs),
-        Cell(f"{effect.failures[1]} → {effect.failures[0]} of {n}"),
-        Cell(effect.failure_change, effect.failure_interval, n, runs, "lower"),
-        Cell(effect.failure_p_holm if known else None, None, None, runs),
+        TableCell(effect.tricks),
+        TableCell(effect.verdict),
+        TableCell(effect.ratio, effect.interval, effect.survivors, runs, "lower"),
+        TableCell(f"{effect.pairs} of {effect.planned}"),
+        TableCell(effect.seeds),
+        TableCell(effect.better, None, n, runs, "higher"),
+        TableCell(effect.p_holm if known else None, None, None, runs),
+        TableCell(f"{effect.failures[1]} → {effect.failures[0]} of {n}"),
+        TableCell(effect.failure_change, effect.failure_interval, n, runs, "lower"),
+        TableCell(effect.failure_p_holm if known else None, None, None, runs),
     )
 
 
@@ -189,7 +189,7 @@ def effects_table(name: str, title: str, effects: Sequence[Effect], note: str) -
     by_dataset = any(effect.dataset is not None for effect in effects)
     columns = (Column("Data set"), *COLUMNS) if by_dataset else COLUMNS
     rows = tuple(
-        (Cell(e.dataset), *effect_row(e)) if by_dataset else effect_row(e) for e in effects
+        (TableCell(e.dataset), *effect_row(e)) if by_dataset else effect_row(e) for e in effects
     )
     return Table(name, title, columns, rows, note, folded=by_dataset)
 
@@ -209,12 +209,16 @@ def shifts_table(found: Sequence[Shift]) -> Table:
         ),
         tuple(
             (
-                Cell(shift.dataset),
-                Cell(shift.tricks),
-                Cell(f"{shift.metric.name} {ARROWS[shift.metric.better]}"),
-                Cell(shift.treated, None, None, shift.runs, shift.metric.better, shift.metric.name),
-                Cell(shift.control, None, None, shift.runs, shift.metric.better, shift.metric.name),
-                Cell(shift.difference, shift.interval, shift.pairs, (), shift.metric.better),
+                TableCell(shift.dataset),
+                TableCell(shift.tricks),
+                TableCell(f"{shift.metric.name} {ARROWS[shift.metric.better]}"),
+                TableCell(
+                    shift.treated, None, None, shift.runs, shift.metric.better, shift.metric.name
+                ),
+                TableCell(
+                    shift.control, None, None, shift.runs, shift.metric.better, shift.metric.name
+                ),
+                TableCell(shift.difference, shift.interval, shift.pairs, (), shift.metric.better),
             )
             for shift in found
         ),
@@ -240,12 +244,12 @@ def differences_table(found: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
         ),
         tuple(
             (
-                Cell(cell.dataset),
-                Cell(cell.variant),
-                Cell(cell.tricks),
-                Cell(name),
-                Cell(str(mine)),
-                Cell(str(base)),
+                TableCell(cell.dataset),
+                TableCell(cell.variant),
+                TableCell(cell.tricks),
+                TableCell(name),
+                TableCell(str(mine)),
+                TableCell(str(base)),
             )
             for cell, name, mine, base in found
         ),
@@ -370,7 +374,7 @@ def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
             "Effects in every cell",
             (Column("Data set"), Column("Variant"), COLUMNS[0], *COLUMNS[2:6], *COLUMNS[7:9]),
             tuple(
-                (Cell(c.dataset), Cell(c.variant), row[0], *row[2:6], *row[7:9])
+                (TableCell(c.dataset), TableCell(c.variant), row[0], *row[2:6], *row[7:9])
                 for c, effect in found
                 for row in [effect_row(effect)]
             ),

@@ -58,13 +58,13 @@ BUSY = 0.5
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    choices = [*ROWS, *OTHERS]
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(choices)}")
+    entries = [*ROWS, *OTHERS]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(entries)}")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     given = parser.parse_args()
-    unknown = [name for name in given.names if name not in choices]
+    unknown = [name for name in given.names if name not in entries]
     if unknown:
-        parser.error(f"unknown benchmark {unknown[0]!r}; choose of {', '.join(choices)}")
+        parser.error(f"unknown benchmark {unknown[0]!r}; choose of {', '.join(entries)}")
     described = machine()
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(

@@ -79,10 +79,10 @@ def confusion(trainer: Trainer, described: Condition, count: int) -> NDArray[np.
     asked = described.classes or described.categories[0]
     found = np.zeros((trainer.game.runs, asked, CLASSES), dtype=np.int64)
     for value in range(asked):
-        choice: dict[str, Any] = (
+        entry: dict[str, Any] = (
             {"label": value} if described.classes else {"categories": {0: value}}
         )
-        for run, images in enumerate(ask(trainer, count, **choice)):
+        for run, images in enumerate(ask(trainer, count, **entry)):
             _, logits = judge.features(to_bytes(images).cpu())
             assert logits is not None
             seen = logits.argmax(1).numpy()
@@ -191,13 +191,13 @@ def measure(
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.asking", description=__doc__)
-    parser.add_argument("variant", choices=sorted(SETTINGS))
+    parser.add_argument("variant", entries=sorted(SETTINGS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dataset", choices=("digits", "mnist"), default="digits")
-    parser.add_argument("--network", choices=("mlp-small", "dcgan"))
+    parser.add_argument("--dataset", entries=("digits", "mnist"), default="digits")
+    parser.add_argument("--network", entries=("mlp-small", "dcgan"))
     parser.add_argument("--width", type=int)
     given = parser.parse_args()
     torch.set_num_threads(1)

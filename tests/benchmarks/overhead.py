@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from harness.jobs.course import Course, Failed, Run
+from harness.jobs.training_loop import Failed, Run, TrainingLoop
 from harness.store.events import EventLog
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
@@ -28,8 +28,8 @@ TARGET = 3.0
 """Per cent."""
 
 
-class QuietCourse(Course):
-    """A cohort's course on which nothing is measured, logged or saved."""
+class QuietLoop(TrainingLoop):
+    """A training loop in which nothing is measured, logged or saved."""
 
     def _evaluate(self) -> list[Failed]:
         return []
@@ -52,13 +52,11 @@ def loop_over(trainer: Trainer, log: EventLog) -> Callable[[], object]:
     silent: Any = SimpleNamespace(metrics=[SimpleNamespace(primary=True, name="none")])
     runs = [Run(spec, log.path.parent, log, []) for spec in trainer.specs]
     nothing: Any = None
-    course = QuietCourse(
-        runs, trainer, silent, nothing, None, [], trainer.device, 1e9, lambda: False
-    )
+    loop = QuietLoop(runs, trainer, silent, nothing, None, [], trainer.device, 1e9, lambda: False)
 
     def follow() -> int:
         trainer.step = 0
-        return course.follow()
+        return loop.run()
 
     return follow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.parts import tricks, variants
-from harness.testing.cells import DATASETS, Cell, Named, accepted
+from harness.testing.cells import DATASETS, KitCell, Named, accepted
 from harness.testing.kit import trick_cells
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -43,25 +43,25 @@ def with_options(trick: str) -> Named:
     return trick, OPTIONS.get(trick, {})
 
 
-def combined() -> list[Cell]:
+def combined() -> list[KitCell]:
     """List the cells of several tricks."""
     return [
-        Cell(dataset, variant, tuple(map(with_options, laid_over)))
+        KitCell(dataset, variant, tuple(map(with_options, laid_over)))
         for dataset, variant, laid_over in COMBINATIONS
     ]
 
 
-def crossed() -> list[Cell]:
+def crossed() -> list[KitCell]:
     """List every variant with every trick on every data set of the kit."""
     return [
-        Cell(dataset, variant, (with_options(trick),))
+        KitCell(dataset, variant, (with_options(trick),))
         for dataset in DATASETS
         for variant in variants.names()
         for trick in tricks.names()
     ]
 
 
-PLAIN = accepted(Cell(dataset, name) for dataset in DATASETS for name in variants.names())
+PLAIN = accepted(KitCell(dataset, name) for dataset in DATASETS for name in variants.names())
 """Every variant without tricks."""
 TRICKED = [cell for name in tricks.names() for cell in trick_cells(name, OPTIONS.get(name, {}))]
 """Every trick over the first of the kit's variants that accepts it, on each kind of data."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.records import read_run
-from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
+from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.training import data
 from harness.training.data import Data, HostData
@@ -30,7 +30,7 @@ every_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
 
 
 @every_cell
-def test_a_run_does_not_know_its_cohort(cell: Cell) -> None:
+def test_a_run_does_not_know_its_cohort(cell: KitCell) -> None:
     specs = [cell.spec(position, precision="float64") for position in range(3)]
     cohort, alone = train(specs, 10, CUDA), train([specs[2]], 10, CUDA)
     assert_near(cohort.state(2), alone.state(0), 1e-9)
@@ -44,7 +44,7 @@ def test_a_run_does_not_know_its_cohort(cell: Cell) -> None:
 
 @every_cell
 def test_with_the_same_draws_it_computes_what_the_cpu_does(
-    cell: Cell, monkeypatch: pytest.MonkeyPatch
+    cell: KitCell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A GPU draws other numbers from the same seed; given a CPU's, it makes the same steps."""
     inner = Streams._draw
@@ -63,7 +63,7 @@ def test_with_the_same_draws_it_computes_what_the_cpu_does(
 
 
 @every_cell
-def test_replayed_graphs_do_what_the_updates_would_have_done(cell: Cell) -> None:
+def test_replayed_graphs_do_what_the_updates_would_have_done(cell: KitCell) -> None:
     specs = [cell.spec(position, precision="float64") for position in range(2)]
     plain = make_trainer(specs, CUDA)
     replayed = Trainer(specs, training_data(specs[0].dataset.id), CUDA, CUDAGraphs(CUDA))
@@ -77,7 +77,7 @@ def test_replayed_graphs_do_what_the_updates_would_have_done(cell: Cell) -> None
 
 
 @every_cell
-def test_resuming_is_exact_to_rounding(cell: Cell) -> None:
+def test_resuming_is_exact_to_rounding(cell: KitCell) -> None:
     specs = [cell.spec(position, precision="float64") for position in range(2)]
     uninterrupted = train(specs, 3, CUDA)
     saved = [uninterrupted.state(run) for run in range(2)]
@@ -94,7 +94,7 @@ def test_resuming_is_exact_to_rounding(cell: Cell) -> None:
 
 
 @every_cell
-def test_a_step_never_waits_for_the_device(cell: Cell) -> None:
+def test_a_step_never_waits_for_the_device(cell: KitCell) -> None:
     trainer = train([cell.spec(position) for position in range(2)], 2, CUDA)
     torch.cuda.set_sync_debug_mode("error")
     try:

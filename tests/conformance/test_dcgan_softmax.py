@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from harness.parts import Targets
-from harness.testing.cells import Cell, game_of, make_trainer, refusal
+from harness.testing.cells import KitCell, game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.training.game import Batch
 
@@ -74,7 +74,7 @@ def test_its_gradient_reaches_both_classes() -> None:
 
 
 def test_it_is_refused_where_dcgan_is() -> None:
-    reason = Cell("ring8", "dcgan-softmax").refusal
+    reason = KitCell("ring8", "dcgan-softmax").refusal
     assert reason is not None
     assert reason.startswith("dcgan-softmax is")
     assert refusal(make_spec("digits", "dcgan-softmax", network="mlp-small")) is not None

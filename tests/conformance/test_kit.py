@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from harness.parts import tricks, variants
-from harness.testing import Cell, Check, checks
+from harness.testing import Check, KitCell, checks
 from harness.testing.cells import make_trainer
 from harness.testing.kit import KINDS, REGISTRIES, cell_checks
 from harness.testing.training import Waits, paired_by_seed, trains
@@ -40,7 +40,7 @@ def test_conforms(check: Check) -> None:
 
 
 @pytest.mark.parametrize("cell", combined(), ids=str)
-def test_combinations_are_accepted_and_paired(cell: Cell) -> None:
+def test_combinations_are_accepted_and_paired(cell: KitCell) -> None:
     assert cell.refusal is None
     paired_by_seed(cell)
 
@@ -66,7 +66,7 @@ def test_nothing_is_left_out() -> None:
 
 
 def test_a_wait_would_be_seen() -> None:
-    trainer = make_trainer([Cell("ring8", "gan").spec()])
+    trainer = make_trainer([KitCell("ring8", "gan").spec()])
     with Waits() as waits:
         float(trainer.game.G.theta.detach().sum())
     assert waits.found == ["aten::_local_scalar_dense"]
@@ -75,16 +75,16 @@ def test_a_wait_would_be_seen() -> None:
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        (Cell("ring8", "gan", ("patchgan",)), "patches need images"),
-        (Cell("ring8", "dcgan"), "convolutional"),
-        (Cell("digits", "wgan", ("label-smoothing",)), "no target"),
-        (Cell("digits", "sngan", ("spectral-norm",)), "already"),
-        (Cell("digits", "vae", ("r1",)), "no adversary"),
-        (Cell("ring8", "gan", ("diffaugment",)), "images"),
-        (Cell("ring8", "gan", (("sampling", {"down": "max"}),)), "cannot be built with another"),
+        (KitCell("ring8", "gan", ("patchgan",)), "patches need images"),
+        (KitCell("ring8", "dcgan"), "convolutional"),
+        (KitCell("digits", "wgan", ("label-smoothing",)), "no target"),
+        (KitCell("digits", "sngan", ("spectral-norm",)), "already"),
+        (KitCell("digits", "vae", ("r1",)), "no adversary"),
+        (KitCell("ring8", "gan", ("diffaugment",)), "images"),
+        (KitCell("ring8", "gan", (("sampling", {"down": "max"}),)), "cannot be built with another"),
     ],
     ids=str,
 )
-def test_refusals_say_why(cell: Cell, words: str) -> None:
+def test_refusals_say_why(cell: KitCell, words: str) -> None:
     assert cell.refusal is not None
     assert words in cell.refusal

@@ -16,7 +16,7 @@ from harness.networks.base import Judgement
 from harness.parts import Recipe as Reference
 from harness.parts import Schedule, variants
 from harness.planning.cohorts import updates
-from harness.testing.cells import Cell, make_trainer
+from harness.testing.cells import KitCell, make_trainer
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.game import Batch
@@ -286,7 +286,7 @@ def test_a_perfect_discriminator_is_counted_as_one(
 
 
 @pytest.mark.parametrize("cell", PLAIN_CELLS, ids=str)
-def test_steps_equal_a_plain_loop(cell: Cell) -> None:
+def test_steps_equal_a_plain_loop(cell: KitCell) -> None:
     spec = cell.spec(precision="float64")
     trainer, loop = make_trainer([spec]), PlainLoop(spec, RECIPES[cell.variant])
     start = trainer.state(0)

@@ -108,7 +108,7 @@ class Tanh2D(Family):
 
     default_width = 64
     default_latent = 8
-    honours = frozenset({"minibatch"})
+    supports = frozenset({"minibatch"})
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take points only."""

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.jobs import course
 from harness.jobs import job as job_module
+from harness.jobs import training_loop
 from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.records import RunRecord, read_run
@@ -152,7 +152,7 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
 ) -> None:
     specs = [make_spec("ring8", seed=seed, steps=30) for seed in range(3)]
     victim = specs[VICTIM].slug
-    inner = course.save_samples
+    inner = training_loop.save_samples
 
     def failing(folder: Path, step: int, *arguments: object) -> str:
         if folder.name == victim and step == 20:
@@ -160,14 +160,14 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
         return inner(folder, step, *arguments)  # type: ignore[arg-type]
 
     store = Store(tmp_path / "store")
-    monkeypatch.setattr(course, "save_samples", failing)
+    monkeypatch.setattr(training_loop, "save_samples", failing)
     job = Job(store, torch.device("cpu"), checkpoint_seconds=0)
     assert job.train(specs) == 1
     runs = [read_run(store.folder(spec)) for spec in specs]
     assert [run.is_final for run in runs] == [True, False, True]
     reason = (runs[VICTIM].outcome or {})["reason"]
     assert reason.startswith("evaluation failed: RuntimeError: no ink (test_divergence.py:")
-    monkeypatch.setattr(course, "save_samples", inner)
+    monkeypatch.setattr(training_loop, "save_samples", inner)
     assert job.train(specs) == 0
     whole = Store(tmp_path / "whole")
     assert Job(whole, torch.device("cpu")).train(specs) == 0

@@ -19,7 +19,7 @@ from harness.store.events import encode, read_events
 from reports import comma_separated, html, latex, markdown, structured
 from reports.build import write_report
 from reports.document import Claim, Document, Figure, Gallery, Section, Thumbnail
-from reports.tables import Cell, Column, Table, printable
+from reports.tables import Column, Table, TableCell, printable
 from tests.stores import build_store, write_tuning
 
 ATTACKS = (
@@ -48,7 +48,7 @@ def document_of(text: str) -> Document:
         "table",
         text,
         (Column(text, "text", text), Column(text, "prose"), Column(text, "code")),
-        ((Cell(text, protocol=text), Cell(text), Cell(text)),),
+        ((TableCell(text, protocol=text), TableCell(text), TableCell(text)),),
         text,
     )
     empty = Table("empty", text, (Column(text),), (), "", empty=text)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.errors import CorruptRecordError, StoreError
-from harness.jobs import course
+from harness.jobs import training_loop
 from harness.jobs.job import Job
 from harness.spec import PartSpec
 from harness.store.events import read_events
@@ -164,7 +164,7 @@ def test_a_log_that_was_cut_short_is_trained_again(
     kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its checkpoint is whole; going on from it would leave the run without evaluations."""
-    monkeypatch.setattr(course, "keep_networks", lambda *_: None)
+    monkeypatch.setattr(training_loop, "keep_networks", lambda *_: None)
     spec = make_spec(steps=30, collapse_coverage=1.0)
     store, job = Store(tmp_path), Job(Store(tmp_path), torch.device("cpu"))
     assert job.train([spec]) == 0
@@ -181,7 +181,7 @@ def test_a_log_that_was_cut_short_is_trained_again(
 def test_states_are_saved_between_evaluations_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(course, "keep_networks", lambda *_: None)
+    monkeypatch.setattr(training_loop, "keep_networks", lambda *_: None)
     spec = make_spec(steps=30, log_every=5, evaluate_every=10)
     assert Job(Store(tmp_path), torch.device("cpu"), checkpoint_seconds=0).train([spec]) == 0
     found = find_checkpoints(Store(tmp_path).folder(spec) / "checkpoints", spec.id)

@@ -21,16 +21,16 @@ from harness.planning.calibration import (
     measure_kind,
     read,
 )
-from harness.planning.cohorts import LARGEST, kind_of, make_cohorts, structure
-from harness.planning.cost_curves import Curve, Measured
+from harness.planning.cohorts import LARGEST, cohort_key, make_cohorts, workload_of
+from harness.planning.cost_curves import CostCurve, Measured
 from harness.planning.machine import free_memory
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
 
 GIGABYTE = 2**30
-CHEAP = Curve((1, 2, 4, 8), (4e-3, 4.2e-3, 4.6e-3, 5.4e-3), (100, 110, 130, 170))
+CHEAP = CostCurve((1, 2, 4, 8), (4e-3, 4.2e-3, 4.6e-3, 5.4e-3), (100, 110, 130, 170))
 """A run more costs a twentieth of the first, and 10 bytes."""
-DEAR = Curve((1, 2, 4, 8), (4e-3, 9e-3, 20e-3, 48e-3), (100, 110, 130, 170))
+DEAR = CostCurve((1, 2, 4, 8), (4e-3, 9e-3, 20e-3, 48e-3), (100, 110, 130, 170))
 """Together is slower than one by one."""
 
 
@@ -43,8 +43,8 @@ def many(count: int, **given: Any) -> list[RunSpec]:
     return [make_spec(seed=seed, **{"steps": 20_000, **given}) for seed in range(count)]
 
 
-def measured(curve: Curve, slots: int = 1, memory: int = GIGABYTE) -> Measured:
-    return Measured({kind_of(many(1)[0]): curve}, slots, memory)
+def measured(curve: CostCurve, slots: int = 1, memory: int = GIGABYTE) -> Measured:
+    return Measured({workload_of(many(1)[0]): curve}, slots, memory)
 
 
 def sizes(specs: list[RunSpec], known: Measured | None, **given: Any) -> list[int]:
@@ -59,13 +59,13 @@ class TestCurve:
         ("runs", "expected"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 6.0), (6, 10.0)]
     )
     def test_on_straight_lines(self, runs: int, expected: float) -> None:
-        assert Curve((1, 2, 4), (1.0, 2.0, 6.0), (1, 1, 1)).at(runs) == pytest.approx(expected)
+        assert CostCurve((1, 2, 4), (1.0, 2.0, 6.0), (1, 1, 1)).at(runs) == pytest.approx(expected)
 
     def test_one_size_says_that_nothing_is_gained(self) -> None:
-        assert Curve((1,), (3.0,), (1,)).at(4) == 12.0
+        assert CostCurve((1,), (3.0,), (1,)).at(4) == 12.0
 
     def test_never_less_than_the_least_that_was_measured(self) -> None:
-        assert Curve((1, 2), (3.0, 1.0), (1, 1)).at(8) == 1.0
+        assert CostCurve((1, 2), (3.0, 1.0), (1, 1)).at(8) == 1.0
 
     @pytest.mark.parametrize(
         ("memory", "expected"), [(10**9, 16), (170, 8), (169, 7), (121, 3), (5, 1)]
@@ -74,7 +74,7 @@ class TestCurve:
         assert CHEAP.largest(memory) == expected
 
     def test_memory_that_does_not_grow_bounds_nothing(self) -> None:
-        assert Curve((1, 2), (1.0, 1.0), (100, 100)).largest(1) == 4
+        assert CostCurve((1, 2), (1.0, 1.0), (100, 100)).largest(1) == 4
 
 
 class TestMakeCohorts:
@@ -93,17 +93,17 @@ class TestMakeCohorts:
         assert sizes(many(8), measured(CHEAP, memory=120)) == [2, 3, 3]
 
     def test_no_slot_is_idle(self) -> None:
-        flat = Curve((1, 8), (4e-3, 4.2e-3), (1, 1))
+        flat = CostCurve((1, 8), (4e-3, 4.2e-3), (1, 1))
         assert sizes(many(8), measured(flat, slots=2)) == [8]  # halves last nearly as long
-        steep = Curve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
+        steep = CostCurve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
         assert sizes(many(8), measured(steep)) == [8]
         assert sizes(many(8), measured(steep, slots=2)) == [4, 4]
         assert sizes(many(8), measured(steep, slots=4)) == [2, 2, 2, 2]
 
     def test_equal_groups_are_split_together(self) -> None:
         specs = [s for width in (8, 9) for s in many(8, width=width)]
-        steep = Curve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
-        known = Measured({kind_of(s): steep for s in specs}, 4, GIGABYTE)
+        steep = CostCurve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
+        known = Measured({workload_of(s): steep for s in specs}, 4, GIGABYTE)
         assert sizes(specs, known) == [4, 4, 4, 4]
 
     def test_a_thousand_runs_are_cut_in_a_moment(self) -> None:
@@ -113,8 +113,8 @@ class TestMakeCohorts:
 
     def test_no_more_is_split_than_slots_are_for(self) -> None:
         specs = [s for width in (8, 9, 10, 11) for s in many(8, width=width)]
-        steep = Curve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
-        known = Measured({kind_of(s): steep for s in specs}, 2, GIGABYTE)
+        steep = CostCurve((1, 2, 4, 8), (4e-3, 6e-3, 10e-3, 18e-3), (1, 1, 1, 1))
+        known = Measured({workload_of(s): steep for s in specs}, 2, GIGABYTE)
         assert sizes(specs, known) == [8, 8, 8, 8]
 
     def test_a_kind_without_a_measurement_follows_the_rule(self) -> None:
@@ -126,7 +126,7 @@ class TestMakeCohorts:
     def test_what_is_settled_goes_before_measurement_and_rule(
         self, largest: int, expected: list[int]
     ) -> None:
-        kind = kind_of(many(1)[0])
+        kind = workload_of(many(1)[0])
         assert sizes(many(4), Measured({kind: DEAR}, 4, GIGABYTE, largest)) == expected
         assert sizes(many(4), Measured({}, 4, 0, largest)) == expected
 
@@ -146,13 +146,13 @@ class TestMakeCohorts:
     def test_every_run_is_in_one_cohort_of_its_like(
         self, count: int, slots: int, seconds: list[float], memory: int
     ) -> None:
-        curve = Curve((1, 2, 4, 8), tuple(seconds), (100, 110, 130, 170))
+        curve = CostCurve((1, 2, 4, 8), tuple(seconds), (100, 110, 130, 170))
         specs = many(count) + many(3, batch=9)
         cohorts = make_cohorts(specs, "cpu", measured=measured(curve, slots, memory))
         found = [spec.id for cohort in cohorts for spec in cohort.specs]
         assert sorted(found) == sorted(spec.id for spec in specs)
         for cohort in cohorts:
-            assert len({structure(spec) for spec in cohort.specs}) == 1
+            assert len({cohort_key(spec) for spec in cohort.specs}) == 1
             if cohort.specs[0].settings.batch == 8:
                 assert len(cohort.specs) <= curve.largest(memory)
 
@@ -160,18 +160,18 @@ class TestMakeCohorts:
 class Watch:
     """A measurement that was made beforehand, counted."""
 
-    def __init__(self, curve: Curve | None = CHEAP) -> None:
+    def __init__(self, curve: CostCurve | None = CHEAP) -> None:
         self.curve = curve
         self.asked: list[tuple[RunSpec, str]] = []
 
-    def __call__(self, spec: RunSpec, device: str) -> Curve | None:
+    def __call__(self, spec: RunSpec, device: str) -> CostCurve | None:
         """Count, and answer."""
         self.asked.append((spec, device))
         return self.curve
 
 
 def calibrate(
-    watch: Callable[[RunSpec, str], Curve | None], said: list[str] | None = None
+    watch: Callable[[RunSpec, str], CostCurve | None], said: list[str] | None = None
 ) -> Calibration:
     lines = [] if said is None else said
     return Calibration(
@@ -196,7 +196,7 @@ class TestCalibration:
         watch = Watch()
         first = calibrate(watch, said)
         found = first.found(many(8))
-        assert found.curves == {kind_of(many(1)[0]): CHEAP}
+        assert found.curves == {workload_of(many(1)[0]): CHEAP}
         assert (found.slots, found.memory) == (2, int(GIGABYTE * 0.7 / 2))
         assert source(first) == "measured now"
         assert "toy2d 8, batch 8 of 2: up to 8" in said[0]
@@ -364,9 +364,9 @@ class TestMeasuring:
         assert in_child(os._exit, 3) is None
 
     def test_kinds_in_words(self) -> None:
-        assert in_words(kind_of(make_spec())) == "toy2d 8, batch 8 of 2"
+        assert in_words(workload_of(make_spec())) == "toy2d 8, batch 8 of 2"
         patch = make_spec("digits", "dcgan", ["patchgan"])
-        assert "and" in in_words(kind_of(patch))
+        assert "and" in in_words(workload_of(patch))
 
 
 def test_a_preview_shows_a_settled_size(tmp_path: Path) -> None:

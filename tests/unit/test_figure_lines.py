@@ -18,7 +18,7 @@ from reports.figures.lines import (
     RIGHT,
     SMALL,
     TOP,
-    Line,
+    Polyline,
     kimg_axis,
     linear_ticks,
     log_ticks,
@@ -29,9 +29,11 @@ from reports.figures.lines import (
 POINTS = [(0.0, 1.0), (2.5, 3.0), (10.0, 2.0)]
 
 
-def line(points: Sequence[tuple[float, float]], kind: str = "first", seen: bool = False) -> Line:
+def line(
+    points: Sequence[tuple[float, float]], kind: str = "first", seen: bool = False
+) -> Polyline:
     kimg, values = np.array(points, dtype=np.float64).T
-    return Line(kimg, values, float(values.min()), float(values.max()), kind, seen)
+    return Polyline(kimg, values, float(values.min()), float(values.max()), kind, seen)
 
 
 def places(svg: str, name: str = "first") -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.commands import finished
-from harness.commands.finished import MARK, Command
+from harness.commands.finished import MARK, RerunShortcut
 from harness.errors import GanbenchError
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand
@@ -21,23 +21,23 @@ TOLD = "all 10 runs of finished are done"
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path) -> RerunShortcut:
     """Make a command that has been carried out."""
     file = finished_suite(tmp_path, 10)
-    asked = Command(str(file), tmp_path / "finished", (), None, None, "auto", "disabled", ())
+    asked = RerunShortcut(str(file), tmp_path / "finished", (), None, None, "auto", "disabled", ())
     (tmp_path / "finished" / "suite.json").write_text("{}", encoding="utf-8")
     asked.remember(tmp_path / "finished", expand(load_suite(str(file))))
     return asked
 
 
-def runs(command: Command) -> list[Path]:
+def runs(command: RerunShortcut) -> list[Path]:
     assert command.out is not None
     return sorted((command.out / "runs").iterdir())
 
 
-def test_the_same_command_is_answered(command: Command) -> None:
-    assert command.answer() == TOLD
-    assert replace(command, device="cpu", wandb=None).answer() == TOLD
+def test_the_same_command_is_answered(command: RerunShortcut) -> None:
+    assert command.result() == TOLD
+    assert replace(command, device="cpu", wandb=None).result() == TOLD
 
 
 @pytest.mark.parametrize(
@@ -55,43 +55,43 @@ def test_the_same_command_is_answered(command: Command) -> None:
     ],
     ids=str,
 )
-def test_another_one_is_not(command: Command, other: dict[str, object]) -> None:
-    assert replace(command, **other).answer() is None  # type: ignore[arg-type]
+def test_another_one_is_not(command: RerunShortcut, other: dict[str, object]) -> None:
+    assert replace(command, **other).result() is None  # type: ignore[arg-type]
 
 
-def append_to_log(command: Command) -> None:
+def append_to_log(command: RerunShortcut) -> None:
     with (runs(command)[3] / "events.jsonl").open("a") as log:
         log.write("torn")
 
 
-def touch_spec(command: Command) -> None:
+def touch_spec(command: RerunShortcut) -> None:
     os.utime(runs(command)[3] / "spec.json", (1, 1))
 
 
-def lose_a_log(command: Command) -> None:
+def lose_a_log(command: RerunShortcut) -> None:
     (runs(command)[3] / "events.jsonl").unlink()
 
 
-def gain_a_run(command: Command) -> None:
+def gain_a_run(command: RerunShortcut) -> None:
     (runs(command)[3].parent / "another").mkdir()
 
 
-def change_the_plan(command: Command) -> None:
+def change_the_plan(command: RerunShortcut) -> None:
     assert command.out is not None
     (command.out / "suite.json").write_text("{ }", encoding="utf-8")
 
 
-def change_the_suite(command: Command) -> None:
+def change_the_suite(command: RerunShortcut) -> None:
     with Path(command.suite).open("a") as file:
         file.write("# another remark\n")
 
 
-def damage_the_mark(command: Command) -> None:
+def damage_the_mark(command: RerunShortcut) -> None:
     assert command.out is not None
     (command.out / MARK).write_text("[", encoding="utf-8")
 
 
-def empty_the_mark(command: Command) -> None:
+def empty_the_mark(command: RerunShortcut) -> None:
     assert command.out is not None
     (command.out / MARK).write_text("{}", encoding="utf-8")
 
@@ -110,13 +110,15 @@ def empty_the_mark(command: Command) -> None:
     ],
 )
 def test_after_any_change_the_long_way_is_gone(
-    command: Command, change: Callable[[Command], None]
+    command: RerunShortcut, change: Callable[[RerunShortcut], None]
 ) -> None:
     change(command)
-    assert replace(command).answer() is None
+    assert replace(command).result() is None
 
 
-def test_another_program_is_asked_anew(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_is_asked_anew(
+    command: RerunShortcut, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inner = finished.stamps
 
     def edited(files: list[Path], root: Path) -> list[bytes]:
@@ -124,10 +126,10 @@ def test_another_program_is_asked_anew(command: Command, monkeypatch: pytest.Mon
         return [b"edited", *lines[1:]] if files and files[0].suffix == ".py" else lines
 
     monkeypatch.setattr(finished, "stamps", edited)
-    assert command.answer() is None
+    assert command.result() is None
 
 
-def test_what_lies_elsewhere_is_never_remembered(command: Command) -> None:
+def test_what_lies_elsewhere_is_never_remembered(command: RerunShortcut) -> None:
     assert command.out is not None
     (command.out / MARK).unlink()
     matrix = expand(load_suite(command.suite))
@@ -139,12 +141,12 @@ def test_what_lies_elsewhere_is_never_remembered(command: Command) -> None:
     assert not (command.out / MARK).exists()
 
 
-def test_a_mirror_that_there_is_not_is_refused_all_the_same(command: Command) -> None:
+def test_a_mirror_that_there_is_not_is_refused_all_the_same(command: RerunShortcut) -> None:
     with pytest.raises(GanbenchError, match="upside-down"):
-        replace(command, wandb="upside-down").answer()
+        replace(command, wandb="upside-down").result()
 
 
-def test_it_loads_no_pytorch(command: Command) -> None:
+def test_it_loads_no_pytorch(command: RerunShortcut) -> None:
     program = (
         "import sys; from harness import cli; import reports.build\n"
         "reports.build.is_current = lambda *places: True\n"
@@ -159,7 +161,7 @@ def test_it_loads_no_pytorch(command: Command) -> None:
     assert done.stdout.splitlines()[-1] == "False"
 
 
-def test_the_mark_says_what_it_says(command: Command) -> None:
+def test_the_mark_says_what_it_says(command: RerunShortcut) -> None:
     assert command.out is not None
     mark = json.loads((command.out / MARK).read_bytes())
-    assert mark.keys() == {"question", "records", "told"}
+    assert mark.keys() == {"key", "records", "told"}

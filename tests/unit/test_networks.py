@@ -14,7 +14,7 @@ from harness.networks.base import (
     networks,
     resolve,
     structure,
-    unhonoured,
+    unsupported,
 )
 from harness.networks.blueprint import (
     Activation,
@@ -320,9 +320,9 @@ class TestSpectral:
         family = networks.get(name)()
         shape = next(shape for shape in SHAPES if family.misfit(shape) is None)
         plan = Blueprint.plain(name, 8, 5, shape)
-        assert unhonoured(plan) is None
+        assert unsupported(plan) is None
         spectral = replace(plan, discriminator=replace(plan.discriminator, spectral_norm=True))
-        assert "start at 0" in unhonoured(spectral)
+        assert "start at 0" in unsupported(spectral)
         weights = [
             m.weight for m in build_discriminator(plan).modules() if isinstance(m, nn.Conv2d)
         ]
@@ -379,7 +379,7 @@ def test_what_a_plan_changes_can_be_read(name: str, shape: tuple[int, ...]) -> N
         normalizations = tuple(kind for kind in own.normalizations if kind != "virtual")
         choices = {"normalization": normalizations, **CHOICES[role]}
         for field, values in choices.items():
-            if field != "normalization" and field not in own.honours:
+            if field != "normalization" and field not in own.supports:
                 continue
             changed = {
                 structure(replace(plain, **{role: replace(getattr(plain, role), **{field: value})}))

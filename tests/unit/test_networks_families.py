@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.networks.base import build_discriminator, build_generator, networks, unhonoured
+from harness.networks.base import build_discriminator, build_generator, networks, unsupported
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import StreamDropout
 from harness.networks.maxout import Maxout
@@ -157,7 +157,7 @@ class TestMaxout:
         plan = Blueprint(
             GeneratorPlan("maxout", 8), DiscriminatorPlan("maxout", 8, activation="elu"), 4, DIGIT
         )
-        assert "activation" in unhonoured(plan)
+        assert "activation" in unsupported(plan)
 
 
 def residual(before: int, after: int, *, shortcut: bool) -> int:
@@ -300,7 +300,7 @@ class TestR3GAN:
             4,
             PHOTO,
         )
-        assert "no batch normalisation" in unhonoured(plan)
+        assert "no batch normalisation" in unsupported(plan)
 
     def test_a_block_begins_as_the_identity_and_with_the_scale_of_its_depth(self) -> None:
         torch.manual_seed(0)

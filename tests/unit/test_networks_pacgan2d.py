@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.networks.base import build_discriminator, build_generator, networks, unhonoured
+from harness.networks.base import build_discriminator, build_generator, networks, unsupported
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
 from harness.networks.maxout import Maxout
 from harness.parts.blueprint import blueprint_of
@@ -70,7 +70,7 @@ def test_first_weights_are_small() -> None:
 @pytest.mark.parametrize("pack", [2, 4])
 def test_packing_grows_only_the_first_layer(pack: int) -> None:
     plain, packed = build_discriminator(plan_of()), build_discriminator(plan_of(pack))
-    assert unhonoured(plan_of(pack)) is None
+    assert unsupported(plan_of(pack)) is None
     grown = {
         name
         for name, value in packed.named_parameters()

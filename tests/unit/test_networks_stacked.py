@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from harness.networks.base import build_discriminator, build_generator, networks, unhonoured
+from harness.networks.base import build_discriminator, build_generator, networks, unsupported
 from harness.networks.blueprint import Blueprint
 from harness.parts.penalties import input_gradient, zero_centred_penalty
 from harness.training.stack import Stack
@@ -102,8 +102,8 @@ def penalty_of_one(pair: Pair, run: int) -> Tensor:
 @pytest.mark.parametrize(("name", "shape", "joined"), CASES)
 def test_stacked_equals_alone(name: str, shape: tuple[int, ...], joined: str) -> None:
     plan = plan_of(name, shape, joined)
-    if joined != "plain" and unhonoured(plan) is not None:
-        assert joined not in networks.get(name).honours
+    if joined != "plain" and unsupported(plan) is not None:
+        assert joined not in networks.get(name).supports
         return
     players = (
         ("generator", "discriminator") if networks.get(name).has_generator else ("discriminator",)

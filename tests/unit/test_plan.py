@@ -12,11 +12,11 @@ from harness.parts import Schedule, tricks, variants
 from harness.planning import cohorts as plan
 from harness.planning.cohorts import (
     LARGEST,
+    cohort_key,
     cohort_seconds,
     is_convolutional,
     make_cohorts,
     measure_rate,
-    structure,
     updates,
     work_of,
 )
@@ -46,7 +46,7 @@ class TestStructure:
         base = {"variant": "wgan-gp", "tricks": ["feature-matching"]}
         ours, theirs = make_spec(**base), make_spec(**{**base, **change})
         assert ours.id != theirs.id
-        assert structure(ours) == structure(theirs)
+        assert cohort_key(ours) == cohort_key(theirs)
 
     @pytest.mark.parametrize(
         "change",
@@ -73,11 +73,11 @@ class TestStructure:
     )
     def test_everything_else_does(self, change: dict[str, Any]) -> None:
         base = {"variant": "wgan-gp", "tricks": ["feature-matching"]}
-        assert structure(make_spec(**base)) != structure(make_spec(**{**base, **change}))
+        assert cohort_key(make_spec(**base)) != cohort_key(make_spec(**{**base, **change}))
 
     def test_the_order_of_tricks_matters(self) -> None:
         pair = ["feature-matching", "dropout-g"]
-        assert structure(make_spec(tricks=pair)) != structure(make_spec(tricks=pair[::-1]))
+        assert cohort_key(make_spec(tricks=pair)) != cohort_key(make_spec(tricks=pair[::-1]))
 
     def test_scalars_are_those_that_the_parts_declare(self) -> None:
         declared = {
@@ -98,7 +98,7 @@ class TestStructure:
     def test_it_leaves_the_spec_alone(self) -> None:
         spec = make_spec("ring8", "wgan-gp")
         before = spec.model_dump_json()
-        structure(spec)
+        cohort_key(spec)
         assert spec.model_dump_json() == before
 
 
@@ -116,7 +116,7 @@ class TestMakeCohorts:
         found = [spec.id for cohort in cohorts for spec in cohort.specs]
         assert sorted(found) == sorted(spec.id for spec in specs)
         for cohort in cohorts:
-            assert len({structure(spec) for spec in cohort.specs}) == 1
+            assert len({cohort_key(spec) for spec in cohort.specs}) == 1
             assert len(cohort.specs) <= LARGEST["cpu", False]
         for width in (8, 9):
             sizes = [len(c.specs) for c in cohorts if c.specs[0].settings.width == width]

@@ -53,3 +53,16 @@ def test_a_plugin_written_for_0_1_0_finds_what_it_imports(tmp_path: Path) -> Non
     plugin = load_plugin(str(file))
     assert plugin.Batch is parts.Batch
     assert plugin.Condition is parts.Condition
+
+
+def test_a_network_family_written_for_0_1_0_says_what_it_can_be_built_with() -> None:
+    from harness.networks.base import Family
+
+    class Before(Family):
+        honours = frozenset({"pack"})
+
+    class Below(Before):
+        supports = frozenset({"classes"})
+
+    assert Before.supports == {"pack"}
+    assert Below.supports == {"classes"}

@@ -9,7 +9,7 @@ from harness.errors import GanbenchError
 from harness.parts.penalties import input_gradient
 from harness.parts.precision import full_precision, rounded, training
 from harness.planning.checks import check_precision
-from harness.testing.cells import CPU, Cell, assert_near, make_trainer, train, training_data
+from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states
 from harness.training.game import Batch
@@ -17,18 +17,18 @@ from harness.training.programs import Programs
 from harness.training.trainer import Trainer
 
 CELLS = [
-    Cell("ring8", "gan"),
-    Cell("digits", "dcgan"),
-    Cell("digits", "wgan-gp"),
-    Cell("digits", "infogan"),
-    Cell("digits", "sngan", ("ema", "instance-noise")),
+    KitCell("ring8", "gan"),
+    KitCell("digits", "dcgan"),
+    KitCell("digits", "wgan-gp"),
+    KitCell("digits", "infogan"),
+    KitCell("digits", "sngan", ("ema", "instance-noise")),
 ]
 PLAIN: dict[str, Any] = {"optimizer": "sgd", "lr_g": 1e-3, "lr_d": 1e-3, "beta1": 0.5}
 each_cell = pytest.mark.parametrize("cell", CELLS, ids=str)
 
 
 @each_cell
-def test_bfloat16_follows_float32_at_a_distance(cell: Cell) -> None:
+def test_bfloat16_follows_float32_at_a_distance(cell: KitCell) -> None:
     exact, found = (
         train([cell.spec(precision=precision, **PLAIN)], 3) for precision in ("float32", "bfloat16")
     )
@@ -45,7 +45,7 @@ def test_bfloat16_follows_float32_at_a_distance(cell: Cell) -> None:
 
 
 @each_cell
-def test_bfloat16_is_replayed_bit_for_bit(cell: Cell) -> None:
+def test_bfloat16_is_replayed_bit_for_bit(cell: KitCell) -> None:
     specs = [cell.spec(position, precision="bfloat16") for position in range(2)]
     plain = make_trainer(specs)
     replayed = Trainer(specs, training_data(specs[0].dataset.id), CPU, Programs())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.datasets.base import Examples
 from harness.parts import Batch, Game, Trick
-from harness.testing.cells import CPU, Cell, assert_near, make_trainer, training_data
+from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states
 from harness.training import data
@@ -192,7 +192,7 @@ def test_what_cannot_be_replayed_is_refused(work: Callable[[Tensor], Any], told:
 
 
 def test_runs_that_leave_are_forgotten_and_the_others_recorded_again() -> None:
-    cell = Cell("digits", "dcgan")
+    cell = KitCell("digits", "dcgan")
     specs = [cell.spec(position) for position in range(3)]
     recorder = Programs()
     plain, replayed = make_trainer(specs), recorded(specs, recorder)

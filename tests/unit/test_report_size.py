@@ -19,7 +19,7 @@ from reports.cells import group
 from reports.document import Figure
 from reports.figures.curves import median_curve
 from reports.sections import training
-from reports.tables import Cell, Column, Table, shortened
+from reports.tables import Column, Table, TableCell, shortened
 from tests.benchmarks.large_store import EVALUATIONS, LOSS_ROWS, Size, build_large_store
 from tests.benchmarks.reporting import report
 from tests.stores import build_store
@@ -43,7 +43,7 @@ def test_the_median_curve_is_numpys_median_at_each_place(
 
 
 def test_a_long_table_is_cut_and_says_where_it_is_whole() -> None:
-    rows = tuple((Cell(i),) for i in range(tables.MOST_ROWS + 1))
+    rows = tuple((TableCell(i),) for i in range(tables.MOST_ROWS + 1))
     table = Table("long", "Long", (Column("n"),), rows, "A note.")
     short = shortened(table)
     assert short.rows == rows[:-1]

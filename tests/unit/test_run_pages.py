@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from harness import cli
 from harness.commands import run as run_command
-from harness.commands.finished import Command
+from harness.commands.finished import RerunShortcut
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store.events import Event, EventLog
 from harness.store.folders import Store
@@ -397,7 +397,7 @@ class TestCommand:
 
         monkeypatch.setattr(run_command, "run_suite", run_suite)
         monkeypatch.setattr(cli, "_write_report", lambda folder: None)
-        monkeypatch.setattr(Command, "remember", lambda self, folder, matrix: None)
+        monkeypatch.setattr(RerunShortcut, "remember", lambda self, folder, matrix: None)
         words = shlex.split(command)
         assert words.pop(0) == "ganbench"
         result = CliRunner().invoke(cli.app, words)

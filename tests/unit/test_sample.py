@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.datasets.base import Examples, to_bytes
 from harness.errors import GanbenchError, StoreError
-from harness.jobs import course
+from harness.jobs import training_loop
 from harness.jobs.job import Job
 from harness.networks.base import build_generator
 from harness.networks.blueprint import Blueprint
@@ -28,7 +28,7 @@ from harness.parts import Condition, Draws, variants
 from harness.sampling.codes import code_names, parse_classes, parse_code, sweep
 from harness.sampling.generator import CHUNK, TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
-from harness.sampling.pictures import CELL, GAP, Cell, draw_points, draw_sheet
+from harness.sampling.pictures import CELL, GAP, Tile, draw_points, draw_sheet
 from harness.sampling.sheets import Request, Sheet, sample
 from harness.store.folders import Store
 from harness.store.records import read_run
@@ -456,7 +456,7 @@ class TestFinishedRuns:
     def test_what_is_kept_is_the_last_checkpoint(
         self, runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(course, "keep_networks", lambda *_: None)
+        monkeypatch.setattr(training_loop, "keep_networks", lambda *_: None)
         spec, store = SPECS["images"], Store(tmp_path)
         assert Job(store, CPU).train([spec]) == 0
         (last,) = find_checkpoints(store.folder(spec) / "checkpoints", spec.id)
@@ -476,7 +476,7 @@ class TestFinishedRuns:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(course, "keep_networks", full)
+        monkeypatch.setattr(training_loop, "keep_networks", full)
         spec, store = SPECS["points"], Store(tmp_path)
         assert Job(store, CPU).train([spec]) == 0
         assert read_run(store.folder(spec)).is_final
@@ -658,14 +658,14 @@ class TestPictures:
     def test_large_images_keep_their_size_and_colours(self) -> None:
         image = torch.full((3, 70, 80), -1.0)
         image[0] = 1.0
-        sheet = pixels(draw_sheet([[Cell(image)]]))
+        sheet = pixels(draw_sheet([[Tile(image)]]))
         assert sheet.shape == (70 + 2 * GAP, 80 + 2 * GAP, 3)
         assert (sheet[GAP:-GAP, GAP:-GAP] == [255, 0, 0]).all()
 
     def test_signs_are_drawn_with_a_font_that_has_them(self) -> None:
         """A missing glyph would be a box: taller than wide, where a minus is a flat line."""
-        blank = Cell(torch.ones(1, 16, 16))
-        sheet = pixels(draw_sheet([[blank, Cell(sign="−"), blank]]))
+        blank = Tile(torch.ones(1, 16, 16))
+        sheet = pixels(draw_sheet([[blank, Tile(sign="−"), blank]]))
         ink = np.argwhere(sheet[:, :, 0] < 128)
         height, width = np.ptp(ink, axis=0) + 1
         assert width > 3 * height

@@ -10,8 +10,8 @@ import torch
 
 from harness.datasets import stacked
 from harness.datasets.digits import Digits
-from harness.datasets.halves import Half, ReportHalf, TuningHalf
 from harness.datasets.mixtures import Ring8
+from harness.datasets.splits import ReportSplits, Splits, TuningSplits
 from harness.datasets.stacked import StackedDigits, StackedMNIST
 from harness.errors import DataError
 from harness.metrics.base import PERFECT, Observation
@@ -20,7 +20,7 @@ from harness.metrics.extractors.stacked import StackedDigitsClassifier, StackedM
 from harness.metrics.stacked_modes import StackedModes, coverage
 
 CPU = torch.device("cpu")
-HALF = ReportHalf("train")
+REPORTED = ReportSplits("train")
 LIMITED = "real images of exactly 100 modes"
 TRAINING = "real training images"
 
@@ -40,7 +40,7 @@ def labelled(labels: np.ndarray) -> Observation:
 def known(metric: StackedModes, labels: np.ndarray) -> dict[str, list[float]]:
     """Calibrate with a classifier that answers what it is told."""
     dataset = StackedDigits()
-    found = metric.calibrate(dataset, HALF, None, lambda values: labelled(labels))
+    found = metric.calibrate(dataset, REPORTED, None, lambda values: labelled(labels))
     return {label: np.mean(draws, axis=0).tolist() for label, draws in found.items()}
 
 
@@ -73,7 +73,7 @@ class TestNumbers:
 class TestCalibration:
     def test_a_perfect_sampler_is_not_at_zero(self):
         blind = labelled(np.zeros(26_000, dtype=np.int64))
-        draws = metric_of().calibrate(StackedDigits(), HALF, None, lambda values: blind)[PERFECT]
+        draws = metric_of().calibrate(StackedDigits(), REPORTED, None, lambda values: blind)[PERFECT]
         modes, often, divergence = np.array(draws).T
         assert modes.min() == often.min() == 1000
         assert divergence.mean() == pytest.approx(0.0192, abs=0.0003)
@@ -104,14 +104,14 @@ class TestCalibration:
         assert limited.sha256 == dataset.limited(100, 5000, "test").sha256
 
     @pytest.mark.parametrize(
-        ("half", "other"),
+        ("splits", "other"),
         [
-            (ReportHalf("train"), "validation"),
-            (ReportHalf("test"), "validation"),
-            (TuningHalf(), "test"),
+            (ReportSplits("train"), "validation"),
+            (ReportSplits("test"), "validation"),
+            (TuningSplits(), "test"),
         ],
     )
-    def test_it_reads_no_split_of_the_other_half(self, half: Half, other, monkeypatch):
+    def test_it_reads_no_split_of_the_other_half(self, splits: Splits, other, monkeypatch):
         read, load = [], Digits.load
 
         def noted(self, split, root=None):
@@ -120,7 +120,7 @@ class TestCalibration:
 
         monkeypatch.setattr(Digits, "load", noted)
         blind = labelled(np.zeros(50, dtype=np.int64))
-        metric_of(50).calibrate(StackedDigits(), half, None, lambda values: blind)
+        metric_of(50).calibrate(StackedDigits(), splits, None, lambda values: blind)
         assert set(read) == {"train", "validation", "test"} - {other}
 
     def test_an_evaluator_measures_it_once(self, tmp_path, monkeypatch):

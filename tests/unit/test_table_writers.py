@@ -13,7 +13,7 @@ from harness.spec import decode_numbers
 from reports import latex, structured
 from reports.document import Document, Section
 from reports.statistics.intervals import Interval
-from reports.tables import Cell, Column, Table
+from reports.tables import Column, Table, TableCell
 
 TABLE = Table(
     "verdicts",
@@ -21,11 +21,11 @@ TABLE = Table(
     (Column("Trick"), Column("Ratio", "ratio", "below 1 is better"), Column("p", "p")),
     (
         (
-            Cell("label_smoothing"),
-            Cell(0.5, Interval(0.25, 1.0), 20, ("a1", "b2"), "lower", "fd[data]@500/test"),
-            Cell(1e-5),
+            TableCell("label_smoothing"),
+            TableCell(0.5, Interval(0.25, 1.0), 20, ("a1", "b2"), "lower", "fd[data]@500/test"),
+            TableCell(1e-5),
         ),
-        (Cell("50 % {x}"), Cell(math.inf), Cell(None)),
+        (TableCell("50 % {x}"), TableCell(math.inf), TableCell(None)),
     ),
     "Read me.",
 )
@@ -43,7 +43,7 @@ def test_a_table_for_a_paper() -> None:
 
 
 def test_a_long_table_goes_over_pages() -> None:
-    rows = tuple((Cell(f"t{i}"), Cell(1.0), Cell(0.5)) for i in range(50))
+    rows = tuple((TableCell(f"t{i}"), TableCell(1.0), TableCell(0.5)) for i in range(50))
     lines = latex.render(Table("long", "Long", TABLE.columns, rows)).splitlines()
     assert lines[0] == "% needs booktabs and longtable"
     assert lines[-1] == r"\end{longtable}"

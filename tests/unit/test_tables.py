@@ -15,9 +15,9 @@ from reports import comma_separated, markdown
 from reports.statistics.intervals import Interval
 from reports.tables import (
     ABSENT,
-    Cell,
     Column,
     Table,
+    TableCell,
     full_text,
     interval_text,
     p_value,
@@ -57,22 +57,22 @@ def test_p_is_never_zero() -> None:
 
 
 def test_value_interval_and_n_in_one_line() -> None:
-    cell = Cell(0.75, Interval(0.5, 1.1), 5)
+    cell = TableCell(0.75, Interval(0.5, 1.1), 5)
     assert full_text(cell, Column("Ratio", "ratio")) == "×\u00a00.750 [0.500, 1.10] (n=5)"
-    assert interval_text(Cell(1.0), Column("Ratio", "ratio")) == ""
+    assert interval_text(TableCell(1.0), Column("Ratio", "ratio")) == ""
 
 
 def test_absent_and_failed() -> None:
     number = Column("FD", "number")
-    assert value_text(Cell(None), number) == ABSENT
-    assert value_text(Cell(math.nan), number) == ABSENT
-    assert value_text(Cell(math.inf), number) == "failed"
-    assert sort_key(Cell(None)) == math.inf
+    assert value_text(TableCell(None), number) == ABSENT
+    assert value_text(TableCell(math.nan), number) == ABSENT
+    assert value_text(TableCell(math.inf), number) == "failed"
+    assert sort_key(TableCell(None)) == math.inf
 
 
 def test_a_row_must_fit_its_columns() -> None:
     with pytest.raises(ValueError, match="2 entries for 1 columns"):
-        Table("t", "T", (Column("A"),), ((Cell(1), Cell(2)),))
+        Table("t", "T", (Column("A"),), ((TableCell(1), TableCell(2)),))
 
 
 @given(st.text())
@@ -92,8 +92,12 @@ def test_names_are_unique_and_safe(labels: list[str]) -> None:
 def example() -> Table:
     columns = (Column("Name"), Column("FD ↓", "number"), Column("Command", "code"))
     rows = (
-        (Cell("a"), Cell(0.1 + 0.2, Interval(0.1, 0.5), 5, ("r1", "r2")), Cell("run 'a|b'")),
-        (Cell("=SUM(A1)"), Cell(math.inf, None, 4), Cell("``x`")),
+        (
+            TableCell("a"),
+            TableCell(0.1 + 0.2, Interval(0.1, 0.5), 5, ("r1", "r2")),
+            TableCell("run 'a|b'"),
+        ),
+        (TableCell("=SUM(A1)"), TableCell(math.inf, None, 4), TableCell("``x`")),
     )
     return Table("t", "T | one", columns, rows, "a note")
 
@@ -130,7 +134,9 @@ def test_markdown_escapes(text: str) -> None:
 
 @given(st.text(alphabet="a`|\\ \n", max_size=8))
 def test_a_hostile_text_keeps_its_place_in_a_markdown_table(text: str) -> None:
-    table = Table("t", "T", (Column("A"), Column("B", "code")), ((Cell(text), Cell(text)),))
+    table = Table(
+        "t", "T", (Column("A"), Column("B", "code")), ((TableCell(text), TableCell(text)),)
+    )
     row = markdown.render_table(table).splitlines()[4]
     # As GFM splits a row: a backslash takes the character after it along.
     assert re.sub(r"\\.", "", row).count("|") == 3

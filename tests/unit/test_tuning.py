@@ -20,7 +20,7 @@ from harness.store.records import SuitePlan, read_run
 from harness.testing.specs import make_spec
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
-from harness.tuning.tune import TUNING_SEED, Cell, Tuner, trial_spec
+from harness.tuning.tune import TUNING_SEED, TunedCell, Tuner, trial_spec
 
 DEFAULT = Rates(2e-4, 4e-4)
 
@@ -79,7 +79,7 @@ def test_a_collapsed_trial_teaches_but_never_wins() -> None:
 def test_what_is_reported_is_never_tuned_on() -> None:
     specs = tuple(make_spec("ring8", seed=seed, reference="validation") for seed in range(2))
     with pytest.raises(GanbenchError, match="ring8 × gan × none is reported against the validat"):
-        trial_spec(Cell("ring8", "gan", "none", specs), DEFAULT)
+        trial_spec(TunedCell("ring8", "gan", "none", specs), DEFAULT)
 
 
 def test_an_unknown_sampler_is_refused() -> None:
@@ -107,9 +107,9 @@ class InProcess:
 PLAN = SuitePlan("tiny", "", "f00d", ())
 
 
-def cell() -> Cell:
+def cell() -> TunedCell:
     specs = tuple(make_spec("ring8", seed=seed, steps=10) for seed in range(2))
-    return Cell("ring8", "gan", "none", specs)
+    return TunedCell("ring8", "gan", "none", specs)
 
 
 def tuner(folder: Path, engine: InProcess) -> Tuner:

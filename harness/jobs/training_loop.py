@@ -1,4 +1,4 @@
-"""A cohort's course: training, measuring, saving and recording, step by step to the outcomes."""
+"""The training loop of a cohort: train, measure, save and record, step by step to the outcomes."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ Failed = tuple[Run, Verdict]
 
 
 @dataclass
-class Course:
-    """A cohort's way from its first step to its outcomes.
+class TrainingLoop:
+    """The way of a cohort from its first step to its outcomes.
 
     Attributes:
         runs: Those that still train.
@@ -75,7 +75,7 @@ class Course:
         self.mark = time.perf_counter()
         self.primary = next(m for m in self.evaluator.metrics if m.primary)
 
-    def follow(self) -> int:
+    def run(self) -> int:
         """Train to the end, or until asked to stop; return the exit status.
 
         What is due after a step comes in one order: losses, evaluation, probes, checkpoint, and

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness.datasets.halves import ReportHalf, TuningHalf, half_of
 from harness.datasets.mixtures import Ring8
+from harness.datasets.splits import ReportSplits, TuningSplits, splits_of
 from harness.engines.base import JobOptions
 from harness.errors import StoreError, SuiteError
 from harness.jobs.job import Job
@@ -21,26 +21,26 @@ from harness.suite.load import read_suite as read_suite_file
 from harness.suite.matrix import expand
 from harness.testing.specs import make_spec
 from harness.tracking.base import Mirror
-from harness.tuning.tune import TUNING_SEED, Cell, Tuner
+from harness.tuning.tune import TUNING_SEED, TunedCell, Tuner
 
 CPU = torch.device("cpu")
 MISUSES = """
 from pathlib import Path
-from harness.datasets.halves import ReportHalf, TuningHalf
+from harness.datasets.splits import ReportSplits, TuningSplits
 from harness.store.records import PlannedRun, ReportedRun, RunRecord, SuiteRecord, TrialRun
 from reports.cells import Result
 
 def misuse(trial: TrialRun, run: RunRecord, planned: PlannedRun, suite: SuiteRecord) -> None:
-    TuningHalf("test")
-    TuningHalf("train")
-    ReportHalf("validation")
+    TuningSplits("test")
+    TuningSplits("train")
+    ReportSplits("validation")
     Result(planned, "ok", trial)
     Result(planned, "ok", run)
     suite.runs["0"] = trial
 
 def use(reported: ReportedRun, planned: PlannedRun) -> None:
-    TuningHalf("validation")
-    ReportHalf("test")
+    TuningSplits("validation")
+    ReportSplits("test")
     Result(planned, "ok", reported)
 """
 
@@ -55,17 +55,21 @@ def test_the_type_checker_refuses_to_mix_them(tmp_path: Path) -> None:
     out, _, _ = api.run(["--config-file", str(root / "pyproject.toml"), str(file)])
     lines = MISUSES.splitlines()
     refused = [int(line.split(":")[1]) for line in out.splitlines() if ": error: " in line]
-    first = lines.index('    TuningHalf("test")') + 1
+    first = lines.index('    TuningSplits("test")') + 1
     assert refused == list(range(first, first + 6)), out
 
 
-def test_halves_refuse_each_other_at_run_time() -> None:
-    half: Any
-    for half, wrong in ((TuningHalf, "test"), (TuningHalf, "train"), (ReportHalf, "validation")):
+def test_splits_refuse_each_other_at_run_time() -> None:
+    splits: Any
+    for splits, wrong in (
+        (TuningSplits, "test"),
+        (TuningSplits, "train"),
+        (ReportSplits, "validation"),
+    ):
         with pytest.raises(ValueError, match=f"measured against {wrong}"):
-            half(wrong)
-    assert half_of("validation") == TuningHalf()
-    assert [half_of(split).held_out for split in ("train", "test")] == ["test", "train"]
+            splits(wrong)
+    assert splits_of("validation") == TuningSplits()
+    assert [splits_of(split).held_out for split in ("train", "test")] == ["test", "train"]
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch, forbidden: str) -> list[str]:
@@ -109,7 +113,7 @@ def test_a_search_never_reads_test_and_what_is_reported_never_validation(
     engine = Guarded(monkeypatch)
     plan = SuitePlan("tiny", "", "f00d", ())
     tuner = Tuner(tmp_path, plan, engine, Mirror(), "cpu", JobOptions(tmp_path))
-    assert tuner.tune([Cell("ring8", "gan", "none", specs)], trials=3, batch=3) == 0
+    assert tuner.tune([TunedCell("ring8", "gan", "none", specs)], trials=3, batch=3) == 0
     # Nothing was in the cache, so all that may be read was.
     assert engine.seen == {"trial": {"train", "validation"}, "fresh": {"train", "test"}}
     folders = list((tmp_path / "tuning" / "runs").iterdir())

@@ -11,7 +11,7 @@ from harness.spec import ReportSplit, Split, TuningSplit
 
 
 @dataclass(frozen=True)
-class ReportHalf:
+class ReportSplits:
     """Real data for numbers that are reported: train and test, each other's floor.
 
     Attributes:
@@ -32,17 +32,17 @@ class ReportHalf:
         """The split whose own value is the floor."""
         return "test" if self.reference == "train" else "train"
 
-    def real(self, dataset: Dataset, root: Path | None) -> Examples:
+    def load_reference(self, dataset: Dataset, root: Path | None) -> Examples:
         """Load the reference."""
         return dataset.load(self.reference, root)
 
-    def alike(self, dataset: Dataset, root: Path | None) -> Examples:
+    def load_held_out(self, dataset: Dataset, root: Path | None) -> Examples:
         """Load what the floor is drawn from."""
         return dataset.load(self.held_out, root)
 
 
 @dataclass(frozen=True)
-class TuningHalf:
+class TuningSplits:
     """Real data for trials of a search: validation, with a floor of train; test is out of reach.
 
     Attributes:
@@ -63,18 +63,18 @@ class TuningHalf:
         """The split whose own value is the floor."""
         return "train"
 
-    def real(self, dataset: Dataset, root: Path | None) -> Examples:
+    def load_reference(self, dataset: Dataset, root: Path | None) -> Examples:
         """Load the reference."""
         return dataset.load(self.reference, root)
 
-    def alike(self, dataset: Dataset, root: Path | None) -> Examples:
+    def load_held_out(self, dataset: Dataset, root: Path | None) -> Examples:
         """Load what the floor is drawn from."""
         return dataset.load(self.held_out, root)
 
 
-Half = ReportHalf | TuningHalf
+Splits = ReportSplits | TuningSplits
 
 
-def half_of(reference: Split) -> Half:
-    """Return the half that a reference split belongs to."""
-    return TuningHalf(reference) if reference == "validation" else ReportHalf(reference)
+def splits_of(reference: Split) -> Splits:
+    """Return the splits that go with a reference split."""
+    return TuningSplits(reference) if reference == "validation" else ReportSplits(reference)
