@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from harness.errors import CorruptRecordError
-from harness.store.records import MetricInfo, PlannedRun, ReportedRun, SuiteRecord, Weights
+from harness.store.reading import ReportedRun, SuiteRecord
+from harness.store.records import MetricInfo, PlannedRun, Weights
 from reports.sample_files import SampleFolder
 
 BASELINE = "none"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import CellRuns, SuiteCells, group
 from reports.document import Document, Section
 from reports.effects import Pair, pairs_of, seed_means, settings_of

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from harness.store.events import Event, read_events
-from harness.store.records import MetricInfo, ReportedRun
+from harness.store.reading import ReportedRun
+from harness.store.records import MetricInfo
 from reports.cells import Result
 from reports.sections.outcomes import SIGNS
 from reports.tables import ABSENT, ARROWS, significant

@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.errors import CorruptRecordError
 from harness.spec import RunSpec, Settings
-from harness.store.records import ReportedRun, SuitePlan
+from harness.store.reading import ReportedRun
+from harness.store.records import SuitePlan
 from reports.cells import CellRuns
 from reports.sections.provenance import command, flatten
 

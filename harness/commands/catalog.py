@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.errors import GanbenchError, StoreError, UnknownNameError
 from harness.registry import Registry, nearest
 from harness.spec import ID_LENGTH, RunSpec, encode_numbers
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 from harness.store.wording import provenance_lines
 
 KINDS = ("variants", "tricks", "datasets", "networks", "metrics", "probes", "extractors", "suites")

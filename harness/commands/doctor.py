@@ -23,7 +23,7 @@ from harness.commands.data import statuses
 from harness.datasets.base import datasets
 from harness.datasets.published import ROOT
 from harness.errors import GanbenchError
-from harness.metrics.evaluation import DATA_SPACE
+from harness.metrics.applicable import DATA_SPACE
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.inception import InceptionV3
 from harness.store.folders import cache_folder

@@ -27,7 +27,8 @@ from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.index import write_index
-from harness.store.records import FINAL, read_run, read_suite
+from harness.store.reading import read_run, read_suite
+from harness.store.records import FINAL
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode

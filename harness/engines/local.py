@@ -32,7 +32,7 @@ from harness.engines.server import STOPPING, start_fork_server
 from harness.errors import StoreError
 from harness.store.events import Event, EventLog, decode, split_lines
 from harness.store.folders import hold
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.tracking.base import Mirror
 
 POLL_SECONDS = 0.1

@@ -35,7 +35,8 @@ from harness.registry import load_plugin
 from harness.spec import RunSpec
 from harness.store.events import EventLog
 from harness.store.folders import Store, cache_folder, hold, write_json
-from harness.store.records import Provenance, RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
+from harness.store.records import Provenance
 from harness.training.checkpoint import find_checkpoints, keep_networks
 from harness.training.game import Game
 from harness.training.programs import recorder_for

@@ -20,7 +20,8 @@ from harness.metrics.line import Line, Profile, estimates_share
 from harness.metrics.probes.base import Probe
 from harness.spec import RunSpec
 from harness.store.events import EventLog
-from harness.store.records import FINAL, read_run
+from harness.store.reading import read_run
+from harness.store.records import FINAL
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
 from harness.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 
 
 @dataclass(frozen=True)

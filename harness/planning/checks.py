@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.datasets.base import dataset_of
 from harness.datasets.splits import splits_of
 from harness.errors import DataError, GanbenchError
-from harness.metrics.evaluation import require
+from harness.metrics.applicable import require
 from harness.planning.backlog import Backlog
 from harness.spec import RunSpec, Split, canonical_json
 

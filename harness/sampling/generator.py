@@ -19,11 +19,11 @@ from harness.parts import Condition, Draws, Part, all_parts, parts_of, schedule_
 from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
-from harness.training.game import Game, Stream
+from harness.training.game import Game
 from harness.training.stack import inner_batch
-from harness.training.streams import Streams
+from harness.training.streams import Stream, Streams
 from harness.training.trainer import Trainer
 
 CHUNK = 512

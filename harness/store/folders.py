@@ -16,7 +16,8 @@ from typing import Any
 from harness.errors import StoreError
 from harness.spec import RunSpec
 from harness.store.failpoints import failpoint
-from harness.store.records import SuitePlan, read_plan
+from harness.store.reading import read_plan
+from harness.store.records import SuitePlan
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.store.folders import write_atomically
-from harness.store.records import RunRecord, SuiteRecord
+from harness.store.reading import RunRecord, SuiteRecord
 
 
 def row(suite: SuiteRecord, run_id: str, record: RunRecord | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store.records import ReportedRun, SuitePlan, SuiteRecord, read_suite
+from harness.store.reading import ReportedRun, SuiteRecord, read_suite
+from harness.store.records import SuitePlan
 
 REMEDY = (
     "Give all machines the same suite, profile and --seeds, and divide the work by --only, which "

@@ -297,9 +297,9 @@ def protocol(
         GanbenchError: if the extractor is unknown, or not for this data set.
     """
     # Metrics take a while to import, and a file with problems never needs them.
-    from harness.metrics import evaluation
+    from harness.metrics import applicable
 
-    return evaluation.protocol(
+    return applicable.protocol(
         dataset,
         extractor=extractor,
         samples=samples,

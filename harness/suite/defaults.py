@@ -82,7 +82,7 @@ def share_of_steps(parts: int) -> Default:
 
 def extractor(basis: Basis) -> str:
     """Name the extractor that knows the data set's classes, else Inception."""
-    from harness.metrics.evaluation import default_extractor
+    from harness.metrics.applicable import default_extractor
 
     return default_extractor(basis.dataset)
 

@@ -25,7 +25,7 @@ from harness.testing.trajectories import (
     three_runs,
     two_runs,
 )
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.programs import Programs
 from harness.training.streams import DataOrder
 from harness.training.trainer import Trainer

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from harness.errors import GanbenchError
 from harness.store.events import Event
-from harness.store.records import SuitePlan, read_run
+from harness.store.reading import read_run
+from harness.store.records import SuitePlan
 from harness.tracking.base import TrackedRun
 
 SETTLED_SECONDS = 5.0

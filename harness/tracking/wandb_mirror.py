@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.store.records import SuitePlan, read_plan, read_suite
+from harness.store.reading import read_plan, read_suite
+from harness.store.records import SuitePlan
 from harness.tracking.base import Mirror, TrackedRun
 from harness.tracking.choice import Mode, TrackingError
 from harness.tracking.wandb_process import Order, Patience, WorkerProcess, give_up

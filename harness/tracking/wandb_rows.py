@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.spec import RunSpec, canonical_json, content_id, encode_numbers
 from harness.store.events import Event
-from harness.store.records import PlannedRun, RunRecord
+from harness.store.reading import RunRecord
+from harness.store.records import PlannedRun
 
 AXIS = "kimg"
 """Thousands of training images seen: the horizontal axis of every chart."""

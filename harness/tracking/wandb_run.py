@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.store.folders import write_json
-from harness.store.records import PlannedRun, RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
+from harness.store.records import PlannedRun
 from harness.tracking.pictures import read_picture
 from harness.tracking.wandb_rows import (
     AXIS,

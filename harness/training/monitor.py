@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.training.game import Batch, Game
+from harness.training.batch import Batch
+from harness.training.game import Game
 
 SATURATED = 4.6
 """A logit beyond ± this has a sigmoid within 0.01 of 0 or 1."""

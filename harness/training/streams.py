@@ -117,3 +117,30 @@ class DataOrder:
                 order = order.pin_memory().to(device, non_blocking=True)
             self._held = (epoch, tuple(seeds), order)
         return self._held[2][position]
+
+
+class Stream:
+    """Draws of one purpose, counted.
+
+    Args:
+        streams: The runs' random streams.
+        purpose: First part of every stream's name.
+        counter: Which draw of each stream this is.
+    """
+
+    def __init__(self, streams: Streams, purpose: str, counter: int) -> None:
+        self.streams = streams
+        self.purpose = purpose
+        self.counter = counter
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """Draw U[0, 1) of ``(runs, *shape)``."""
+        return self.streams.uniform(f"{self.purpose}/{stream}", self.counter, shape)
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """Draw N(0, 1) of ``(runs, *shape)``."""
+        return self.streams.normal(f"{self.purpose}/{stream}", self.counter, shape)
+
+    def noise(self, layer: str, shape: tuple[int, ...]) -> Tensor:
+        """Draw the noise of a dropout layer."""
+        return self.uniform(layer, *shape)

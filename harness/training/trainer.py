@@ -15,8 +15,9 @@ from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES, training
 from harness.parts.protocols import Inputs
 from harness.spec import RunSpec
+from harness.training.batch import Batch
 from harness.training.data import hold
-from harness.training.game import Batch, Game, Phase
+from harness.training.game import Game, Phase
 from harness.training.monitor import (
     Divergence,
     Monitor,

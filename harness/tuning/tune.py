@@ -16,14 +16,15 @@ from typing import Any
 from harness.datasets.base import dataset_of
 from harness.engines.base import DONE, Engine, JobOptions
 from harness.errors import GanbenchError, StoreError
-from harness.metrics.evaluation import protocol
+from harness.metrics.applicable import protocol
 from harness.planning.backlog import Backlog, backlog
 from harness.planning.checks import check_device
 from harness.planning.cost_curves import Measured
 from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_number
 from harness.store.folders import Store, write_json
-from harness.store.records import PlannedRun, ReportedRun, RunRecord, SuitePlan, TrialRun
+from harness.store.reading import ReportedRun, RunRecord, TrialRun
+from harness.store.records import PlannedRun, SuitePlan
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
 

@@ -26,7 +26,7 @@ from harness.datasets.base import datasets, to_bytes
 from harness.metrics.extractors.base import extractors
 from harness.parts import Condition
 from harness.testing.specs import make_spec
-from harness.training.game import Stream
+from harness.training.streams import Stream
 from harness.training.trainer import Trainer
 
 CLASSES = 10

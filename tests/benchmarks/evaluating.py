@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 
 
 def measure(folder: Path) -> dict[str, object]:

@@ -22,7 +22,7 @@ from harness.parts import all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import Trainer
 from tests.conformance.plain_loop import PLAIN_RECIPES, Recipe, make_optimizer

@@ -23,9 +23,10 @@ from torch_fidelity import calculate_metrics, register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from harness.datasets.base import Dataset, Examples, datasets, to_bytes, to_unit_range
+from harness.metrics.applicable import conditions_of
 from harness.metrics.base import Metric, Observation
 from harness.metrics.classifier_score import ClassifierScore
-from harness.metrics.evaluation import Evaluator, conditions_of
+from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.classifiers import DigitsClassifier
 from harness.metrics.extractors.inception import FILE, InceptionV3

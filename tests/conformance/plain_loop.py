@@ -19,7 +19,7 @@ from harness.networks.dropout import StreamDropout
 from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
 from harness.testing.cells import make_trainer
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -12,7 +12,7 @@ from harness.parts import tricks
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def augmented(x: Tensor, p: float, batch: Batch, label: str, run: int) -> Tensor:

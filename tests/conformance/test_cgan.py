@@ -12,7 +12,8 @@ from harness.parts import Condition, Context, variants
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch, Stream
+from harness.training.batch import Batch
+from harness.training.streams import Stream
 
 
 @pytest.mark.parametrize("phase", ["discriminator", "generator"])

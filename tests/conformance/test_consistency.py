@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.parts import tricks
 from harness.testing.cells import game_of, refusal
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def changed(x: Tensor, batch: Batch, label: str) -> Tensor:

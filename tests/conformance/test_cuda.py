@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.jobs.job import Job
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.training import data

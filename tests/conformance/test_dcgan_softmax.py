@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from harness.parts import Targets
 from harness.testing.cells import KitCell, game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def soft_cross_entropy(classes: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.jobs.job import Job
 from harness.store.folders import Store
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 from harness.testing.cells import CPU
 from harness.testing.specs import Named, make_spec
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Trick, Variant, tricks, variants
+from harness.training.batch import Batch
 from harness.training.data import Data
-from harness.training.game import Batch, Game
+from harness.training.game import Game
 from harness.training.optimizers import SGD
 from harness.training.stack import Stack
 from harness.training.streams import Streams

@@ -8,7 +8,7 @@ import torch
 from harness.parts import variants
 from harness.testing.cells import game_of
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def draws(*shape: int) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ from harness.parts import tricks
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 from harness.training.trainer import Trainer
 

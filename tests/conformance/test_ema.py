@@ -13,7 +13,7 @@ from harness.parts import tricks
 from harness.planning.cohorts import make_cohorts
 from harness.sampling.generator import load_generator
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.cells import CPU, make_trainer, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import last_state

@@ -8,7 +8,7 @@ from harness.networks.base import Judgement
 from harness.parts import tricks
 from harness.testing.cells import game_of, trainer_of
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def features_batch(real: Tensor, fake: Tensor) -> FixedBatch:

@@ -6,7 +6,7 @@ from torch import Tensor
 from harness.parts import tricks, variants
 from harness.testing.cells import trainer_of
 from harness.testing.specs import Named
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from tests.conformance.test_dirac_gan import Dirac
 
 CELLS: list[tuple[str, list[Named]]] = [("ring8", []), ("ring8", ["packing"]), ("digits", [])]

@@ -7,7 +7,7 @@ from harness.parts import variants
 from harness.testing.cells import game_of, make_trainer, refusal, train
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def momenta(steps: int, **options: float) -> list[float]:

@@ -8,7 +8,7 @@ import torch
 from harness.parts import variants
 from harness.testing.cells import game_of
 from harness.testing.stubs import FixedGame, logits_batch
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def slope(name: str, value: float) -> float:

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from harness.parts import Trick, tricks
 from harness.testing.cells import refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 class TestHistoricalAveraging:

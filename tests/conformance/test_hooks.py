@@ -11,7 +11,8 @@ from harness.parts import Part, Schedule, Targets, Trick
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
-from harness.training.game import Batch, Game
+from harness.training.batch import Batch
+from harness.training.game import Game
 from harness.training.trainer import Trainer
 
 

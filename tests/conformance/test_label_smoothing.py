@@ -12,7 +12,7 @@ from harness.parts import Targets, tricks, variants
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def sp(t: float) -> float:

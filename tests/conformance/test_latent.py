@@ -10,7 +10,7 @@ from scipy import stats
 from harness.parts import tricks
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 class TestLatent:

@@ -11,7 +11,7 @@ from harness.parts import Trick, tricks
 from harness.testing.cells import game_of, make_trainer, trainer_of
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 WEIGHTS, DECAYS = (0.3, 2.0), (0.9, 0.5)
 

@@ -8,7 +8,7 @@ import torch
 
 from harness.parts import Trick
 from harness.testing.cells import game_of, trainer_of
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 SGD = {"optimizer": "sgd", "beta1": 0.0}
 

@@ -13,7 +13,7 @@ from harness.networks.layers import MinibatchDiscrimination as Layer
 from harness.parts import tricks
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 SMALL = ("minibatch-discrimination", {"kernels": 4, "dimensions": 3})
 

@@ -8,7 +8,7 @@ from harness.networks.base import build_discriminator
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 
 

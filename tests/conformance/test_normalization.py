@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from harness.networks.layers import normalization
 from harness.testing.cells import game_of, refusal, train
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 AXES = {"batch": (0, 2, 3), "layer": (1, 2, 3), "instance": (2, 3)}
 KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)

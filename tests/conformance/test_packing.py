@@ -13,7 +13,8 @@ from harness.parts import Trick, tricks
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch, Game
+from harness.training.batch import Batch
+from harness.training.game import Game
 from harness.training.stack import Stack
 from harness.training.streams import seeded
 

@@ -13,7 +13,7 @@ from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPl
 from harness.parts import tricks
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def patch_discriminator(size: int, strided: int, flat: int, channels: int = 1) -> nn.Module:

@@ -20,11 +20,11 @@ from harness.parts import variants
 from harness.parts.blueprint import blueprint_of
 from harness.parts.penalties import centred_penalty, input_gradient, interpolate
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.cells import CPU, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.trainer import Trainer
 from tests.conformance.matrix import CELLS
 

@@ -13,7 +13,7 @@ from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 
 

@@ -15,7 +15,7 @@ from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 

@@ -9,7 +9,7 @@ from harness.parts import variants
 from harness.testing.cells import game_of, refusal, train
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def losses(real: list[float], fake: list[float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from torch import nn
 from harness.networks.spectral import SpectralNorm
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 class TestSpectralNorm:

@@ -9,7 +9,7 @@ from harness.networks.spectral import SpectralNorm
 from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 def used_weights(module: nn.Module) -> dict[str, Tensor]:

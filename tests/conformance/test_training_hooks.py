@@ -13,7 +13,8 @@ from harness.networks.dropout import StreamDropout
 from harness.parts import Rates, Trick, variants
 from harness.testing.cells import CPU, make_trainer
 from harness.testing.specs import make_spec
-from harness.training.game import Batch, Game
+from harness.training.batch import Batch
+from harness.training.game import Game
 from harness.training.stack import Stack
 from harness.training.streams import Streams
 from harness.training.trainer import Trainer

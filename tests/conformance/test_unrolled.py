@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.parts import Trick, tricks, variants
 from harness.testing.cells import refusal, trainer_of
 from harness.testing.specs import Named, make_spec
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.trainer import Trainer
 from tests.conformance.test_dirac_gan import RATE, Dirac
 

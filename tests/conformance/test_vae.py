@@ -15,11 +15,11 @@ from harness.parts import Recipe, Schedule, tricks, variants
 from harness.parts.blueprint import blueprint_of
 from harness.planning.cohorts import work_of
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.cells import CPU, game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.streams import seeded
 from harness.variants.vae import divergence, posterior
 from tests.conformance.matrix import OPTIONS

@@ -19,7 +19,7 @@ from harness.planning.cohorts import updates
 from harness.testing.cells import KitCell, make_trainer
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from tests.conformance.matrix import PLAIN
 from tests.conformance.plain_loop import (
     PLAIN_RECIPES,

@@ -14,11 +14,11 @@ from harness.networks.virtual import VirtualBatchNorm
 from harness.parts import tricks
 from harness.parts.blueprint import blueprint_of
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.cells import CPU, game_of, make_trainer, refusal, trainer_of
 from harness.testing.specs import make_spec
+from harness.training.batch import Batch
 from harness.training.checkpoint import last_state
-from harness.training.game import Batch
 from harness.training.streams import seeded
 
 FIVE = ("virtual-batch-norm", {"reference": 5})

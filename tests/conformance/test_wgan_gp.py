@@ -10,7 +10,7 @@ from harness.parts import variants
 from harness.testing.cells import make_trainer
 from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 
 class TestGradientPenalty:

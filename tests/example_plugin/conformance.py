@@ -9,7 +9,7 @@ import torch
 from harness.registry import load_plugin
 from harness.testing import Check, check_objective, checks, make_spec
 from harness.testing.cells import make_trainer
-from harness.training.game import Batch
+from harness.training.batch import Batch
 
 load_plugin(str(Path(__file__).with_name("swirl.py")))
 

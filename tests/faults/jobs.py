@@ -14,7 +14,7 @@ from harness.engines.local import child_main
 from harness.jobs.cohort import write_cohort
 from harness.spec import RunSpec
 from harness.store.events import Event
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 from harness.training.checkpoint import last_state
 
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.errors import CorruptRecordError
 from harness.store.events import encode, read_events, split_lines
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.build import is_current
 from tests.stores import build_store
 

@@ -14,7 +14,7 @@ from harness.jobs import job as job_module
 from harness.jobs import training_loop
 from harness.jobs.job import Job
 from harness.store.folders import Store
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
 from tests.faults.jobs import assert_equivalent

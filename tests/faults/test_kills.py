@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.store.events import EventLog, read_events
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, last_state
 from tests.faults.jobs import assert_equivalent, read_all, run_job, start_job

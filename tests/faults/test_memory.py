@@ -13,7 +13,7 @@ from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
 from harness.store.folders import Store
-from harness.store.records import RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
 from harness.testing.specs import make_spec
 from harness.training.trainer import Trainer
 
@@ -96,7 +96,7 @@ def test_an_evaluation_looks_at_fewer_images_at_once(monkeypatch: pytest.MonkeyP
     )
     samples = torch.rand(1, 64, *dataset.shape) * 2 - 1
     (expected,) = evaluator(samples)
-    extractor = evaluator._extractor
+    extractor = evaluator._observer.extractor
     assert extractor is not None
     passes: list[int] = []
 

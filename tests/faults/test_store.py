@@ -18,7 +18,7 @@ from harness.jobs.job import Job
 from harness.spec import PartSpec
 from harness.store.events import read_events
 from harness.store.folders import Store, hold
-from harness.store.records import read_plan, read_run, read_suite
+from harness.store.reading import read_plan, read_run, read_suite
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, save_checkpoint
 from tests.faults.jobs import assert_equivalent

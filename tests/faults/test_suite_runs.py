@@ -16,7 +16,7 @@ import pytest
 
 from harness.cli import main
 from harness.store.events import read_events
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from tests.faults.jobs import digest
 
 SUITE = """

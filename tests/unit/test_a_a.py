@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from harness.testing.specs import make_spec
 from reports.cells import group
 from reports.effects import trick_effects

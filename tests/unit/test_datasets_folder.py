@@ -26,7 +26,7 @@ from harness.errors import DataError, DataWarning, SuiteError
 from harness.jobs.job import Job
 from harness.planning.backlog import backlog
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
 from reports.build import write_report

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from harness.datasets.digits import Digits
 from harness.engines.base import JobOptions
 from harness.errors import DataError, GanbenchError, SuiteError
-from harness.metrics.evaluation import Evaluator, require
+from harness.metrics.applicable import require
+from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.exported import NamedFile, register_file
 from harness.suite import cell_settings

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from harness.datasets.base import Examples, datasets
 from harness.datasets.digits import Digits
 from harness.errors import DataError
-from harness.metrics.evaluation import require
+from harness.metrics.applicable import require
 from harness.metrics.extractors import classifiers, train
 from harness.metrics.extractors.base import extractors
 from harness.metrics.extractors.classifiers import DigitsClassifier, MNISTClassifier

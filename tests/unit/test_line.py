@@ -21,7 +21,7 @@ from harness.networks.blueprint import Blueprint
 from harness.parts import variants
 from harness.spec import Split
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.specs import make_spec
 
 CPU = torch.device("cpu")

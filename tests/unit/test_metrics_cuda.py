@@ -8,7 +8,8 @@ import torch
 from harness.datasets.base import to_unit_range
 from harness.datasets.digits import Digits
 from harness.datasets.mixtures import Ring8
-from harness.metrics.evaluation import Evaluator, default_extractor
+from harness.metrics.applicable import default_extractor
+from harness.metrics.evaluation import Evaluator
 
 pytestmark = [
     pytest.mark.gpu,

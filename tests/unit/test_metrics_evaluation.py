@@ -13,16 +13,26 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from harness.datasets.base import Dataset, Examples, datasets, to_unit_range
 from harness.datasets.digits import Digits
 from harness.datasets.mixtures import Grid25, Ring8
+from harness.datasets.splits import splits_of
 from harness.datasets.torchvision import MNIST
 from harness.errors import GanbenchError, UnknownNameError
-from harness.metrics import evaluation, kernel
+from harness.metrics import applicable, kernel, reference
+from harness.metrics.applicable import (
+    conditions_of,
+    default_extractor,
+    metrics_for,
+    protocol,
+    require,
+)
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.classifier_score import ClassifierScore
 from harness.metrics.density_coverage import DensityCoverage
-from harness.metrics.evaluation import Evaluator, default_extractor, protocol, require
+from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import Extractor
 from harness.metrics.extractors.classifiers import DigitsClassifier
 from harness.metrics.extractors.thumbnail import ThumbnailExtractor
+from harness.metrics.observer import Observer
+from harness.metrics.reference import Measurement
 from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
 
@@ -409,7 +419,7 @@ class TestProtocol:
             patch.setattr(ClassifierScore, "version", 99)
             seen.add(protocol(Digits(), **base))
         with monkeypatch.context() as patch:
-            patch.setattr(evaluation, "PREPROCESSING", 99)
+            patch.setattr(applicable, "PREPROCESSING", 99)
             seen.add(protocol(Digits(), **base))
         with monkeypatch.context() as patch:
             patch.setattr(DigitsClassifier, "weights_sha256", classmethod(lambda cls: "f" * 64))
@@ -483,25 +493,32 @@ class TestCache:
         assert len(list(tmp_path.iterdir())) == 2
 
     def test_key_holds_split_count_preprocessing_weights_and_libraries(self, tmp_path, monkeypatch):
-        one = evaluator(Digits(), tmp_path, samples=100)
-        keys = [one._cache_key()]
-        keys.append(evaluator(Digits(), tmp_path, samples=101)._cache_key())
-        keys.append(evaluator(Digits(), tmp_path, samples=100, reference="test")._cache_key())
+        extractor = DigitsClassifier.load(CPU, None)
+
+        def key(samples=100, compared_with="train", requested=(), device=CPU):
+            dataset = Digits()
+            conditions = conditions_of(dataset, "digits-cnn", samples, compared_with)
+            return Measurement(
+                dataset,
+                splits_of(compared_with),
+                metrics_for(conditions, requested),
+                Observer(conditions, extractor, device),
+                None,
+            ).key
+
+        keys = [key(), key(101), key(compared_with="test"), key(device=torch.device("meta"))]
         for target, name, other in (
-            (evaluation, "PREPROCESSING", 99),
-            (evaluation, "version", lambda library: "99"),
+            (reference, "PREPROCESSING", 99),
+            (reference, "version", lambda library: "99"),
             (ClassifierScore, "version", 99),
-            (one._extractor, "sha256", "f" * 64),
-            (one, "_device", torch.device("meta")),
+            (extractor, "sha256", "f" * 64),
             (DensityCoverage, "version", 99),
             (Digits, "shape", (1, 8, 8)),
         ):
             with monkeypatch.context() as patch:
                 patch.setattr(target, name, other)
-                keys.append(one._cache_key())
-        for requested in ((), ("frechet-infinity",)):
-            other = evaluator(Digits(), tmp_path, samples=300, requested=requested)
-            keys.append(other._cache_key())
+                keys.append(key())
+        keys += [key(300, requested=requested) for requested in ((), ("frechet-infinity",))]
         store = ReferenceCache(tmp_path)
         assert len({store.path(key) for key in keys}) == len(keys) == 12
 

@@ -9,11 +9,11 @@ import torch
 from harness.datasets.base import datasets
 from harness.errors import SuiteError
 from harness.jobs.job import Job
-from harness.metrics import evaluation
+from harness.metrics import applicable
 from harness.metrics.frechet_infinity import FrechetInfinity
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand
 from harness.testing.specs import make_spec
@@ -78,7 +78,7 @@ def test_a_new_version_is_another_protocol_to_those_who_ask(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fingerprint(*requested: str) -> str:
-        return evaluation.protocol(
+        return applicable.protocol(
             datasets.get("digits")(),
             extractor="digits-cnn",
             samples=1000,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.store.columns import Best, extremes_of, numbers_of, series_of
 from harness.store.events import Event, decode, encode, parse, read_events
 from harness.store.packed import Packed
-from harness.store.records import RunRecord
+from harness.store.reading import RunRecord
 from tests.stores import build_store
 
 NUMBERS = st.integers() | st.floats()

@@ -12,7 +12,7 @@ from harness.planning.checks import check_precision
 from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, train, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states
-from harness.training.game import Batch
+from harness.training.batch import Batch
 from harness.training.programs import Programs
 from harness.training.trainer import Trainer
 

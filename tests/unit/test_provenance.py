@@ -21,7 +21,8 @@ from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.classifiers import DigitsClassifier
 from harness.networks.layers import evaluation_statistics, normalization
 from harness.store.folders import Store
-from harness.store.records import MetricInfo, PlannedRun, RunRecord, SuitePlan, read_run
+from harness.store.reading import RunRecord, read_run
+from harness.store.records import MetricInfo, PlannedRun, SuitePlan
 from harness.testing.cells import CPU, make_trainer
 from harness.testing.specs import make_spec
 from reports.build import write_report

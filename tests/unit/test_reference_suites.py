@@ -11,7 +11,7 @@ from harness.parts.blueprint import blueprint_of
 from harness.planning.checks import check_data
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
 from harness.testing.cells import CPU

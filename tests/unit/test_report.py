@@ -18,7 +18,8 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from harness.errors import CorruptRecordError, StoreError
-from harness.store.records import SkippedCell, SuitePlan, read_suite
+from harness.store.reading import read_suite
+from harness.store.records import SkippedCell, SuitePlan
 from reports.build import compose, is_current, write_report
 from reports.cells import FAILURES, CellRuns, group
 from reports.document import Gallery

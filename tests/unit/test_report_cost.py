@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.build import write_report
 from reports.cells import SuiteCells, group
 from reports.comma_separated import render

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, compared, differences, shifts, trick_effects
 from reports.sections.verdicts import headline, least_change

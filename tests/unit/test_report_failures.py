@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.sections import failures
 from reports.sections.failures import LATE, build_blocks, course, percentile, traces

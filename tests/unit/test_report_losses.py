@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.store.records import MetricInfo, PlannedRun, RunRecord, read_suite
+from harness.store.reading import RunRecord, read_suite
+from harness.store.records import MetricInfo, PlannedRun
 from reports.build import compose, write_report
 from reports.cells import CellRuns, Result, group
 from reports.sections import losses

@@ -16,7 +16,7 @@ from harness.cli import app
 from harness.errors import CorruptRecordError, GanbenchError, StoreError
 from harness.store.events import encode, read_events
 from harness.store.merging import distinguished, read_suites
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.build import compose, is_current, write_report
 from reports.document import Figure
 from reports.sections import tuning

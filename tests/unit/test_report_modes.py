@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.document import Figure
 from reports.figures.densities import BINS, Density, draw_densities, mass_of, true_mass

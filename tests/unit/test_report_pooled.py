@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.comma_separated import render
 from reports.document import Figure

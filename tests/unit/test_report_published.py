@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.build import write_report
 from reports.cells import group
 from reports.document import Section

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.figures.samples import SIDE, histogram_png, points_of, scatter_png, spaced
 from reports.figures.style import BAD, GOOD

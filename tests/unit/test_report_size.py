@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from harness.store import parallel
 from harness.store.events import encode
-from harness.store.records import CorruptRecordError, read_suite
+from harness.store.reading import read_suite
+from harness.store.records import CorruptRecordError
 from reports import tables
 from reports.build import write_report
 from reports.cells import group

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.cells import group
 from reports.document import Figure, Section
 from reports.sections import survival

@@ -12,7 +12,7 @@ import torch
 
 from harness.parts import variants
 from harness.store.events import EventLog
-from harness.store.records import read_suite
+from harness.store.reading import read_suite
 from reports.build import compose, write_report
 from reports.cells import SuiteCells, group
 from reports.figures import theory as formulas

@@ -18,7 +18,7 @@ from torch.nn.functional import max_pool2d
 from harness.datasets.base import datasets
 from harness.errors import DataError, SuiteError
 from harness.jobs.job import Job, has_evaluations
-from harness.metrics import evaluation
+from harness.metrics import applicable
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.probes import representation
 from harness.metrics.probes.base import probes
@@ -35,7 +35,8 @@ from harness.metrics.probes.representation import (
 from harness.networks.blueprint import Blueprint
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.records import MetricInfo, PlannedRun, RunRecord, read_run
+from harness.store.reading import RunRecord, read_run
+from harness.store.records import MetricInfo, PlannedRun
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand
 from harness.testing.specs import make_spec
@@ -289,7 +290,7 @@ class TestSuite:
 
     def test_a_new_version_is_another_protocol(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fingerprint() -> str:
-            return evaluation.protocol(
+            return applicable.protocol(
                 DIGITS, extractor="digits-cnn", samples=64, reference="train",
                 asked=["representation"],
             )  # fmt: skip

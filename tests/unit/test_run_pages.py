@@ -25,7 +25,8 @@ from harness.commands.finished import RerunShortcut
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store.events import Event, EventLog
 from harness.store.folders import Store
-from harness.store.records import MetricInfo, Provenance, SuiteRecord, read_suite
+from harness.store.reading import SuiteRecord, read_suite
+from harness.store.records import MetricInfo, Provenance
 from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand

@@ -31,7 +31,7 @@ from harness.sampling.latents import parse_arithmetic, slerp, total
 from harness.sampling.pictures import CELL, GAP, Tile, draw_points, draw_sheet
 from harness.sampling.sheets import Request, Sheet, sample
 from harness.store.folders import Store
-from harness.store.records import read_run
+from harness.store.reading import read_run
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, last_state, save_checkpoint
 from harness.training.trainer import Trainer

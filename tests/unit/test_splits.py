@@ -16,7 +16,8 @@ from harness.errors import StoreError, SuiteError
 from harness.jobs.job import Job
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.records import ReportedRun, SuitePlan, TrialRun, read_run, read_suite
+from harness.store.reading import ReportedRun, TrialRun, read_run, read_suite
+from harness.store.records import SuitePlan
 from harness.suite.load import read_suite as read_suite_file
 from harness.suite.matrix import expand
 from harness.testing.specs import make_spec
@@ -27,7 +28,8 @@ CPU = torch.device("cpu")
 MISUSES = """
 from pathlib import Path
 from harness.datasets.splits import ReportSplits, TuningSplits
-from harness.store.records import PlannedRun, ReportedRun, RunRecord, SuiteRecord, TrialRun
+from harness.store.records import PlannedRun
+from harness.store.reading import ReportedRun, RunRecord, SuiteRecord, TrialRun
 from reports.cells import Result
 
 def misuse(trial: TrialRun, run: RunRecord, planned: PlannedRun, suite: SuiteRecord) -> None:

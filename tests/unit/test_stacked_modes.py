@@ -14,8 +14,9 @@ from harness.datasets.mixtures import Ring8
 from harness.datasets.splits import ReportSplits, Splits, TuningSplits
 from harness.datasets.stacked import StackedDigits, StackedMNIST
 from harness.errors import DataError
+from harness.metrics.applicable import conditions_of, metrics_for, protocol
 from harness.metrics.base import PERFECT, Observation
-from harness.metrics.evaluation import Evaluator, conditions_of, metrics_for, protocol
+from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.stacked import StackedDigitsClassifier, StackedMNISTClassifier
 from harness.metrics.stacked_modes import StackedModes, coverage
 
@@ -73,7 +74,9 @@ class TestNumbers:
 class TestCalibration:
     def test_a_perfect_sampler_is_not_at_zero(self):
         blind = labelled(np.zeros(26_000, dtype=np.int64))
-        draws = metric_of().calibrate(StackedDigits(), REPORTED, None, lambda values: blind)[PERFECT]
+        draws = metric_of().calibrate(StackedDigits(), REPORTED, None, lambda values: blind)[
+            PERFECT
+        ]
         modes, often, divergence = np.array(draws).T
         assert modes.min() == often.min() == 1000
         assert divergence.mean() == pytest.approx(0.0192, abs=0.0003)

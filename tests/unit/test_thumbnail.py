@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from harness.datasets.digits import Digits
-from harness.metrics.evaluation import Evaluator, conditions_of, metrics_for
+from harness.metrics.applicable import conditions_of, metrics_for
+from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.thumbnail import ThumbnailExtractor
 
 CPU = torch.device("cpu")

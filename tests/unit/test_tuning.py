@@ -16,7 +16,8 @@ from harness.jobs.cohort import read_cohort
 from harness.jobs.job import Job
 from harness.planning.cost_curves import Measured
 from harness.store.folders import Store
-from harness.store.records import SuitePlan, read_run
+from harness.store.reading import read_run
+from harness.store.records import SuitePlan
 from harness.testing.specs import make_spec
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose

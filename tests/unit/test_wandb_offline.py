@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.store.folders import Store
-from harness.store.records import read_plan, read_run
+from harness.store.reading import read_plan, read_run
 from harness.tracking.base import Mirrors, TrackedRun
 from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_mirror import WandbMirror, push
@@ -325,7 +325,7 @@ def open_fake(opened: list[FakeRun]) -> FakeRun:
 LIVE = """
 import os, signal, sys, time
 from pathlib import Path
-from harness.store.records import read_plan
+from harness.store.reading import read_plan
 from harness.tracking.wandb_mirror import WandbMirror
 from harness.tracking.wandb_process import Patience
 from harness.tracking.wandb_run import offline_folders

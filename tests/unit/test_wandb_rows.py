@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.store.events import effective
-from harness.store.records import PlannedRun, read_run
+from harness.store.reading import read_run
+from harness.store.records import PlannedRun
 from harness.tracking.pictures import INK, SIDE, read_picture, scatter
 from harness.tracking.wandb_rows import Row, digest, identity, rows, summary, tags
 from tests.event_logs import (

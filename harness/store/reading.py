@@ -1,0 +1,333 @@
+"""Reads a results folder: what was planned, and what each run did."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import CorruptRecordError, StoreError
+from harness.spec import RunSpec
+from harness.store.columns import (
+    Best,
+    Extremes,
+    Numbers,
+    Series,
+    extremes_of,
+    numbers_of,
+    series_of,
+)
+from harness.store.events import Event, effective, parse, read_events
+from harness.store.packed import Packed
+from harness.store.parallel import in_order
+from harness.store.records import FINAL, MetricInfo, Provenance, SuitePlan, Weights
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run did, read from its folder."""
+
+    path: Path
+    spec: RunSpec
+    events: Sequence[Event] = field(repr=False)
+    """Effective events: nothing doubled by attempts that were cut off."""
+
+    def of_type(self, kind: str) -> Sequence[Event]:
+        """Return the events of one type, in order."""
+        if isinstance(self.events, Packed):
+            return self.events.of_type(kind)
+        return [event for event in self.events if event["type"] == kind]
+
+    def newest(self, kind: str) -> Iterator[Event]:
+        """Return the events of one type one by one, the last one first."""
+        if isinstance(self.events, Packed):
+            return self.events.newest(kind)
+        return (event for event in reversed(self.events) if event["type"] == kind)
+
+    def series(self, kind: str, name: str, place: str = "values") -> Series:
+        """Return one number over training, from all events of a type that have it.
+
+        Args:
+            kind: Such as ``losses`` or ``evaluation``.
+            name: Of the number.
+            place: Key of the dictionary that holds it.
+        """
+        if isinstance(self.events, Packed):
+            return self.events.series(kind, place, name)
+        return series_of(self.of_type(kind), place, name)
+
+    def numbers(self, kind: str, place: str = "values") -> Numbers:
+        """Return all numbers over training that the events of a type hold under a key."""
+        if isinstance(self.events, Packed):
+            return self.events.numbers(kind, place)
+        return numbers_of(self.of_type(kind), place)
+
+    @property
+    def outcome(self) -> Event | None:
+        """The last outcome record; None while the run is in progress or was killed."""
+        return next(self.newest("outcome"), None)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run has a result and will not be trained again."""
+        return self.outcome is not None and self.outcome["outcome"] in FINAL
+
+    @cached_property
+    def metrics(self) -> list[MetricInfo]:
+        """The columns of its evaluations, in order; empty before the first attempt."""
+        protocol = next(self.newest("protocol"), None)
+        return [MetricInfo(**info) for info in protocol["metrics"]] if protocol else []
+
+    @property
+    def primary(self) -> MetricInfo | None:
+        """The metric that verdicts go by."""
+        return next((metric for metric in self.metrics if metric.primary), None)
+
+    @cached_property
+    def provenance(self) -> Provenance | None:
+        """What its numbers rest on; None before the first attempt, and in older records."""
+        found = [e["provenance"] for e in self.of_type("protocol") if "provenance" in e]
+        return Provenance(**found[-1]) if found else None
+
+    def curve(self, name: str, weights: Weights = "values") -> tuple[list[int], list[float]]:
+        """Return steps and values of one metric over all evaluations."""
+        found = self.series("evaluation", name, weights)
+        return [int(step) for step in found.steps], found.values.tolist()
+
+    def last(self, name: str, weights: Weights = "values") -> float | None:
+        """Return a metric's value at the last evaluation, None if there was none."""
+        measured = self._last_evaluation.get(weights, {})
+        if name in measured:
+            return float(measured[name])
+        values = self.series("evaluation", name, weights).values
+        return float(values[-1]) if len(values) else None
+
+    @cached_property
+    def _last_evaluation(self) -> Event:
+        return next(self.newest("evaluation"), {})
+
+    def best(self, metric: MetricInfo, weights: Weights = "values") -> Best | None:
+        """Choose the best of the evaluations after step 0.
+
+        None for a metric without a direction, and where no value is finite.
+        """
+        if weights not in self._extremes:
+            self._extremes[weights] = extremes_of(self.numbers("evaluation", weights))
+        found = self._extremes[weights].get(metric.name)
+        if found is None or metric.better == "none":
+            return None
+        return found.least if metric.better == "lower" else found.largest
+
+    @cached_property
+    def _extremes(self) -> dict[Weights, dict[str, Extremes]]:
+        return {}
+
+    @property
+    def attempts(self) -> Sequence[Event]:
+        """All attempts, the first one first."""
+        return self.of_type("attempt")
+
+    @property
+    def device(self) -> str | None:
+        """Where it was last trained, ``cpu`` or ``cuda``; None in records that do not say."""
+        last = next(self.newest("attempt"), {})
+        return last.get("device")
+
+    def environment(self) -> dict[str, Any]:
+        """Return versions, device and threads of the last attempt.
+
+        Raises:
+            CorruptRecordError: if its file is damaged.
+        """
+        name, data = self._newest_environment
+        try:
+            return dict(parse(data)) if name else {}
+        except (ValueError, TypeError) as error:
+            raise CorruptRecordError(
+                f"{self.path / name} is damaged ({error}); delete it"
+            ) from error
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Names of what lay in its folder when this was first asked for."""
+        return sorted(os.listdir(self.path))  # noqa: PTH208 - a glob takes ten times as long
+
+    @cached_property
+    def _newest_environment(self) -> tuple[str, bytes]:
+        names = [n for n in self.files if n.startswith("environment-") and n.endswith(".json")]
+        return (names[-1], (self.path / names[-1]).read_bytes()) if names else ("", b"")
+
+
+@dataclass(frozen=True)
+class ReportedRun(RunRecord):
+    """A run that a report may show: never one that was measured by what tuning looks at.
+
+    Raises:
+        StoreError: if it was.
+    """
+
+    def __post_init__(self) -> None:
+        if self.spec.settings.reference == "validation":
+            raise StoreError(
+                f"{self.path} is measured against validation, which tuning looks at: it is in no "
+                "report; give `reference: train` or `test` and run the suite again"
+            )
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Take a run that has been read."""
+        return cls(record.path, record.spec, record.events)
+
+
+@dataclass(frozen=True)
+class TrialRun(RunRecord):
+    """A trial of a search: measured against validation, and in no table of a report.
+
+    Raises:
+        StoreError: if it is measured by what reports look at.
+    """
+
+    def __post_init__(self) -> None:
+        if self.spec.settings.reference != "validation":
+            raise StoreError(f"{self.path} is no trial: it is measured by what is reported")
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Take a run that has been read."""
+        return cls(record.path, record.spec, record.events)
+
+
+@dataclass(frozen=True)
+class SuiteRecord:
+    """A results folder: its plan, the runs that have begun, and those that cannot be read."""
+
+    path: Path
+    plan: SuitePlan
+    runs: dict[str, ReportedRun]
+    """By run id; planned runs only."""
+    corrupt: dict[str, str] = field(default_factory=dict)
+    """Error by run id, where corrupt runs were to be skipped."""
+    stale: list[str] = field(default_factory=list)
+    """Folders of runs that the plan no longer has."""
+    folders: dict[str, Path] = field(default_factory=dict)
+    """Short names of the results folders, where it is read from several."""
+
+    def folder_of(self, run: str) -> str:
+        """Name the results folder that a run was read from; empty where there is only one."""
+        record = self.runs.get(run)
+        roots = {path: name for name, path in self.folders.items()}
+        return roots.get(record.path.parent.parent, "") if record else ""
+
+
+def read_run(path: Path, run_id: str | None = None) -> RunRecord:
+    """Read one run's folder.
+
+    Args:
+        path: The folder.
+        run_id: Whose records are expected there, if that is known.
+
+    Raises:
+        StoreError: if it holds no run.
+        CorruptRecordError: if its spec or a record is damaged, or those of another run.
+    """
+    spec = read_spec(path)
+    if run_id is not None and spec.id != run_id:
+        raise CorruptRecordError(
+            f"{path / 'spec.json'} describes run {spec.id}, not {run_id}; delete the folder to "
+            "train it again"
+        )
+    return RunRecord(path, spec, effective(read_events(path / "events.jsonl")))
+
+
+def read_spec(path: Path) -> RunSpec:
+    """Read the spec of a run's folder.
+
+    Raises:
+        StoreError: if there is none.
+        CorruptRecordError: if it is damaged or was written by a newer version.
+    """
+    file = path / "spec.json"
+    try:
+        return RunSpec.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise StoreError(f"{path} is not a run's folder: it has no spec.json") from None
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]
+        place = ".".join(map(str, what["loc"]))
+        raise CorruptRecordError(
+            f"{file}: {place + ': ' if place else ''}{what['msg']}; "
+            "delete the run's folder to train it again"
+        ) from error
+
+
+def read_plan(path: Path) -> SuitePlan:
+    """Read ``suite.json`` of a results folder.
+
+    Raises:
+        StoreError: if there is none, it is damaged, or a newer version wrote it.
+    """
+    file = path / "suite.json"
+    try:
+        data = json.loads(file.read_bytes())
+        schema = data.pop("schema")
+        if isinstance(schema, int) and schema > 1:
+            raise StoreError(f"{file} was written by a newer ganbench; update to read it")
+        return TypeAdapter(SuitePlan).validate_python(data)
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(
+            f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
+        ) from None
+    except ValidationError as error:
+        what = error.errors(include_url=False)[0]
+        place = ".".join(map(str, what["loc"]))
+        raise StoreError(
+            f"{file} is damaged ({place}: {what['msg']}); running the suite rewrites it"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file} is damaged ({error!r}); running the suite rewrites it") from error
+
+
+def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
+    """Read all that a report shows of a run; return what is wrong with it instead of raising."""
+    try:
+        record = read_run(*which)
+        found = ReportedRun(record.path, record.spec, Packed(record.events))
+        _ = found._newest_environment
+        return found
+    except StoreError as error:
+        return error
+
+
+def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
+    """Read a results folder, also while runs are in progress.
+
+    Args:
+        path: The folder, such as ``results/stability``.
+        skip_corrupt: List damaged runs instead of raising.
+
+    Raises:
+        StoreError: if it holds no results, or those of tuning.
+        CorruptRecordError: naming file and line of a damaged record.
+    """
+    plan = read_plan(path)
+    runs: dict[str, ReportedRun] = {}
+    corrupt: dict[str, str] = {}
+    folders = {run.id: path / "runs" / run.folder for run in plan.runs}
+    begun = [(folder, run) for run, folder in folders.items() if (folder / "spec.json").exists()]
+    for (_, run), found in zip(begun, in_order(_read_reported, begun), strict=True):
+        if isinstance(found, ReportedRun):
+            runs[run] = found
+        elif skip_corrupt and isinstance(found, CorruptRecordError):
+            corrupt[run] = str(found)
+        else:
+            raise found
+    known = {planned.folder for planned in plan.runs}
+    root = path / "runs"
+    stale = sorted(p.name for p in root.iterdir() if p.name not in known) if root.is_dir() else []
+    return SuiteRecord(path, plan, runs, corrupt, stale)

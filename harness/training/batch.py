@@ -1,0 +1,185 @@
+"""What one update of a cohort sees: real and generated data, and D's answers to them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Hashable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.datasets.base import to_unit_range
+from harness.networks.base import Judgement
+from harness.parts import protocols
+from harness.training.game import Game, Phase
+from harness.training.inputs import EagerInputs
+from harness.training.stack import Noise
+
+
+class Batch:
+    """What one update sees; each thing is made when first asked for, and once.
+
+    Args:
+        game: The players.
+        phase: Whose update it is.
+        inputs: What differs from one update to the next; a number makes everything when it is
+            asked for, counted from 0 since the start of training for each player.
+    """
+
+    def __init__(self, game: Game, phase: Phase, inputs: protocols.Inputs | int) -> None:
+        self.game = game
+        self.phase: Phase = phase
+        self.size = game.sizes[phase]
+        self._inputs = EagerInputs(inputs) if isinstance(inputs, int) else inputs
+
+    def input(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
+        """Return what a function makes of the update's number."""
+        return self._inputs.input(key, produce)
+
+    def every(self, count: int, offset: int = 0) -> bool:
+        """Whether updates of that player before this one are a multiple of a count."""
+        return self._inputs.every(count, offset)
+
+    def number(self, name: str, of: Callable[[int], float]) -> Tensor:
+        """Return a number that depends on the update, a tensor without dimensions."""
+        dtype, device = self.game.streams.dtype, self.game.data.device
+
+        def produce(counter: int) -> Tensor:
+            return torch.full((), of(counter), dtype=dtype, device=device)
+
+        return self.input(("number", name), produce)
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """Draw U[0, 1) of ``(runs, *shape)``."""
+        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        return self.input(
+            ("uniform", name, shape), lambda counter: streams.uniform(name, counter, shape)
+        )
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """Draw N(0, 1) of ``(runs, *shape)``."""
+        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        return self.input(
+            ("normal", name, shape), lambda counter: streams.normal(name, counter, shape)
+        )
+
+    def noise(self, layer: str, shape: tuple[int, ...]) -> Tensor:
+        """Draw the noise of a dropout layer."""
+        return self.uniform(layer, *shape)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """Fresh real data, ``(runs, batch, …)``."""
+        game = self.game
+        examples = game.data.batch(game.orders[self.phase], game.streams, self.input)
+        dtype = game.streams.dtype
+        if examples.dtype == torch.uint8:
+            return to_unit_range(examples, dtype)
+        return examples.to(dtype)
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """Classes of the real data, ``(runs, batch)``."""
+        game = self.game
+        if game.labels is None:
+            return None
+        return game.data.labels(game.labels, game.orders[self.phase], game.streams, self.input)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """Fresh latents, ``(runs, batch, latent)``."""
+        return self.game.latents(self, self.size)
+
+    @cached_property
+    def condition(self) -> Tensor | None:
+        """What is joined to the latents, ``(runs, batch, condition)``."""
+        return self.game.condition(self, self.labels, self.size)
+
+    @cached_property
+    def fake(self) -> Tensor:
+        """Generated data from fresh latents; carries gradient in a generator update only."""
+        return self._generate(self.latents, self.noise)
+
+    def generate(self, z: Tensor, label: str) -> Tensor:
+        """Generate from other latents, with the batch's condition."""
+        return self._generate(z, self._labelled(label))
+
+    def _generate(self, z: Tensor, noise: Noise) -> Tensor:
+        with torch.set_grad_enabled(self.phase == "generator"):
+            made: Tensor = self.game.G(z, self.condition, noise=noise)
+        return made
+
+    def _labelled(self, label: str) -> Noise:
+        return lambda layer, shape: self.noise(f"{label}/{layer}", shape)
+
+    def show(self, x: Tensor, label: str) -> Tensor:
+        """Apply every part's ``show``."""
+        for part in self.game.parts:
+            x = part.show(self.game, x, self, label)
+        return x
+
+    @cached_property
+    def shown_real(self) -> Tensor:
+        """The real data as D sees them."""
+        return self.show(self.real, "real")
+
+    @cached_property
+    def shown_fake(self) -> Tensor:
+        """The generated data as D sees them."""
+        return self.show(self.fake, "fake")
+
+    @cached_property
+    def opponent(self) -> Tensor | None:
+        """D's weights that this batch is judged by; None for those that it has."""
+        theta = own = self.game.D.theta
+        if self.phase == "generator":
+            for part in self.game.parts:
+                theta = part.opponent(self.game, self, theta)
+        return None if theta is own else theta
+
+    def against(self, theta: Tensor) -> Batch:
+        """Return the same batch, judged by a D of other weights."""
+        _ = self.shown_real, self.shown_fake  # made once, for all of them
+        other = copy.copy(self)
+        for judged in ("judged_real", "judged_fake", "_together"):
+            other.__dict__.pop(judged, None)
+        other.__dict__["opponent"] = theta
+        return other
+
+    def judge(self, x: Tensor, label: str) -> Judgement:
+        """Ask D about a batch as it is; of several batches in one, each has the condition."""
+        plan = self.game.blueprint.discriminator
+        y = self.condition if plan.condition else None
+        if y is not None:
+            if plan.pack > 1:
+                y = y.reshape(len(y), -1, plan.pack * y.shape[2])
+            y = y.repeat(1, x.shape[1] // y.shape[1], 1)
+        judgement: Judgement = self.game.D(x, y, theta=self.opponent, noise=self._labelled(label))
+        return judgement
+
+    @cached_property
+    def _together(self) -> tuple[Judgement, Judgement] | None:
+        for part in self.game.parts:
+            judgements = part.judgements(self.game, self)
+            if judgements is not None:
+                return judgements
+        return None
+
+    @cached_property
+    def judged_real(self) -> Judgement:
+        """D's answer to the real data."""
+        if self._together is not None:
+            return self._together[0]
+        # In a generator update D's answer to real data depends on nothing that is trained,
+        # unless G trains against weights that follow from its own, or trains D too.
+        depends = self.opponent is not None or self.game.variant.joint
+        with torch.set_grad_enabled(self.phase == "discriminator" or depends):
+            return self.judge(self.shown_real, "real")
+
+    @cached_property
+    def judged_fake(self) -> Judgement:
+        """D's answer to the generated data."""
+        if self._together is not None:
+            return self._together[1]
+        return self.judge(self.shown_fake, "fake")
