@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.store.events import Event, read_events
 from harness.store.reading import ReportedRun
-from harness.store.records import MetricInfo
+from harness.store.records import MetricInfo, short_name
 from reports.cells import Result
 from reports.sections.outcomes import SIGNS
 from reports.tables import ABSENT, ARROWS, significant
@@ -50,11 +50,6 @@ def number(value: float | None) -> str:
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"
     return significant(value, 4).replace("-", "−")
-
-
-def short(metric: str) -> str:
-    """Leave out a metric's protocol."""
-    return metric.partition("[")[0].partition("@")[0]
 
 
 class History:
@@ -197,16 +192,18 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEv
         if first["step"] == 0:
             value = number(first["values"].get(primary.name))
             told.append(
-                HistoryEvent(0, "untrained generator is measured", f"{short(primary.name)} {value}")
+                HistoryEvent(
+                    0, "untrained generator is measured", f"{short_name(primary.name)} {value}"
+                )
             )
         best = history.best[primary.name]
         if best is not None:
-            more = f"{short(primary.name)} {number(best.value)}, the best of {best.searched}"
+            more = f"{short_name(primary.name)} {number(best.value)}, the best of {best.searched}"
             told.append(HistoryEvent(best.step, "best evaluation", more))
         course = history.record.series("evaluation", primary.name)
         bad = np.flatnonzero(~np.isfinite(course.values))[:1]
         for step, value in zip(course.steps[bad], course.values[bad], strict=True):
-            more = f"{short(primary.name)} {number(float(value))}"
+            more = f"{short_name(primary.name)} {number(float(value))}"
             told.append(HistoryEvent(int(step), "first evaluation that is not finite", more))
     for name, sign in (outcome.get("signs") or {}).items():
         title, meaning = SIGNS.get(name, (name, ""))
@@ -239,7 +236,7 @@ def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, st
     if primary is not None and evaluations:
         arrow = f" {ARROWS[primary.better]}".rstrip()
         value = evaluations[-1]["values"].get(primary.name)
-        found.append((f"{short(primary.name)}{arrow}, last", number(value)))
+        found.append((f"{short_name(primary.name)}{arrow}, last", number(value)))
         best = history.best[primary.name]
         if best is not None:
             found.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))

@@ -9,10 +9,11 @@ import numpy as np
 from markupsafe import Markup
 
 from harness.store.columns import Numbers
+from harness.store.records import short_name
 from reports.figures.lines import LARGE, SMALL, Polyline, Values, kimg_axis, plot
 from reports.markup import figure
 from reports.moments import evenly
-from reports.run_history import History, number, short
+from reports.run_history import History, number
 from reports.tables import ARROWS
 
 TOGETHER = (
@@ -75,7 +76,7 @@ def metric_plots(history: History, most: int) -> list[Markup]:
     for metric in history.metrics:
         measured, unaveraged = averaged.get(metric.name), raw.get(metric.name)
         size = SMALL if plots else LARGE
-        name = short(metric.name)
+        name = short_name(metric.name)
         title, protocol = f"{name} {ARROWS[metric.better]}".rstrip(), metric.name[len(name) :]
         shown = measured or unaveraged
         if shown is None:

@@ -194,13 +194,6 @@ def full_text(cell: TableCell, column: Column) -> str:
     return " ".join(part for part in parts if part)
 
 
-def sort_key(cell: TableCell) -> float | str:
-    """Return what to sort a column by; what is absent comes last."""
-    if cell.value is None:
-        return math.inf
-    return cell.value
-
-
 def unique_names(names: Sequence[str]) -> list[str]:
     """Make file names of labels: safe characters only, no two alike."""
     taken: set[str] = set()

@@ -94,6 +94,11 @@ class Provenance:
     normalization: str = ""
 
 
+def short_name(metric: str) -> str:
+    """Return a metric's name without extractor and protocol: ``fd`` of ``fd[data]@1000/train``."""
+    return metric.partition("[")[0].partition("@")[0]
+
+
 Weights = Literal["values", "raw"]
 """Which numbers of an evaluation: those of the weights that are measured, which may be averaged,
 or beside them those of the weights as they are trained."""

@@ -11,13 +11,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harness.store.records import short_name
 from harness.tracking.progress import (
     CohortProgress,
     Progress,
     RunProgress,
     duration,
     number,
-    short_name,
 )
 from harness.tracking.wording import Wording
 

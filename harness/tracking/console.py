@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.store.events import Event
-from harness.store.records import FINAL, SuitePlan
+from harness.store.records import FINAL, SuitePlan, short_name
 from harness.tracking.bars import Bars
 from harness.tracking.base import Mirror, TrackedRun
 from harness.tracking.progress import (
@@ -21,7 +21,6 @@ from harness.tracking.progress import (
     RunProgress,
     duration,
     number,
-    short_name,
 )
 from harness.tracking.wording import Wording
 

@@ -229,8 +229,3 @@ def number(value: float | None) -> str:
     if value and (abs(value) < 1e-3 or abs(value) >= 1e5):
         return f"{value:.1e}"
     return f"{value:#.3g}".rstrip(".")
-
-
-def short_name(metric: str) -> str:
-    """Leave out a metric's protocol: ``fd[digits-cnn@1a2b]@1000/test`` is ``fd``."""
-    return metric.partition("[")[0].partition("@")[0]

@@ -9,7 +9,8 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from harness.tracking.progress import Progress, RunProgress, duration, number, short_name
+from harness.store.records import short_name
+from harness.tracking.progress import Progress, RunProgress, duration, number
 
 STYLES = {
     "ok": ("✔", "+", "green"),

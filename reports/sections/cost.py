@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.store.records import MetricInfo
+from harness.store.records import MetricInfo, short_name
 from reports.cells import BASELINE, SuiteCells
 from reports.cost import Cost, costs_by_cell, front, surcharges
 from reports.document import Block, Figure, Section
@@ -145,7 +145,7 @@ def blocks_of(dataset: str, costs: Sequence[Cost], name: str) -> list[Block]:
         f"{dataset}: {metric.name} {arrow} against seconds".replace("  ", " "),
         f"{sum(map(len, panels.values()))} cells by cost and quality; worth their cost: "
         f"{'; '.join(best) or 'none'}.",
-        draw_cost(panels, metric.name.partition("[")[0].partition("@")[0], lower=lower),
+        draw_cost(panels, short_name(metric.name), lower=lower),
         "Every dot is a cell: its median run. Filled dots on the line are cells than which none is "
         "both cheaper and better. Which cells they are has chance in it.",
     )

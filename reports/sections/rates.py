@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from harness.spec import canonical_json
+from harness.store.records import short_name
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.rates import RateCurve, draw_rates
@@ -180,7 +181,7 @@ def build(cells: SuiteCells) -> Section | None:
             f"{grid.dataset} · {grid.label}" if several else grid.label: curve
             for grid, curve in found
         }
-        word = metric.partition("[")[0].partition("@")[0]
+        word = short_name(metric)
         blocks.append(
             Figure(
                 name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.store.records import short_name
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.curves import Curve, draw_curves, draw_diagnostics, median_curve
@@ -86,7 +87,7 @@ def distance_figure(
         name,
         f"{dataset}: {primary.name} {ARROWS[primary.better]} over training".strip(),
         f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
-        draw_curves(panels, primary.name.partition("[")[0].partition("@")[0]),
+        draw_curves(panels, short_name(primary.name)),
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
         "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began."
         + said,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.statistics.intervals import LEVEL, Interval
+from reports.statistics.intervals import LEVEL, Interval, wilson
 
 
 class Lifetimes(NamedTuple):
@@ -72,18 +72,15 @@ def kaplan_meier(lived: Lifetimes, level: float = LEVEL) -> SurvivalCurve | None
         if np.isfinite(low) and np.isfinite(high) and 0 < share < 1:
             intervals.append(Interval(float(low), float(high)))
         else:
-            intervals.append(_wilson_at(float(share), n, level))
+            wide = wilson(round(float(share) * n), n, level)
+            assert wide is not None  # noqa: S101 - n is positive
+            intervals.append(wide)
     return SurvivalCurve(
         tuple(float(t) for t in function.quantiles),
         tuple(float(p) for p in function.probabilities),
         tuple(intervals),
         tuple(int((times >= t).sum()) for t in function.quantiles),
     )
-
-
-def _wilson_at(share: float, n: int, level: float) -> Interval:
-    limits = stats.binomtest(round(share * n), n).proportion_ci(level, method="wilson")
-    return Interval(float(limits.low), float(limits.high))
 
 
 class LogRank(NamedTuple):

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import PlannedRun, SuitePlan, short_name
 from harness.tracking.bars import REDRAWS_PER_SECOND
 from harness.tracking.base import TrackedRun
 from harness.tracking.console import ConsoleMirror
-from harness.tracking.progress import Progress, describe, duration, number, short_name
+from harness.tracking.progress import Progress, describe, duration, number
 from tests.event_logs import METRIC, begin, end, make_spec, make_store, train, write_events
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reports.statistics.pooled import (
-    best_of,
     interquartile_mean,
     normalized_score,
     performance_profile,
@@ -19,7 +17,6 @@ from reports.statistics.pooled import (
     pooled_mean_interval,
     probability_of_improvement,
     shares_above,
-    stratified_bootstrap,
 )
 
 finite = st.floats(-50, 50, allow_subnormal=False)
@@ -58,18 +55,14 @@ def test_the_interquartile_mean_leaves_out_both_quarters() -> None:
 def test_the_bootstrap_draws_within_tasks_and_repeats() -> None:
     """Tasks that differ by much more than their runs: only strata give a narrow interval."""
     apart = [100 * i + np.random.default_rng(i).normal(size=30) for i in range(4)]
-
-    def mean(drawn: object) -> float:
-        return float(np.mean(np.concatenate(drawn)))  # type: ignore[call-overload]
-
-    intervals = [stratified_bootstrap(apart, mean, np.random.default_rng(5)) for _ in range(2)]
+    intervals = [pooled_mean_interval(apart, np.random.default_rng(5)) for _ in range(2)]
     assert intervals[0] == intervals[1]
     assert intervals[0] is not None
-    # The standard error of the mean of 120 runs of unit variance is .091.
-    assert intervals[0].high - intervals[0].low == pytest.approx(2 * 1.96 * 0.091, rel=0.15)
-    assert stratified_bootstrap(apart, mean, np.random.default_rng(6)) != intervals[0]
-    assert stratified_bootstrap([np.ones(1)], mean, np.random.default_rng(0)) is None
-    assert stratified_bootstrap([], mean, np.random.default_rng(0)) is None
+    # The middle half are two tasks: the mean of 60 runs of unit variance errs by .129.
+    assert intervals[0].high - intervals[0].low == pytest.approx(2 * 1.96 * 0.129, rel=0.15)
+    assert pooled_mean_interval(apart, np.random.default_rng(6)) != intervals[0]
+    assert pooled_mean_interval([np.ones(1)], np.random.default_rng(0)) is None
+    assert pooled_mean_interval([], np.random.default_rng(0)) is None
 
 
 @pytest.mark.slow
@@ -95,25 +88,6 @@ def test_improvement_is_averaged_over_tasks() -> None:
     assert probability_of_improvement(first, second) == pytest.approx((3.5 / 4 + 0.5) / 2)
     assert probability_of_improvement([], []) is None
     assert probability_of_improvement([np.array([])], [np.array([1.0])]) is None
-
-
-@given(st.lists(finite, min_size=1, max_size=7), st.booleans())
-def test_the_best_of_k_is_the_mean_over_all_subsets(values: list[float], lower: bool) -> None:
-    for k in range(1, len(values) + 1):
-        best = [(min if lower else max)(chosen) for chosen in itertools.combinations(values, k)]
-        found = best_of(values, k, lower_is_better=lower)
-        assert found == pytest.approx(float(np.mean(best)), abs=1e-9)
-
-
-def test_the_best_of_more_than_there_were_is_not_guessed() -> None:
-    assert best_of([1.0, 2.0], 3) is None
-    assert best_of([1.0, 2.0], 0) is None
-
-
-def test_trials_that_failed_count_as_the_worst() -> None:
-    assert best_of([math.inf, 1.0, 2.0], 3) == 1
-    assert best_of([math.inf, 1.0, 2.0], 1) == math.inf
-    assert best_of([-math.inf, 1.0], 2, lower_is_better=False) == 1
 
 
 def test_all_agree_with_rliable() -> None:
