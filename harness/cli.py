@@ -8,14 +8,12 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from harness.errors import DataWarning, GanbenchError
-
-if TYPE_CHECKING:
-    from harness.suite.matrix import Matrix
+from harness.errors import DataWarning, ExitStatus, GanbenchError
+from harness.registry import KINDS
 
 app = typer.Typer(
     name="ganbench",
@@ -120,42 +118,42 @@ def run(
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
     from harness.commands.finished import RerunShortcut
+    from harness.commands.options import RunOptions
 
-    foreign = (*(plugin or ()), *(extractor or ()))
-    shortcut = RerunShortcut(suite, out, only or (), seeds, profile, device, wandb, foreign)
+    options = RunOptions(
+        suite,
+        out,
+        tuple(only or ()),
+        seeds,
+        profile,
+        jobs,
+        cohort,
+        device,
+        wandb,
+        data_root,
+        tuple(plugin or ()),
+        tuple(extractor or ()),
+    )
+    shortcut = RerunShortcut(options)
     if not dry_run:
         from harness.engines.server import start_fork_server
 
         if told := shortcut.result():
             print(told)
-            _conclude(shortcut.folder or Path(), 0)
+            _conclude(shortcut.folder or Path(), ExitStatus.DONE)
         start_fork_server()  # it and this process import PyTorch at the same time
-    from harness.commands.run import dry_run as preview
+    from harness.commands.expansion import expanded
+
+    matrix = expanded(options)
+    if dry_run:
+        from harness.commands.preview import preview
+
+        preview(matrix, options)
+        return
     from harness.commands.run import run_suite
 
-    matrix = _matrix(
-        suite,
-        only=only,
-        seeds=seeds,
-        profile=profile,
-        plugins=plugin,
-        extractors=extractor,
-    )
-    folder = out or Path("results") / matrix.plan.suite
-    if dry_run:
-        preview(matrix, folder, device=device, jobs=jobs, cohort=cohort)
-        return
-    code = run_suite(
-        matrix,
-        folder,
-        device=device,
-        jobs=jobs,
-        cohort=cohort,
-        wandb=wandb,
-        data_root=data_root,
-        plugins=tuple(plugin or ()),
-    )
-    if code == 0:
+    folder, code = options.folder(matrix.plan.suite), run_suite(matrix, options)
+    if code == ExitStatus.DONE:
         shortcut.remember(folder, matrix)
     _conclude(folder, code)
 
@@ -200,15 +198,15 @@ def compare(
     from reports.compare import compare as compare_folders
     from reports.compare import document, sentences
 
-    found = compare_folders(first, second)
+    comparison = compare_folders(first, second)
     if as_json:
-        print(structured.render(document(found)), end="")
+        print(structured.render(document(comparison)), end="")
     else:
-        for sentence in sentences(found):
+        for sentence in sentences(comparison):
             print(sentence)
-        print(f"comparison: {write_comparison(found, out or second / 'compare')}")
-    if fail_on_regression and found.regressions:
-        raise typer.Exit(1)
+        print(f"comparison: {write_comparison(comparison, out or second / 'compare')}")
+    if fail_on_regression and comparison.regressions:
+        raise typer.Exit(ExitStatus.INCOMPLETE)
 
 
 @app.command()
@@ -229,24 +227,24 @@ def tune(
     extractor: Extractors = None,
 ) -> None:
     """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
-    from harness.commands.run import tune_suite
+    from harness.commands.expansion import expanded
+    from harness.commands.options import RunOptions
+    from harness.commands.tune import tune_suite
 
-    matrix = _matrix(
-        suite, only=only, seeds=None, profile=profile, plugins=plugin, extractors=extractor
-    )
-    folder = out or Path("results") / matrix.plan.suite
-    code = tune_suite(
-        matrix,
-        folder,
-        trials=trials,
-        batch=batch,
-        sampler=sampler,
-        device=device,
+    options = RunOptions(
+        suite,
+        out,
+        tuple(only or ()),
+        profile=profile,
         jobs=jobs,
+        device=device,
         data_root=data_root,
         plugins=tuple(plugin or ()),
+        extractors=tuple(extractor or ()),
     )
-    _conclude(folder, code)
+    matrix = expanded(options)
+    code = tune_suite(matrix, options, trials=trials, batch=batch, sampler=sampler)
+    _conclude(options.folder(matrix.plan.suite), code)
 
 
 @app.command()
@@ -255,13 +253,13 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a run is and what became of it."""
-    from harness.commands.catalog import describe_run, print_run
+    from harness.commands.show import describe_run, print_run
 
-    found = describe_run(run)
+    description = describe_run(run)
     if as_json:
-        print(json.dumps(found, indent=1, allow_nan=False))
+        print(json.dumps(description, indent=1, allow_nan=False))
     else:
-        print_run(found)
+        print_run(description)
 
 
 @app.command()
@@ -326,7 +324,7 @@ def sample(
     plugin: Plugins = None,
 ) -> None:
     """Draw a run's newest generator: a grid, an interpolation, latent arithmetic."""
-    from harness.commands.catalog import find_run
+    from harness.commands.show import find_run
     from harness.registry import load_plugin
     from harness.sampling.sheets import Request
     from harness.sampling.sheets import sample as draw
@@ -360,7 +358,7 @@ def export(
     plugin: Plugins = None,
 ) -> None:
     """Write a run's newest generator as one file that plain PyTorch loads, without ganbench."""
-    from harness.commands.catalog import find_run
+    from harness.commands.show import find_run
     from harness.registry import load_plugin
     from harness.sampling.export import export as write
 
@@ -378,7 +376,9 @@ def export(
 def list_parts(
     kind: Annotated[
         str,
-        typer.Argument(help="variants, tricks, datasets, networks, metrics, extractors or suites."),
+        typer.Argument(
+            help=f"What to list: {', '.join(kind.plural for kind in KINDS.values())} or suites."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     layers: Annotated[
@@ -388,8 +388,8 @@ def list_parts(
     plugin: Plugins = None,
 ) -> None:
     """List what there is, with sources."""
-    from harness.commands.catalog import catalog, print_catalog, print_layers
-    from harness.commands.catalog import layers as layers_of
+    from harness.commands.listing import catalog, print_catalog, print_layers
+    from harness.commands.listing import layers as layers_of
     from harness.registry import load_plugin
 
     for name in plugin or []:
@@ -397,11 +397,11 @@ def list_parts(
     if layers is not None:
         if kind != "networks":
             raise GanbenchError(f"--layers is about networks; {kind} have none")
-        found = layers_of(layers)
+        description = layers_of(layers)
         if as_json:
-            print(json.dumps(found, indent=1, ensure_ascii=False))
+            print(json.dumps(description, indent=1, ensure_ascii=False))
         else:
-            print_layers(found)
+            print_layers(description)
         return
     entries = catalog(kind)
     if as_json:
@@ -422,11 +422,11 @@ def list_data(
     """List data sets: embedded, present, absent or damaged."""
     from harness.commands import data
 
-    found = data.statuses(data_root)
+    statuses = data.statuses(data_root)
     if as_json:
-        print(json.dumps(data.as_json(found), indent=1, ensure_ascii=False))
+        print(json.dumps(data.as_json(statuses), indent=1, ensure_ascii=False))
     else:
-        data.print_statuses(found, data_root)
+        data.print_statuses(statuses, data_root)
 
 
 @data_app.command()
@@ -459,13 +459,13 @@ def doctor(
     """Say what this machine can do, and what is missing for what."""
     from harness.commands import doctor
 
-    found = doctor.examine(data_root)
+    findings = doctor.examine(data_root)
     if as_json:
-        print(json.dumps(doctor.as_json(found), indent=1, ensure_ascii=False))
+        print(json.dumps(doctor.as_json(findings), indent=1, ensure_ascii=False))
     else:
-        doctor.print_findings(found)
-    if any(finding.state == "wrong" for finding in found):
-        raise typer.Exit(1)
+        doctor.print_findings(findings)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(ExitStatus.INCOMPLETE)
 
 
 @app.command()
@@ -475,46 +475,14 @@ def push(
     project: Annotated[str, typer.Option(help="W&B project.")] = "ganbench",
 ) -> None:
     """Mirror finished or running results to W&B; what is there already is not sent again."""
-    from harness.commands.run import push_results
+    from harness.commands.push import push_results
 
     push_results(folder, wandb=wandb, project=project)
 
 
-def _matrix(
-    suite: str,
-    *,
-    only: list[str] | None,
-    seeds: int | None,
-    profile: str | None,
-    plugins: list[str] | None,
-    extractors: list[str] | None,
-) -> Matrix:
-    from harness.registry import load_plugin
-    from harness.suite.load import load_suite
-    from harness.suite.matrix import expand, parse_only
-
-    for name in plugins or []:
-        load_plugin(name)
-    named = []
-    if extractors:
-        from harness.metrics.extractors.exported import register_file
-
-        named = [register_file(argument) for argument in extractors]
-    return expand(
-        load_suite(suite),
-        profile=profile,
-        seeds=seeds,
-        only=parse_only(only or []),
-        plugins=plugins or (),
-        extractors=named,
-    )
-
-
-def _conclude(folder: Path, code: int) -> None:
+def _conclude(folder: Path, code: ExitStatus) -> None:
     """Write the report and exit; whoever was told to stop by a signal has no time for one."""
-    from harness.engines.base import PREEMPTED
-
-    if code == PREEMPTED:
+    if code == ExitStatus.PREEMPTED:
         print(f"stopped and saved; the same command goes on, `ganbench report {folder}` reports")
     else:
         _write_report([folder])
@@ -552,17 +520,17 @@ def main() -> None:
         app()
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
         # Whoever read the output has gone; what is on the disk is whole.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(ExitStatus.INCOMPLETE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(ExitStatus.INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,22 @@
-"""Errors that a user can cause, each with what to do about it."""
+"""Errors that a user can cause, each with what to do about it; what a command ends with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What a command, or a job, ends with."""
+
+    DONE = 0
+    """Everything has a result; a diverged run is one."""
+    INCOMPLETE = 1
+    """Some runs crashed, or are missing."""
+    BAD_INPUT = 2
+    PREEMPTED = 75
+    """Asked to stop, and saved: the same command goes on."""
+    INTERRUPTED = 130
 
 
 class GanbenchError(Exception):
@@ -44,6 +58,10 @@ class MetricRequestError(GanbenchError):
 
 class UnknownNameError(GanbenchError):
     """A name that nothing is registered under."""
+
+
+class PartError(GanbenchError):
+    """A variant or trick that fails where it is asked to change a plan."""
 
 
 class DataError(GanbenchError):

@@ -8,13 +8,57 @@ import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.errors import GanbenchError, UnknownNameError
-from harness.spec import NAME_PATTERN
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+"""What every id looks like."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of thing that is found by being there.
+
+    Attributes:
+        name: Singular noun, such as ``variant``.
+        home: Module that holds the kind's registry, under the plural.
+        package: Package whose modules register themselves when imported.
+    """
+
+    name: str
+    home: str
+    package: str
+
+    @property
+    def plural(self) -> str:
+        """What the registry, and the group of entry points, is called."""
+        return f"{self.name}s"
+
+    @property
+    def registry(self) -> Registry[Any]:
+        """The registry itself; importing it loads what it needs."""
+        registry: Registry[Any] = getattr(importlib.import_module(self.home), self.plural)
+        return registry
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("variant", "harness.parts", "harness.variants"),
+        Kind("trick", "harness.parts", "harness.tricks"),
+        Kind("dataset", "harness.datasets.base", "harness.datasets"),
+        Kind("network", "harness.networks.base", "harness.networks"),
+        Kind("metric", "harness.metrics.base", "harness.metrics"),
+        Kind("probe", "harness.metrics.probes.base", "harness.metrics.probes"),
+        Kind("extractor", "harness.metrics.extractors.base", "harness.metrics.extractors"),
+    )
+}
+"""All kinds by name; whoever needs a list of them takes this one."""
 
 
 class Registered(Protocol):
@@ -38,13 +82,11 @@ class Registry(Generic[T]):
     """The classes of one kind, found in one package, in entry points and in plugins.
 
     Args:
-        kind: Singular noun for messages, such as ``variant``.
-        package: Package whose modules register themselves when imported.
+        kind: Name of the kind, one of :data:`KINDS`.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.package = package
         self._classes: dict[str, type[T]] = {}
         self._discovered = False
 
@@ -104,11 +146,17 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         self._discovered = True
-        package = importlib.import_module(self.package)
+        kind = KINDS[self.kind]
+        package = importlib.import_module(kind.package)
         for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-            importlib.import_module(f"{self.package}.{module}")
-        for point in entry_points(group=f"ganbench.{self.kind}s"):
+            importlib.import_module(f"{kind.package}.{module}")
+        for point in own_entry_points(kind):
             load_plugin(point.module)
+
+
+def own_entry_points(kind: Kind) -> Sequence[EntryPoint]:
+    """List what installed packages register of a kind."""
+    return tuple(entry_points(group=f"ganbench.{kind.plural}"))
 
 
 def load_plugin(module: str) -> Any:
@@ -139,11 +187,11 @@ def _load_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(str(path))
-    found = importlib.util.module_from_spec(spec)
-    sys.modules[name] = found
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
-        spec.loader.exec_module(found)
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
-    return found
+    return module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
     model_serializer,
 )
 
+from harness.registry import NAME_PATTERN
 from harness.version import RESULTS_VERSION
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
@@ -27,7 +28,6 @@ IMAGES = 64
 """Images of a run's sample grid, 8×8, drawn from those of an evaluation."""
 
 ID_LENGTH = 12
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
 Split = Literal["train", "validation", "test"]
 ReportSplit = Literal["train", "test"]
 """Splits that reported numbers may be measured against."""
@@ -58,6 +58,19 @@ class Frozen(BaseModel):
     """Base of the records that define a run: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class PerRun:
+    """Marks an option or a setting that may differ between the runs of a cohort."""
+
+
+def per_run_fields(model: type[BaseModel]) -> list[str]:
+    """Name the fields of a model that are marked as :class:`PerRun`."""
+    return [
+        name
+        for name, field in model.model_fields.items()
+        if any(isinstance(mark, PerRun) for mark in field.metadata)
+    ]
 
 
 class PartSpec(Frozen):
@@ -106,10 +119,14 @@ class Settings(Frozen):
         gt=0, le=10**4, description="channels or hidden units of the narrowest layer"
     )
     optimizer: Literal["adam", "rmsprop", "sgd"]
-    lr_g: float = Field(gt=0, description="generator's learning rate")
-    lr_d: float = Field(gt=0, description="discriminator's learning rate")
-    beta1: float = Field(ge=0, lt=1, description="first-moment decay; SGD's momentum")
-    beta2: float = Field(ge=0, lt=1, description="second-moment decay; RMSprop's alpha")
+    lr_g: Annotated[float, PerRun()] = Field(gt=0, description="generator's learning rate")
+    lr_d: Annotated[float, PerRun()] = Field(gt=0, description="discriminator's learning rate")
+    beta1: Annotated[float, PerRun()] = Field(
+        ge=0, lt=1, description="first-moment decay; SGD's momentum"
+    )
+    beta2: Annotated[float, PerRun()] = Field(
+        ge=0, lt=1, description="second-moment decay; RMSprop's alpha"
+    )
     precision: Precision = Field(description="of arithmetic in training; tf32 needs CUDA")
     log_every: int = Field(gt=0, description="steps between two rows of training diagnostics")
     evaluate_every: int = Field(gt=0, description="steps between two evaluations")
@@ -128,7 +145,7 @@ class Settings(Frozen):
     metrics: tuple[str, ...] = Field(
         default=(), description="metrics that are measured on request only"
     )
-    replicate: int = Field(
+    replicate: Annotated[int, PerRun()] = Field(
         default=0, ge=0, lt=1000, description="other than 0: the same with other random numbers"
     )
 

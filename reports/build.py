@@ -54,18 +54,18 @@ def stamps_of(folders: Folders) -> Stamps:
     return {folder: stamps(folder) for folder in listed(folders)}
 
 
-def source_digest(found: Stamps) -> str:
+def source_digest(run_stamps: Stamps) -> str:
     """Name what a report depends on: this package, the plan, every run's log, tuning results.
 
     Of logs, size and time of change are taken, not content: a finished suite must be recognised
     in milliseconds.
 
     Args:
-        found: From :func:`stamps_of`.
+        run_stamps: From :func:`stamps_of`.
     """
     digest = hashlib.sha256(package_digest().encode())
-    for folder, runs in found.items():
-        if len(found) > 1:
+    for folder, runs in run_stamps.items():
+        if len(run_stamps) > 1:
             # Which run came from where is in the report.
             digest.update(f"{folder.resolve()}\0".encode(errors="surrogateescape"))
         plan = folder / "suite.json"
@@ -184,7 +184,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     return Document(plan.suite, plan.summary, provenance.facts(cells), sections)
 
 
-def write_comparison(found: Comparison, out: Path) -> Path:
+def write_comparison(comparison: Comparison, out: Path) -> Path:
     """Write a comparison of two folders as a page and as Markdown.
 
     Returns:
@@ -198,7 +198,7 @@ def write_comparison(found: Comparison, out: Path) -> Path:
     from reports import html, markdown
     from reports.compare import document
 
-    laid_out = document(found)
+    laid_out = document(comparison)
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in (
@@ -234,14 +234,14 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     from reports.cells import group
 
     out = place_of(folders) if out is None else out
-    found = stamps_of(folders)
-    digest = source_digest(found)
+    run_stamps = stamps_of(folders)
+    digest = source_digest(run_stamps)
     with seldom_collected() as stay:
         with uncollected():
             cells = group(read_suites(listed(folders), skip_corrupt=skip_corrupt))
             stay()
         try:
-            manifest = _write_files(cells, folders, out, found)
+            manifest = _write_files(cells, folders, out, run_stamps)
             # A report that leaves damaged runs out is never current: without the option, the next
             # reading has to refuse.
             manifest |= {} if skip_corrupt else {"digest": digest}
@@ -251,14 +251,16 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     return out / "index.html"
 
 
-def _write_files(cells: SuiteCells, folders: Folders, out: Path, found: Stamps) -> dict[str, Any]:
+def _write_files(
+    cells: SuiteCells, folders: Folders, out: Path, run_stamps: Stamps
+) -> dict[str, Any]:
     """Write all but the manifest, and return what that says of the files."""
     from harness.store.folders import write_atomically
     from reports import comma_separated, html, latex, markdown, structured
     from reports.run_files import RunFiles
     from reports.run_links import RunLinks
 
-    flat = {path: one for runs in found.values() for path, one in runs.items()}
+    flat = {path: one for runs in run_stamps.values() for path, one in runs.items()}
     run_files = RunFiles(flat, package_digest())
     manifest = _read_manifest(out)
     before, pages = manifest.get("files", []), manifest.get("pages", {})

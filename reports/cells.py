@@ -23,7 +23,7 @@ FAILURES = ("collapsed", "diverged", "oom")
 """Outcomes that are results, and bad ones."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
-Found = TypeVar("Found")
+Answer = TypeVar("Answer")
 STATUSES = ("ok", *FAILURES, "crashed", "preempted", "running", "corrupt", "missing")
 
 
@@ -86,9 +86,9 @@ class Result:
         """Return (kimg, value) of every event of a type that has a finite value of that name."""
         if self.record is None:
             return []
-        found = self.record.series(kind, name)
-        finite = np.isfinite(found.values)
-        return list(zip(found.kimg[finite].tolist(), found.values[finite].tolist(), strict=True))
+        series = self.record.series(kind, name)
+        finite = np.isfinite(series.values)
+        return list(zip(series.kimg[finite].tolist(), series.values[finite].tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +166,8 @@ class SuiteCells:
     @cached_property
     def tricks(self) -> list[str]:
         """Labels of the tricks, the baseline first, then in order."""
-        found = dict.fromkeys(cell.tricks for cell in self.cells)
-        return sorted(found, key=lambda label: label != BASELINE)
+        labels = dict.fromkeys(cell.tricks for cell in self.cells)
+        return sorted(labels, key=lambda label: label != BASELINE)
 
     @cached_property
     def results(self) -> list[Result]:
@@ -198,22 +198,22 @@ class SuiteCells:
         whose tricks all its others on that data set have: the one without tricks, if there is it.
         """
         if self.suite.plan.baseline is not None:
-            found = self.cell(cell.dataset, *self.suite.plan.baseline)
+            control = self.cell(cell.dataset, *self.suite.plan.baseline)
         else:
-            found = self._plainest.get((cell.dataset, cell.variant))
-        return None if found is cell else found
+            control = self._plainest.get((cell.dataset, cell.variant))
+        return None if control is cell else control
 
     @cached_property
     def _plainest(self) -> dict[tuple[str, str], CellRuns]:
         groups: dict[tuple[str, str], list[CellRuns]] = {}
         for cell in self.cells:
             groups.setdefault((cell.dataset, cell.variant), []).append(cell)
-        found = {}
+        plainest = {}
         for key, group in groups.items():
             plain = min(group, key=lambda cell: len(tricks_of(cell)))
             if all(set(tricks_of(plain)) <= set(tricks_of(cell)) for cell in group):
-                found[key] = plain
-        return found
+                plainest[key] = plain
+        return plainest
 
     def treatment(self, cell: CellRuns) -> str:
         """Name what a cell has that its control has not: its tricks, or each change."""
@@ -239,7 +239,7 @@ class SuiteCells:
             return None
         variant, tricks = self.suite.plan.baseline
         mine, base = (label.split(" + ") for label in (cell.tricks, tricks))
-        found = [cell.variant] if cell.variant != variant else []
+        changes = [cell.variant] if cell.variant != variant else []
         added = [trick for trick in mine if trick not in base and trick != BASELINE]
         left = [trick for trick in base if trick not in mine and trick != BASELINE]
         for trick in added:
@@ -247,9 +247,9 @@ class SuiteCells:
             same = next((old for old in left if stem(old) == stem(trick)), None)
             if same is not None:
                 left.remove(same)
-            found.append(trick if same is not None else f"with {trick}")
-        found += [f"without {trick}" for trick in left]
-        return found or (["another order"] if cell.tricks != tricks else [])
+            changes.append(trick if same is not None else f"with {trick}")
+        changes += [f"without {trick}" for trick in left]
+        return changes or (["another order"] if cell.tricks != tricks else [])
 
     @cached_property
     def treatments(self) -> list[str]:
@@ -274,17 +274,17 @@ class SuiteCells:
         return {}
 
 
-def cached_per_suite(work: Callable[[SuiteCells], Found]) -> Callable[[SuiteCells], Found]:
+def cached_per_suite(work: Callable[[SuiteCells], Answer]) -> Callable[[SuiteCells], Answer]:
     """Work out once what several chapters want to know of a suite."""
-    known: WeakKeyDictionary[SuiteCells, Found] = WeakKeyDictionary()
+    known: WeakKeyDictionary[SuiteCells, Answer] = WeakKeyDictionary()
 
     @wraps(work)
-    def found(cells: SuiteCells) -> Found:
+    def cached(cells: SuiteCells) -> Answer:
         if cells not in known:
             known[cells] = work(cells)
         return known[cells]
 
-    return found
+    return cached
 
 
 def tricks_of(cell: CellRuns) -> list[str]:

@@ -192,27 +192,30 @@ def difference(
     )
 
 
-def sentences(found: Comparison) -> list[str]:
+def sentences(comparison: Comparison) -> list[str]:
     """Say in plain lines what changed, the summary last."""
     lines = []
-    for one in (found.overall, *found.cells):
+    for one in (comparison.overall, *comparison.cells):
         if one.change in ("better", "worse"):
             ratio = f"× {significant(one.ratio)}" if one.ratio is not None else "no ratio"
-            where = " · ".join(one.label) if one is not found.overall else "all cells"
+            where = " · ".join(one.label) if one is not comparison.overall else "all cells"
             lines.append(
                 f"{MARKS[one.change]}  {where}: {ratio}, failed {one.failures[0]} → "
                 f"{one.failures[1]} of {one.pairs}"
             )
-    return [*lines, summary(found)]
+    return [*lines, summary(comparison)]
 
 
-def summary(found: Comparison) -> str:
+def summary(comparison: Comparison) -> str:
     """Count the changes in one sentence."""
-    marks = [one.change for one in found.cells]
+    marks = [one.change for one in comparison.cells]
     counted = ", ".join(
         f"{marks.count(mark)} {words}" for mark, words in WORDS.items() if marks.count(mark)
     )
-    return f"{found.second} against {found.first}: of {len(marks)} cells {counted or 'none'}."
+    return (
+        f"{comparison.second} against {comparison.first}: "
+        f"of {len(marks)} cells {counted or 'none'}."
+    )
 
 
 def row(one: Difference) -> tuple[TableCell, ...]:
@@ -227,7 +230,7 @@ def row(one: Difference) -> tuple[TableCell, ...]:
     )
 
 
-def document(found: Comparison) -> Document:
+def document(comparison: Comparison) -> Document:
     """Lay out a comparison."""
     titles = (Column("Data set"), Column("Variant"), Column("Tricks"))
     table = Table(
@@ -241,7 +244,7 @@ def document(found: Comparison) -> Document:
             Column("Failed runs", "text", "first → second"),
             Column("Change in failures", "points", "paired, Newcombe's interval"),
         ),
-        (row(found.overall), *(row(one) for one in found.cells)),
+        (row(comparison.overall), *(row(one) for one in comparison.cells)),
         NOTE,
     )
     settings = Table(
@@ -250,7 +253,7 @@ def document(found: Comparison) -> Document:
         (*titles, Column("Setting"), Column("First"), Column("Second")),
         tuple(
             (*(TableCell(part) for part in label), TableCell(name), TableCell(old), TableCell(new))
-            for label, name, old, new in found.settings
+            for label, name, old, new in comparison.settings
         ),
         "The same labels do not mean the same training where settings differ.",
         empty="None: the cells of both folders have the same settings.",
@@ -261,10 +264,16 @@ def document(found: Comparison) -> Document:
         (*titles, Column("Folder", "code")),
         tuple(
             (*(TableCell(part) for part in label), TableCell(folder))
-            for label, folder in found.alone
+            for label, folder in comparison.alone
         ),
         empty="None: both folders have the same cells.",
     )
-    section = Section("changes", "What changed", (summary(found),), (), (table, settings, alone))
-    facts = (("First", found.first), ("Second", found.second), ("Cells", str(len(found.cells))))
-    return Document("compare", f"What changed from {found.first}?", facts, (section,))
+    section = Section(
+        "changes", "What changed", (summary(comparison),), (), (table, settings, alone)
+    )
+    facts = (
+        ("First", comparison.first),
+        ("Second", comparison.second),
+        ("Cells", str(len(comparison.cells))),
+    )
+    return Document("compare", f"What changed from {comparison.first}?", facts, (section,))

@@ -106,13 +106,13 @@ class Cost:
 
 def costs_of(cell: CellRuns) -> list[Cost]:
     """Return what a cell cost on each kind of machine that it was trained on."""
-    found: dict[str, list[tuple[Result, Spent]]] = {}
+    by_machine: dict[str, list[tuple[Result, Spent]]] = {}
     for result in cell.finals:
         one = spent(result)
         if one is not None:
-            found.setdefault(one.machine, []).append((result, one))
+            by_machine.setdefault(one.machine, []).append((result, one))
     costs = []
-    for machine, runs in sorted(found.items()):
+    for machine, runs in sorted(by_machine.items()):
         whole = [one for _, one in runs if one.whole]
         memory = [one.memory for _, one in runs if one.memory is not None]
         costs.append(
@@ -163,13 +163,13 @@ def front(costs: Sequence[Cost], *, lower: bool) -> list[Cost]:
         for cost in costs
         if cost.seconds is not None and cost.quality is not None and abs(cost.quality) < INFINITE
     ]
-    found: list[Cost] = []
+    efficient: list[Cost] = []
     best = INFINITE
     for _, quality, cost in sorted(known, key=lambda row: row[:2]):
         if quality < best:
-            found.append(cost)
+            efficient.append(cost)
             best = quality
-    return found
+    return efficient
 
 
 INFINITE = float("inf")
@@ -216,8 +216,8 @@ def surcharges(cells: SuiteCells) -> dict[str, Surcharge]:
             if cost.seconds is None or base.seconds is None:
                 continue
             memory = cost.memory / base.memory if cost.memory and base.memory else None
-            found = (cost.seconds / base.seconds, memory, cost.runs + base.runs)
-            ratios.setdefault(cells.treatment(cell), []).append(found)
+            comparison = (cost.seconds / base.seconds, memory, cost.runs + base.runs)
+            ratios.setdefault(cells.treatment(cell), []).append(comparison)
     charges = {}
     for tricks, group in ratios.items():
         seconds = [ratio for ratio, _, _ in group]

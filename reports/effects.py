@@ -267,7 +267,7 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
     Its protocol is among them, as ``primary metric``, and on which devices its runs were trained,
     where pairs were on unlike ones.
     """
-    found: list[tuple[CellRuns, str, Any, Any]] = []
+    unlike_settings: list[tuple[CellRuns, str, Any, Any]] = []
     for cell in cells.cells:
         control = cells.control(cell)
         if control is None:
@@ -275,9 +275,11 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
         mine, base = settings_of(cell), settings_of(control)
         for name in mine.keys() & base.keys():
             if mine[name] != base[name]:
-                found.append((cell, name, mine[name], base[name]))
-        found += [(cell, *row) for row in unlike_devices(compared(cells)[cell])]
-    return sorted(found, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1]))
+                unlike_settings.append((cell, name, mine[name], base[name]))
+        unlike_settings += [(cell, *row) for row in unlike_devices(compared(cells)[cell])]
+    return sorted(
+        unlike_settings, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1])
+    )
 
 
 def unlike_devices(pairs: Sequence[Pair]) -> list[tuple[str, str, str]]:
@@ -334,7 +336,7 @@ class Shift:
 
 def shifts(cells: SuiteCells) -> list[Shift]:
     """Return what tricks change in every other metric that has a direction, unadjusted."""
-    found = []
+    metric_shifts = []
     for dataset in cells.datasets:
         for treatment in cells.treatments:
             pairs: list[Pair] = []
@@ -346,8 +348,8 @@ def shifts(cells: SuiteCells) -> list[Shift]:
             for metric in metrics.values():
                 if metric.better != "none" and not metric.primary:
                     shift = shift_of(treatment, dataset, metric, pairs)
-                    found += [shift] if shift is not None else []
-    return found
+                    metric_shifts += [shift] if shift is not None else []
+    return metric_shifts
 
 
 def shift_of(tricks: str, dataset: str, metric: MetricInfo, pairs: Sequence[Pair]) -> Shift | None:

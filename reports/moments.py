@@ -46,13 +46,13 @@ class Moments:
 
     Attributes:
         shown: The moments.
-        found: How many sample files the run tells of.
+        recorded: How many sample files the run tells of.
         unreadable: How many of those that were to be shown are absent or damaged.
         tiles: How many of each grid's are shown, in each direction.
     """
 
     shown: tuple[Moment, ...]
-    found: int
+    recorded: int
     unreadable: int = 0
     tiles: int = GRID
 
@@ -106,9 +106,9 @@ def moments_of(
         name = str(event["file"])
         data = read(name)
         counts = measured.get("histogram")
-        found = None if data is None else picture_of(name, data, facts, counts)
-        if found is not None:
-            pictures[place] = event, measured, found
+        drawn = None if data is None else picture_of(name, data, facts, counts)
+        if drawn is not None:
+            pictures[place] = event, measured, drawn
     sizes = [len(picture.png) for _, _, picture in pictures.values()]
     asked, tiles = min(most, len(events)), GRID
     places = list(pictures)

@@ -88,12 +88,12 @@ class RunFiles:
     time.
 
     Args:
-        found: Stamps of the runs, by the path of each.
+        stamps: Stamps of the runs, by the path of each.
         made_by: Names what makes pages.
     """
 
-    def __init__(self, found: Mapping[str, Stamp], made_by: str) -> None:
-        self._stamps, self._made_by = found, made_by
+    def __init__(self, stamps: Mapping[str, Stamp], made_by: str) -> None:
+        self._stamps, self._made_by = stamps, made_by
 
     @contextmanager
     def writing(

@@ -148,19 +148,19 @@ def cut_off(record: ReportedRun) -> dict[int, tuple[int, str]]:
 
     The records of a report leave out what a later attempt did again, so the log is read anew.
     """
-    found: dict[int, tuple[int, str]] = {}
+    ends: dict[int, tuple[int, str]] = {}
     number = 0
     for event in read_events(record.path / "events.jsonl", skip_corrupt=True):
         if event["type"] == "attempt":
             number = event["attempt"]
-            found[number] = (event["resumed_from"] or 0, "killed")
-        elif "step" in event and number in found:
-            ended = found[number][1]
+            ends[number] = (event["resumed_from"] or 0, "killed")
+        elif "step" in event and number in ends:
+            ended = ends[number][1]
             if event["type"] == "outcome":
                 ended = f"{event['outcome']} {event.get('reason') or ''}".strip()
-            found[number] = (int(event["step"]), ended)
-    found.pop(number, None)
-    return found
+            ends[number] = (int(event["step"]), ended)
+    ends.pop(number, None)
+    return ends
 
 
 def attempts_told(history: History) -> list[HistoryEvent]:
@@ -232,31 +232,31 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEv
 def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, str]]:
     """Return the numbers for the head of a page."""
     outcome, evaluations = history.outcome, history.evaluations
-    found: list[tuple[str, str]] = []
+    facts: list[tuple[str, str]] = []
     if primary is not None and evaluations:
         arrow = f" {ARROWS[primary.better]}".rstrip()
         value = evaluations[-1]["values"].get(primary.name)
-        found.append((f"{short_name(primary.name)}{arrow}, last", number(value)))
+        facts.append((f"{short_name(primary.name)}{arrow}, last", number(value)))
         best = history.best[primary.name]
         if best is not None:
-            found.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))
+            facts.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))
     steps = history.record.spec.settings.steps
     done = outcome.get("step")
-    found.append(("Steps", f"{steps}" if done in (None, steps) else f"{done} of {steps}"))
+    facts.append(("Steps", f"{steps}" if done in (None, steps) else f"{done} of {steps}"))
     if "kimg" in outcome:
-        found.append(("Thousand images", number(outcome["kimg"])))
+        facts.append(("Thousand images", number(outcome["kimg"])))
     if "seconds" in outcome:
-        found.append(("Training", f"{significant(outcome['seconds'])} s"))
-        found.append(("Evaluation", f"{significant(outcome['evaluation_seconds'])} s"))
+        facts.append(("Training", f"{significant(outcome['seconds'])} s"))
+        facts.append(("Evaluation", f"{significant(outcome['evaluation_seconds'])} s"))
     if outcome.get("peak_memory"):
-        found.append(("Peak memory", f"{outcome['peak_memory'] / 2**20:.0f} MiB"))
+        facts.append(("Peak memory", f"{outcome['peak_memory'] / 2**20:.0f} MiB"))
     if "updates" in outcome:
         updates = outcome["updates"]
-        found.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
+        facts.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
     parameters = history.protocols[-1].get("parameters") if history.protocols else None
     if parameters:
-        found.append(("Parameters of G and D", f"{parameters['g']:,} and {parameters['d']:,}"))
-    return found
+        facts.append(("Parameters of G and D", f"{parameters['g']:,} and {parameters['d']:,}"))
+    return facts
 
 
 def reason_of(result: Result) -> str:

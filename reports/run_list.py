@@ -27,7 +27,7 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
     link = run if name is None else f'<a href="{text(address(name))}">{run}</a>'
     primary = cell.primary if record is not None else None
     last = record.last(primary.name) if record and primary else None
-    found = record.best(primary) if record and primary else None
+    best = record.best(primary) if record and primary else None
     onset = outcome.get("onset")
     failed_at = (onset if onset is not None else outcome.get("step")) if result.failed else None
     seconds = outcome.get("seconds")
@@ -37,7 +37,7 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
         f"<td>{text(planned.variant)}</td><td>{text(planned.tricks)}</td>"
         f'<td class="num">{planned.seed}</td><td><span class="badge {badge}">'
         f'<span aria-hidden="true">{sign}</span> {text(words)}</span></td>'
-        f"{measured(last)}{measured(found.value if found else None)}"
+        f"{measured(last)}{measured(best.value if best else None)}"
         f'<td class="num">{"–" if failed_at is None else text(str(failed_at))}</td>'
         f'<td class="num">{"–" if seconds is None else f"{seconds:.1f}"}</td>'
         f'<td class="prose">{text(reason_of(result))}</td></tr>\n'

@@ -78,15 +78,15 @@ class RunPages:
 
     def neighbours(self, cell: CellRuns, position: int) -> list[tuple[str, str, str]]:
         """Return relation, words and address of the runs of a cell before and after one."""
-        found = []
+        neighbours = []
         for relation, step in (("prev", -1), ("next", 1)):
             place = position + step
             if 0 <= place < len(cell.results):
                 planned = cell.results[place].planned
                 name = self.links.pages.get(planned.id)
                 if name is not None:
-                    found.append((relation, f"seed {planned.seed}", address(name)))
-        return found
+                    neighbours.append((relation, f"seed {planned.seed}", address(name)))
+        return neighbours
 
     def cell_rows(self, cell: CellRuns) -> str:
         """Return where the list shows a cell's runs; all of it, if there is no other."""
@@ -180,8 +180,8 @@ def legend_of(facts: Mapping[str, Any]) -> str:
 def left_out(moments: Moments) -> str:
     """Say what of a run's samples its page does not show; empty if it shows all."""
     said = []
-    if moments.found > len(moments.shown) + moments.unreadable:
-        said.append(f"{len(moments.shown)} of {moments.found} stored moments are shown.")
+    if moments.recorded > len(moments.shown) + moments.unreadable:
+        said.append(f"{len(moments.shown)} of {moments.recorded} stored moments are shown.")
     if moments.tiles < GRID:
         said.append(f"Of each stored grid, {moments.tiles**2} of {GRID**2} samples are shown.")
     if moments.unreadable:

@@ -51,12 +51,12 @@ def curves_of(numbers: Numbers, most: int) -> dict[str, Curve]:
     finite = np.isfinite(numbers.values)
     if finite.all():
         return dict(zip(numbers.names, curves(numbers.kimg, numbers.values, most), strict=True))
-    found = {}
+    by_name = {}
     for column, name in enumerate(numbers.names):
         seen = finite[:, column]
         if seen.any():
-            (found[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None], most)
-    return found
+            (by_name[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None], most)
+    return by_name
 
 
 def curves(kimg: Values, values: Values, most: int) -> list[Curve]:

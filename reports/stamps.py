@@ -15,14 +15,14 @@ def stamp(folder: str) -> Stamp:
     """Return the stamp of a run's folder; nothing where it is none."""
     try:
         with os.scandir(folder) as entries:
-            found = [
+            stats = [
                 (entry.name, entry.stat())
                 for entry in entries
                 if entry.name in SHOWN or entry.name.startswith("environment-")
             ]
     except OSError:
         return ()
-    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in found))
+    return tuple(sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats))
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:

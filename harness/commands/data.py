@@ -82,7 +82,7 @@ def statuses(root: Path | None) -> list[Status]:
     return [status_of(cls, root) for cls in datasets]
 
 
-def print_statuses(found: list[Status], root: Path | None) -> None:
+def print_statuses(listed: list[Status], root: Path | None) -> None:
     """Print them as a table."""
     table = Table(title="data sets", title_justify="left", box=None, pad_edge=False)
     table.add_column("id", style="bold", no_wrap=True)
@@ -90,7 +90,7 @@ def print_statuses(found: list[Status], root: Path | None) -> None:
     table.add_column("on disk", justify="right", no_wrap=True)
     table.add_column("to fetch", justify="right", no_wrap=True)
     table.add_column("remark", style="dim")
-    for status in found:
+    for status in listed:
         table.add_row(
             Text(status.id),
             Text(status.state),
@@ -103,9 +103,9 @@ def print_statuses(found: list[Status], root: Path | None) -> None:
     console.print(Text(f"data root: {root}" if root else f"no data root; {ROOT}"), style="dim")
 
 
-def as_json(found: list[Status]) -> list[dict[str, object]]:
+def as_json(listed: list[Status]) -> list[dict[str, object]]:
     """Write them as JSON."""
-    return [asdict(status) for status in found]
+    return [asdict(status) for status in listed]
 
 
 def dataset_named(name: str) -> Dataset:

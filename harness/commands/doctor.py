@@ -78,13 +78,13 @@ def examine(root: Path | None) -> list[Finding]:
 
 def software() -> list[Finding]:
     """Look for the packages that ganbench declares."""
-    found = Finding(
+    python = Finding(
         "Python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     )
     try:
         declared = requires("ganbench") or []
     except PackageNotFoundError:
-        return [found, Finding("packages", "wrong", "ganbench is not installed: `make setup`")]
+        return [python, Finding("packages", "wrong", "ganbench is not installed: `make setup`")]
     present, absent = [], []
     for line in declared:
         name = re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]
@@ -96,8 +96,8 @@ def software() -> list[Finding]:
             absent.append(name)
     if absent:
         missing = f"not installed: {', '.join(absent)}; `make setup` installs the locked versions"
-        return [found, Finding("packages", "wrong", missing)]
-    return [found, Finding("packages", "ok", f"ganbench {VERSION}, {', '.join(present)}")]
+        return [python, Finding("packages", "wrong", missing)]
+    return [python, Finding("packages", "ok", f"ganbench {VERSION}, {', '.join(present)}")]
 
 
 def processor() -> Finding:
@@ -120,12 +120,12 @@ def gpus() -> list[Finding]:
         driver = shutil.which("nvidia-smi")
         why = "PyTorch cannot use its driver" if driver else "no driver is installed"
         return [Finding("GPU", "missing", f"no CUDA device ({why}): all on the CPU")]
-    found = []
+    findings = []
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         free, whole = torch.cuda.mem_get_info(index)
         rounding = ["tf32"] * (about.major >= 8) + ["bfloat16"] * torch.cuda.is_bf16_supported()
-        found.append(
+        findings.append(
             Finding(
                 f"cuda:{index}",
                 "ok",
@@ -134,12 +134,12 @@ def gpus() -> list[Finding]:
                 + "".join(f", {name}" for name in rounding),
             )
         )
-    return found
+    return findings
 
 
 def places() -> list[Finding]:
     """Look whether results and the cache can be written, and at the room for them."""
-    found = []
+    findings = []
     for subject, folder in (("results", Path("results")), ("cache", cache_folder())):
         there = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
         try:
@@ -148,14 +148,14 @@ def places() -> list[Finding]:
         except OSError as error:
             says = f"{there} cannot be written ({error.strerror})"
             how = "--out names another" if subject == "results" else "XDG_CACHE_HOME names another"
-            found.append(Finding(subject, "wrong", f"{says}; {how}"))
+            findings.append(Finding(subject, "wrong", f"{says}; {how}"))
             continue
         free = shutil.disk_usage(there).free
         little = f"only {free / 1e9:.1f} GB free: " if free < LITTLE_DISK else ""
         state: State = "missing" if little else "ok"
         says = f"{little}{folder.absolute()}" + ("" if little else f", {free / 1e9:.0f} GB free")
-        found.append(Finding(subject, state, says))
-    return found
+        findings.append(Finding(subject, state, says))
+    return findings
 
 
 def data(root: Path | None) -> list[Finding]:
@@ -165,14 +165,16 @@ def data(root: Path | None) -> list[Finding]:
     states: dict[str, list[str]] = {}
     for status in statuses(root):
         states.setdefault(status.state, []).append(status.id)
-    found = [Finding("data sets", "ok", f"in {root}: {', '.join(states.get('present', ['none']))}")]
+    findings = [
+        Finding("data sets", "ok", f"in {root}: {', '.join(states.get('present', ['none']))}")
+    ]
     if "absent" in states:
         fetched = f"not there: {', '.join(states['absent'])}; `ganbench data fetch NAME`"
-        found.append(Finding("data sets", "missing", fetched))
+        findings.append(Finding("data sets", "missing", fetched))
     if "damaged" in states:
         damaged = f"damaged: {', '.join(states['damaged'])}; `ganbench data verify NAME` says how"
-        found.append(Finding("data sets", "missing", damaged))
-    return found
+        findings.append(Finding("data sets", "missing", damaged))
+    return findings
 
 
 def weights(root: Path | None) -> Finding:
@@ -229,24 +231,24 @@ def available(dataset: str | None, extractor: str | None, root: Path | None) -> 
     return True
 
 
-def print_findings(found: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
     """Print them as a table."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for finding in found:
+    for finding in findings:
         sign, style = SIGNS[finding.state]
         says = Text(finding.says, overflow="fold")
         table.add_row(Text(sign, style), Text(finding.subject), says)
     console = Console()
     console.print(table)
-    console.print(Text(conclusion(found)))
+    console.print(Text(conclusion(findings)))
 
 
-def conclusion(found: Sequence[Finding]) -> str:
+def conclusion(findings: Sequence[Finding]) -> str:
     """Sum up in one line."""
-    states = [finding.state for finding in found]
+    states = [finding.state for finding in findings]
     if "wrong" in states:
         return "something is wrong that every suite needs"
     if "missing" in states:
@@ -254,6 +256,6 @@ def conclusion(found: Sequence[Finding]) -> str:
     return "all is there"
 
 
-def as_json(found: Sequence[Finding]) -> list[dict[str, str]]:
+def as_json(findings: Sequence[Finding]) -> list[dict[str, str]]:
     """Write them as JSON."""
-    return [asdict(finding) for finding in found]
+    return [asdict(finding) for finding in findings]

@@ -13,11 +13,12 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.commands.options import RunOptions
 from harness.errors import GanbenchError
+from harness.registry import KINDS, own_entry_points
 from harness.suite.files import suite_bytes
 from harness.suite.strict_yaml import parse
 from harness.tracking.choice import choose_mode
@@ -27,53 +28,44 @@ if TYPE_CHECKING:
 
 MARK = ".finished.json"
 """In a results folder: which command left nothing to do there, and what it left."""
-GROUPS = ("variants", "tricks", "datasets", "networks", "metrics", "extractors", "probes")
 
 
 @dataclass(frozen=True)
 class RerunShortcut:
-    """What ``ganbench run`` was asked.
+    """What lets the same ``ganbench run`` answer at once that all is done.
 
     Attributes:
-        suite: Name or path.
-        out: The results folder; None for the suite's own.
-        only: Conditions on cells.
-        seeds: Number of seeds, in place of the suite's.
-        profile: Profile of the suite file.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        wandb: Mode of the mirror; None for the default.
-        foreign: Plugins and extractors, whose files nobody here knows.
+        options: What the command was asked.
     """
 
-    suite: str
-    out: Path | None
-    only: Sequence[str]
-    seeds: int | None
-    profile: str | None
-    device: str
-    wandb: str | None
-    foreign: Sequence[str]
+    options: RunOptions
 
     @cached_property
     def content(self) -> bytes | None:
         """The suite file; None if it cannot be read."""
         try:
-            return suite_bytes(self.suite)
+            return suite_bytes(self.options.suite)
         except (GanbenchError, OSError):
             return None
 
     @property
     def folder(self) -> Path | None:
         """The results folder; None if the suite does not say its name."""
-        if self.out is not None:
-            return self.out
+        if self.options.out is not None:
+            return self.options.out
         value = None if self.content is None else parse(self.content).value
         name = value.get("suite") if isinstance(value, dict) else None
-        return Path("results") / name if isinstance(name, str) else None
+        return self.options.folder(name) if isinstance(name, str) else None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether plugins or extractors take part, whose files nobody here knows."""
+        return bool(self.options.plugins or self.options.extractors)
 
     def key(self) -> str:
         """Name the command, the suite and the program together."""
-        asked = [self.suite, sorted(self.only), self.seeds, self.profile]
+        options = self.options
+        asked = [options.suite, sorted(options.only), options.seeds, options.profile]
         digest = hashlib.sha256(json.dumps(asked).encode() + (self.content or b""))
         root = Path(__file__).parents[2]
         for package in ("harness", "suites"):
@@ -88,7 +80,7 @@ class RerunShortcut:
             GanbenchError: if W&B is asked for in a way that there is not.
         """
         folder = self.folder
-        if self.foreign or self.device not in ("auto", "cpu") or folder is None:
+        if self.foreign or self.options.device not in ("auto", "cpu") or folder is None:
             return None
         try:
             mark = json.loads((folder / MARK).read_bytes())
@@ -98,7 +90,7 @@ class RerunShortcut:
             return None
         if not same:
             return None
-        choose_mode(self.wandb, os.environ)
+        choose_mode(self.options.wandb, os.environ)
         return told
 
     def remember(self, folder: Path, matrix: Matrix) -> None:
@@ -109,7 +101,7 @@ class RerunShortcut:
         elsewhere = any(
             spec.dataset.where or datasets.get(spec.dataset.id).needs_root for spec in matrix.specs
         )
-        parts = any(entry_points(group=f"ganbench.{group}") for group in GROUPS)
+        parts = any(map(own_entry_points, KINDS.values()))
         if self.foreign or elsewhere or parts or self.content is None:
             return
         told = f"all {len(matrix.selected)} runs of {matrix.plan.suite} are done"

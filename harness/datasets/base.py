@@ -30,27 +30,22 @@ class Values(Protocol):
     @property
     def shape(self) -> torch.Size:
         """Number of examples, then the shape of one."""
-        ...
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the examples."""
-        ...
 
     @property
     def nbytes(self) -> int:
         """Memory that :meth:`to` takes."""
-        ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> Tensor:
         """Return the examples of a slice, or of indices of any shape, which comes first."""
-        ...
 
     def to(self, device: torch.device, /) -> Values:
         """Move everything to a device."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -195,7 +190,7 @@ def to_bytes(images: Tensor) -> Tensor:
     return (images * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
-datasets: Registry[Dataset] = Registry("dataset", "harness.datasets")
+datasets: Registry[Dataset] = Registry("dataset")
 
 
 def dataset_of(spec: RunSpec) -> Dataset:

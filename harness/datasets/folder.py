@@ -102,12 +102,12 @@ class Folder(Dataset):
     def _decoded(self) -> Decoded:
         """What the cache has of the files as they are now; decodes them if it has nothing."""
         listing = open_images(Path(self.path)).list()
-        found = ArrayCache().find(self._key(listing))
-        if found is None:
+        decoded = ArrayCache().find(self._key(listing))
+        if decoded is None:
             return self._decode()
-        if found.notes:
-            warnings.warn(listed(Path(self.path), found.notes), DataWarning, stacklevel=2)
-        return found
+        if decoded.notes:
+            warnings.warn(listed(Path(self.path), decoded.notes), DataWarning, stacklevel=2)
+        return decoded
 
     def _key(self, listing: Listing) -> dict[str, Any]:
         """Hold all that a decoded set depends on, as far as can be told without reading files."""

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from harness.errors import ExitStatus
+
 if TYPE_CHECKING:
     from harness.jobs.cohort import Cohort
     from harness.tracking.base import Mirror, TrackedRun
-
-DONE = 0
-INCOMPLETE = 1
-PREEMPTED = 75
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,8 @@ class JobOptions:
 class Engine(Protocol):
     """Places jobs and waits for them."""
 
-    def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
-        """Train everything; return 0, 1 (some crashed), 75 (preempted) or 130 (interrupted)."""
+    def run(
+        self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror
+    ) -> ExitStatus:
+        """Train everything; say how that ended."""
         ...

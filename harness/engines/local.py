@@ -20,16 +20,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
-from harness.engines.base import (
-    DONE,
-    INCOMPLETE,
-    INTERRUPTED,
-    PREEMPTED,
-    Assignment,
-    JobOptions,
-)
+from harness.engines.base import Assignment, JobOptions
 from harness.engines.server import STOPPING, start_fork_server
-from harness.errors import StoreError
+from harness.errors import ExitStatus, StoreError
 from harness.store.events import Event, EventLog, decode, split_lines
 from harness.store.folders import hold
 from harness.store.reading import read_run
@@ -88,13 +81,15 @@ class LocalEngine:
         self.grace = grace
         self._signal: int | None = None
 
-    def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
-        """Train everything; return 0, 1 (some crashed), 75 (preempted) or 130 (interrupted)."""
+    def run(
+        self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror
+    ) -> ExitStatus:
+        """Train everything; say how that ended."""
         context = multiprocessing.get_context("forkserver")
         waiting = list(assignments)
         free = list(range(len(self.devices)))
         running: list[Running] = []
-        worst = DONE
+        worst = ExitStatus.DONE
         handlers = {number: signal.signal(number, self._interrupt) for number in STOPPING}
         try:
             start_fork_server()
@@ -106,7 +101,11 @@ class LocalEngine:
                     )
                 if self._signal is not None:
                     self._stop(running, mirror)
-                    return INTERRUPTED if self._signal == signal.SIGINT else PREEMPTED
+                    return (
+                        ExitStatus.INTERRUPTED
+                        if self._signal == signal.SIGINT
+                        else ExitStatus.PREEMPTED
+                    )
                 ended = [job for job in running if not job.process.is_alive()]
                 for job in running:
                     self._report(job, mirror)
@@ -151,7 +150,7 @@ class LocalEngine:
             for event in tail.new_events():
                 mirror.event(run, event)
 
-    def _end(self, job: Running, mirror: Mirror) -> int:
+    def _end(self, job: Running, mirror: Mirror) -> ExitStatus:
         """Record what a job that died could not, and return how it ended."""
         job.process.join()
         code = job.process.exitcode or 0
@@ -159,13 +158,13 @@ class LocalEngine:
         for path in silent:
             record_death(path, cause_of_death(path, code))
         if silent and code == 0:
-            code = INCOMPLETE
+            code = ExitStatus.INCOMPLETE
         self._report(job, mirror)
         mirror.cohort_ended(job.assignment.cohort.name, job.assignment.runs)
         job.process.close()
-        if code == PREEMPTED:
-            return PREEMPTED
-        return DONE if code == 0 else INCOMPLETE
+        if code == ExitStatus.PREEMPTED:
+            return ExitStatus.PREEMPTED
+        return ExitStatus.DONE if code == 0 else ExitStatus.INCOMPLETE
 
     def _stop(self, running: list[Running], mirror: Mirror) -> None:
         """Ask all jobs to save their state, and kill those that take too long."""

@@ -15,23 +15,23 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
+from harness.registry import KINDS
+
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks an engine to stop."""
-
-PARTS = ("datasets", "metrics", "metrics.extractors", "networks", "tricks", "variants")
-"""Packages of which a job imports every module, to find out what there is."""
 
 
 def preloaded() -> list[str]:
     """Name what every job imports, seconds of it: the server does so once for all of them.
 
-    Plugins are not among it, since one that fails is to be told of by the job that needs it.
+    That is every module in which parts are found by being there. Plugins are not among them,
+    since one that fails is to be told of by the job that needs it.
     """
-    harness = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     parts = [
-        f"harness.{package}.{module.name}"
-        for package in PARTS
-        for module in pkgutil.iter_modules([str(harness.joinpath(*package.split(".")))])
+        f"{kind.package}.{module.name}"
+        for kind in KINDS.values()
+        for module in pkgutil.iter_modules([str(root.joinpath(*kind.package.split(".")))])
     ]
     return ["harness.jobs.job", *parts]
 

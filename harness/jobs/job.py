@@ -21,10 +21,10 @@ from types import FrameType
 import torch
 
 from harness.datasets.base import dataset_of
-from harness.errors import DataError, GanbenchError
+from harness.errors import DataError, ExitStatus, GanbenchError
 from harness.jobs.cohort import read_cohort
 from harness.jobs.environment import environment
-from harness.jobs.training_loop import CRASHED, PREEMPTED, Run, TrainingLoop, explain, peak_memory
+from harness.jobs.training_loop import Run, TrainingLoop, explain, peak_memory
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.exported import register_file
@@ -70,7 +70,7 @@ class Job:
         """Ask the training to stop after the step it is in; usable as a signal handler."""
         self.terminated = True
 
-    def train(self, specs: Sequence[RunSpec]) -> int:
+    def train(self, specs: Sequence[RunSpec]) -> ExitStatus:
         """Train all runs that have no result yet; return the exit status.
 
         Raises:
@@ -86,16 +86,16 @@ class Job:
                     log = stack.enter_context(EventLog(path / "events.jsonl"))
                     runs.append(begin(record, log))
             if not runs:
-                return 0
+                return ExitStatus.DONE
             try:
                 return self._attempt(runs)
             except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded, then reported
                 traceback.print_exc()
                 for run in runs:
                     self._crashed(run, explain(error))
-                return CRASHED
+                return ExitStatus.INCOMPLETE
 
-    def _attempt(self, runs: list[Run]) -> int:
+    def _attempt(self, runs: list[Run]) -> ExitStatus:
         """Train runs together; where they need too much memory, half of them after the others."""
         try:
             return self._train(runs)
@@ -108,7 +108,7 @@ class Job:
             torch.cuda.empty_cache()
         if len(runs) == 1:
             self._out_of_memory(runs[0], reason)
-            return 0
+            return ExitStatus.DONE
         middle = len(runs) // 2
         codes = set()
         for part in (runs[:middle], runs[middle:]):
@@ -117,7 +117,7 @@ class Job:
             left = [begin(record, run.log) for run, record in records if not record.is_final]
             if left:
                 codes.add(self._attempt(left))
-        return PREEMPTED if PREEMPTED in codes else max(codes, default=0)
+        return max(codes, default=ExitStatus.DONE)
 
     def _out_of_memory(self, run: Run, reason: str) -> None:
         """Record that a run does not fit even alone: a result, with the memory that it took."""
@@ -155,7 +155,7 @@ class Job:
         except (OSError, GanbenchError) as error:
             print(f"{run.path}: could not record the crash: {error}", file=sys.stderr)
 
-    def _train(self, runs: list[Run]) -> int:
+    def _train(self, runs: list[Run]) -> ExitStatus:
         spec = runs[0].spec
         settings = spec.settings
         dataset = dataset_of(spec)
@@ -254,8 +254,8 @@ def provenance_of(evaluator: Evaluator, game: Game) -> Provenance:
 
 def begin(record: RunRecord, log: EventLog) -> Run:
     """Describe a run to be trained, with the checkpoints from which it can go on."""
-    found = find_checkpoints(record.path / "checkpoints", record.spec.id)
-    covered = [c for c in found if has_evaluations(record, c.step)]
+    checkpoints = find_checkpoints(record.path / "checkpoints", record.spec.id)
+    covered = [c for c in checkpoints if has_evaluations(record, c.step)]
     return Run(record.spec, record.path, log, covered)
 
 
@@ -280,7 +280,7 @@ def compute_as_declared() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> ExitStatus:
     """Train a cohort file; the entry of every engine."""
     parser = argparse.ArgumentParser(prog="python -m harness.jobs", description=__doc__)
     parser.add_argument("cohort", type=Path, help="file with the runs' specs")
@@ -322,4 +322,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return job.train(read_cohort(given.cohort))
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return CRASHED
+        return ExitStatus.INCOMPLETE

@@ -171,4 +171,4 @@ def warning_signs(
         "oscillation": oscillation(losses),
         "blow_up": blow_up(evaluations, primary),
     }
-    return {name: found for name, found in signs.items() if found is not None}
+    return {name: symptom for name, symptom in signs.items() if symptom is not None}

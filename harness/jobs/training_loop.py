@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Dataset
+from harness.errors import ExitStatus
 from harness.jobs.outcomes import Verdict, judge, warning_signs
 from harness.jobs.samples import save_profile, save_samples
 from harness.metrics.evaluation import Evaluation, Evaluator
-from harness.metrics.line import Line, Profile, estimates_share
+from harness.metrics.line import Line, Profile
 from harness.metrics.probes.base import Probe
 from harness.spec import RunSpec
 from harness.store.events import EventLog
@@ -24,9 +25,6 @@ from harness.store.reading import read_run
 from harness.store.records import FINAL
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
 from harness.training.trainer import Trainer
-
-PREEMPTED = 75
-CRASHED = 1
 
 
 @dataclass
@@ -76,7 +74,7 @@ class TrainingLoop:
         self.mark = time.perf_counter()
         self.primary = next(m for m in self.evaluator.metrics if m.primary)
 
-    def run(self) -> int:
+    def run(self) -> ExitStatus:
         """Train to the end, or until asked to stop; return the exit status.
 
         What is due after a step comes in one order: losses, evaluation, probes, checkpoint, and
@@ -111,10 +109,10 @@ class TrainingLoop:
             crashed |= self._end(failed)
             if stopping and self.runs:
                 self._preempted()
-                return PREEMPTED
+                return ExitStatus.PREEMPTED
         for run in self.runs:
             self._finish(run)
-        return CRASHED if crashed else 0
+        return ExitStatus.INCOMPLETE if crashed else ExitStatus.DONE
 
     def _account(self) -> None:
         """Share the time since the mark among the runs that trained in it."""
@@ -137,7 +135,10 @@ class TrainingLoop:
                 }
             )
         return self._drop(
-            [None if found is None else diverged(found.step, found.what) for found in divergences]
+            [
+                None if divergence is None else diverged(divergence.step, divergence.what)
+                for divergence in divergences
+            ]
         )
 
     def _drop(self, verdicts: Sequence[Verdict | None]) -> list[Failed]:
@@ -170,7 +171,9 @@ class TrainingLoop:
             look_raw = self.evaluator.observe(raw)
         profiles: Sequence[Profile | None] = [None] * len(self.runs)
         if self.line is not None:
-            profiles = self.line.profiles(self.trainer.game, generated)
+            profiles = self.line.profiles(
+                generated, self.trainer.game.answers(self.line.x[:, None])
+            )
         drawn = (time.perf_counter() - self.mark) / len(self.runs)
         verdicts: list[Verdict | None] = []
         for position, run in enumerate(self.runs):
@@ -178,11 +181,11 @@ class TrainingLoop:
             try:
                 seen = look(position)
                 whole = seen.whole
-                found = self.evaluator.measure(seen)
+                evaluation = self.evaluator.measure(seen)
                 beside = look_raw and self.evaluator.measure(look_raw(position))
                 samples = generated[position] if whole else None
                 profile = profiles[position] if whole else None
-                self._record(run, found, beside, samples, profile, time.perf_counter() - start)
+                self._record(run, evaluation, beside, samples, profile, time.perf_counter() - start)
             except torch.OutOfMemoryError:
                 raise  # fewer runs together may fit
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
@@ -198,7 +201,7 @@ class TrainingLoop:
     def _record(
         self,
         run: Run,
-        found: Evaluation,
+        evaluation: Evaluation,
         raw: Evaluation | None,
         samples: Tensor | None,
         profile: Profile | None,
@@ -212,7 +215,7 @@ class TrainingLoop:
             arrays = {"x": profile.x, "data": profile.data, "generated": profile.generated}
             if profile.answer is not None:
                 arrays["answer"] = profile.answer
-            share = estimates_share(self.trainer.game)
+            share = self.trainer.game.estimates_share
             file = save_profile(run.path, step, arrays)
             run.log.append({"type": "line", "step": step, "file": file, "share": share})
         run.log.append(
@@ -220,11 +223,11 @@ class TrainingLoop:
                 "type": "evaluation",
                 "step": step,
                 "kimg": self.trainer.kimg,
-                "values": found.values,
+                "values": evaluation.values,
                 **({} if raw is None else {"raw": raw.values}),
-                "histogram": found.histogram,
-                "diversity": found.diversity,
-                "coverage": found.coverage,
+                "histogram": evaluation.histogram,
+                "diversity": evaluation.diversity,
+                "coverage": evaluation.coverage,
                 "seconds": seconds,
             },
             durable=True,
@@ -241,14 +244,14 @@ class TrainingLoop:
             try:
                 hidden = self.trainer.game.hidden(position)
                 for probe in self.probes:
-                    found = probe(hidden)
+                    finding = probe(hidden)
                     run.log.append(
                         {
                             "type": "probe",
                             "probe": probe.id,
                             "step": self.trainer.step,
-                            "values": found.values,
-                            "details": found.details,
+                            "values": finding.values,
+                            "details": finding.details,
                             "seconds": time.perf_counter() - start,
                         },
                         durable=True,

@@ -168,4 +168,4 @@ class Metric:
         return None
 
 
-metrics: Registry[Metric] = Registry("metric", "harness.metrics")
+metrics: Registry[Metric] = Registry("metric")

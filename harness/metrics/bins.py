@@ -21,12 +21,12 @@ Z = 1.959963984540054
 def nearest(features: Tensor, centres: Tensor) -> Tensor:
     """Return the index of the nearest centre ``(k, dimensions)`` of each example, ``(n,)``."""
     norms = centres.square().sum(1)
-    found = [
+    indices = [
         # ‖x‖² is the same for all centres.
         torch.addmm(norms, features[rows], centres.T, alpha=-2).argmin(1)
         for rows in slices(len(features), len(centres), features.device)
     ]
-    return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
+    return torch.cat(indices) if indices else torch.zeros(0, dtype=torch.int64)
 
 
 def k_means(features: Tensor, clusters: int) -> Tensor:
@@ -132,5 +132,5 @@ class Bins(Metric):
         counts, centres = reference["counts"], reference["centres"]
         if not len(centres) or not len(generated.features):
             return [float("nan")] * 2
-        found = torch.bincount(nearest(generated.features, centres), minlength=BINS)
-        return [float(different_bins(found, counts)), jensen_shannon(found, counts)]
+        occupancy = torch.bincount(nearest(generated.features, centres), minlength=BINS)
+        return [float(different_bins(occupancy, counts)), jensen_shannon(occupancy, counts)]

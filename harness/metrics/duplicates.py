@@ -46,16 +46,16 @@ class ClosePairs:
     def __init__(self, count: int, threshold: Tensor) -> None:
         self.count = count
         self.threshold = threshold
-        self.found = torch.zeros((), dtype=torch.int64, device=threshold.device)
+        self.pairs = torch.zeros((), dtype=torch.int64, device=threshold.device)
 
     def add(self, block: Block) -> None:
         """Count a block's pairs, each seen from both of its ends, and none with itself."""
         close = block.own_distances <= self.threshold
-        self.found += close.sum() - close.diagonal(block.rows.start).sum()
+        self.pairs += close.sum() - close.diagonal(block.rows.start).sum()
 
     def values(self) -> list[float]:
         """Return the share of close pairs."""
-        return [float(self.found) / (self.count * (self.count - 1))]
+        return [float(self.pairs) / (self.count * (self.count - 1))]
 
 
 @metrics.register("duplicates", source="cf. Arora and Zhang 2017, arXiv:1706.08224")

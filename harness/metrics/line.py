@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples
-from harness.networks.blueprint import Blueprint
 
 CELLS = 80
 """Cells of the grid: few enough that a thousand samples fill them."""
@@ -27,63 +25,6 @@ class Dense(Protocol):
 
     def density(self, x: Values, /) -> Values:
         """Return the density at points ``(n, dimensions)``, ``(n,)``."""
-        ...
-
-
-class Scale(Protocol):
-    """How D's answers are to be read."""
-
-    @property
-    def joint(self) -> bool:
-        """Whether both networks learn in one update, so that D does not judge."""
-        ...
-
-    @property
-    def logistic(self) -> bool:
-        """Whether D's answer is a probability, the logit's sigmoid."""
-        ...
-
-    @property
-    def boundary(self) -> float | None:
-        """The logit above which D takes an example for real; None for a critic."""
-        ...
-
-
-class Discriminators(Protocol):
-    """The discriminators of a cohort."""
-
-    @property
-    def theta(self) -> Tensor:
-        """All parameters, ``(runs, parameters)``."""
-        ...
-
-    def __call__(self, x: Tensor, /, *, training: bool) -> Any:
-        """Judge ``(runs, batch, 1)``; the answer has ``logits``."""
-        ...
-
-
-class Players(Protocol):
-    """What of a training is looked at: its discriminators, and how they are to be read."""
-
-    @property
-    def runs(self) -> int:
-        """How many runs train together."""
-        ...
-
-    @property
-    def blueprint(self) -> Blueprint:
-        """What the networks were built from."""
-        ...
-
-    @property
-    def variant(self) -> Scale:
-        """How the answers of D are to be read."""
-        ...
-
-    @property
-    def D(self) -> Discriminators:
-        """The discriminators."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,26 +44,6 @@ class Profile:
     data: Values
     generated: Values
     answer: Values | None
-
-
-def judges_alone(game: Players) -> bool:
-    """Say whether D judges, and whether its answer depends on one example alone."""
-    plan = game.blueprint.discriminator
-    single = plan.pack == 1 and plan.condition == 0 and plan.minibatch is None
-    return single and not game.variant.joint
-
-
-def estimates_share(game: Players) -> bool:
-    """Say whether the best answer of D is p / (p + q), the data's share of the density at x.
-
-    So for the logistic objective (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1), and
-    for squares with targets 0 and 1, whose boundary is ½ (Mao et al. 2017, arXiv:1611.04076,
-    eq. 5). A softmax over several generators counts each of them in full, so that its best answer
-    is another.
-    """
-    variant = game.variant
-    single = game.blueprint.discriminator.classes <= 2
-    return single and (variant.logistic or variant.boundary == 0.5)
 
 
 class Line:
@@ -147,29 +68,20 @@ class Line:
             return None
         return cls(dataset, training.values[:])
 
-    def profiles(self, game: Players, generated: Tensor) -> list[Profile]:
-        """Look at every run of a game.
-
-        D is asked in evaluation mode about the places as they are, without what tricks do to its
-        input in training.
+    def profiles(self, generated: Tensor, answers: Tensor | None) -> list[Profile]:
+        """Describe every run.
 
         Args:
-            game: The players.
             generated: Samples of each run, ``(runs, samples, 1)``.
+            answers: D's of each run at the grid's centres, ``(runs, cells)``, as the objective
+                reads them; None where D does not judge one example alone.
         """
-        answers = self._answers(game) if judges_alone(game) else [None] * game.runs
         width = self.edges[1] - self.edges[0]
-        found = []
-        for samples, answer in zip(generated.double().cpu().numpy(), answers, strict=True):
+        samples_of = generated.double().cpu().numpy()
+        answer_of = [None] * len(samples_of) if answers is None else answers.double().cpu().numpy()
+        profiles = []
+        for samples, answer in zip(samples_of, answer_of, strict=True):
             counts, _ = np.histogram(samples, self.edges)
             density = counts / (len(samples) * width)
-            found.append(Profile(self.x, self.data, density, answer))
-        return found
-
-    def _answers(self, game: Players) -> list[Values | None]:
-        theta = game.D.theta
-        places = torch.as_tensor(self.x[:, None], dtype=theta.dtype, device=theta.device)
-        with torch.no_grad():
-            logits = game.D(places.expand(game.runs, -1, -1), training=False).logits
-        answers = logits.sigmoid() if game.variant.logistic else logits
-        return list(answers.double().cpu().numpy())
+            profiles.append(Profile(self.x, self.data, density, answer))
+        return profiles

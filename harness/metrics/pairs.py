@@ -42,11 +42,9 @@ class Tally(Protocol):
 
     def add(self, block: Block) -> None:
         """Take in a block; all of them come once, in the order of their rows."""
-        ...
 
     def values(self) -> list[float]:
         """Compute one number per column, after the last block."""
-        ...
 
 
 class Undefined:
@@ -166,11 +164,11 @@ def radii(features: Tensor, k: int) -> Tensor:
         k: Neighbours, without the example itself.
     """
     norms = features.square().sum(1)
-    found = [
+    distances = [
         kth_distance(squared_distances(features[rows] @ features.T, norms[rows], norms), k)
         for rows in slices(len(features), len(features), features.device)
     ]
-    return torch.cat(found)
+    return torch.cat(distances)
 
 
 def kth_distance(distances: Tensor, k: int) -> Tensor:

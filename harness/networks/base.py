@@ -99,7 +99,7 @@ class SquareFamily(Family):
         return int(math.log2(self.size // self.smallest))
 
 
-networks: Registry[Family] = Registry("network", "harness.networks")
+networks: Registry[Family] = Registry("network")
 
 ALWAYS_SUPPORTED = {"normalization", "initialization", "spectral_norm", "pack"}
 """Fields of a plan that need nothing from a family; normalisation is checked by its kind."""

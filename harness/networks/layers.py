@@ -56,16 +56,18 @@ def normalization(
 
 def evaluation_statistics(modules: Iterable[nn.Module]) -> str:
     """Say by which statistics a network in evaluation mode normalises its activations."""
-    found = []
+    statistics = []
     for module in modules:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             tracked = module.running_mean is not None
-            found.append("running statistics of training batches" if tracked else "its own batch")
+            statistics.append(
+                "running statistics of training batches" if tracked else "its own batch"
+            )
         elif isinstance(module, VirtualBatchNorm):
-            found.append("a fixed reference batch")
+            statistics.append("a fixed reference batch")
         elif isinstance(module, nn.GroupNorm | nn.LayerNorm):
-            found.append("each example's own statistics")
-    return " and ".join(dict.fromkeys(found)) or "no normalization layers"
+            statistics.append("each example's own statistics")
+    return " and ".join(dict.fromkeys(statistics)) or "no normalization layers"
 
 
 def activation(kind: Activation) -> nn.Module:

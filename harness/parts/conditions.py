@@ -96,11 +96,11 @@ class Condition:
 
 def slices(sizes: tuple[int, ...], start: int = 0) -> tuple[slice, ...]:
     """Lay pieces of some sizes end to end."""
-    found = []
+    pieces = []
     for size in sizes:
-        found.append(slice(start, start + size))
+        pieces.append(slice(start, start + size))
         start += size
-    return tuple(found)
+    return tuple(pieces)
 
 
 def put(y: Tensor, place: slice, index: int, what: str) -> None:

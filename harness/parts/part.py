@@ -7,26 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from harness.errors import PartError
 from harness.networks.base import Judgement, structure, unsupported
 from harness.networks.blueprint import Blueprint
 from harness.parts.conditions import Condition
 from harness.parts.protocols import Batch, Draws, Game, Targets
 from harness.registry import Registry
+from harness.spec import PerRun, per_run_fields
 
 if TYPE_CHECKING:
     from harness.datasets.base import Dataset
-    from harness.spec import RunSpec, Settings
+    from harness.spec import DatasetSpec, RunSpec, Settings
 
-
-class PerRun:
-    """Marks an option that may differ between the runs of a cohort."""
-
+Plan = TypeVar("Plan", Blueprint, "Schedule")
 
 Scalar = Annotated[float, PerRun()]
 """A number that does not change the graph: declared as a float, a ``(runs,)`` tensor in a step."""
@@ -94,23 +93,12 @@ class Context:
     @property
     def plain(self) -> Blueprint:
         """The plan of both networks before any part has had its say."""
-        dataset, settings = self.dataset, self.settings
-        return Blueprint.plain(
-            settings.network,
-            settings.width,
-            settings.latent,
-            dataset.shape,
-            dataset.classes,
-            settings.batch,
-        )
+        return plain_blueprint(self.settings, self.dataset)
 
     def planned(self, *, without: Part | None = None) -> Blueprint:
         """Return how the networks will be built, but for what one part changes."""
-        blueprint = self.plain
-        for part in (self.variant, *self.tricks):
-            if part is not without:
-                blueprint = part.build(blueprint)
-        return blueprint
+        parts = (self.variant, *self.tricks)
+        return laid_over(self.plain, [part for part in parts if part is not without])
 
     def rebuilds(self, part: Part) -> bool:
         """Whether the networks have another layer than they would have without a part."""
@@ -225,11 +213,7 @@ class Part(BaseModel):
     @classmethod
     def scalar_fields(cls) -> list[str]:
         """Name the options that may differ between the runs of a cohort."""
-        return [
-            name
-            for name, field in cls.model_fields.items()
-            if any(isinstance(mark, PerRun) for mark in field.metadata)
-        ]
+        return per_run_fields(cls)
 
     @classmethod
     def stacked(cls, parts: Sequence[Self], **tensor: Any) -> Self:
@@ -349,8 +333,8 @@ def like(target: Tensor, logits: Tensor) -> Tensor:
     return target.reshape(target.shape + (1,) * (logits.ndim - target.ndim)).expand_as(logits)
 
 
-variants: Registry[Variant] = Registry("variant", "harness.variants")
-tricks: Registry[Trick] = Registry("trick", "harness.tricks")
+variants: Registry[Variant] = Registry("variant")
+tricks: Registry[Trick] = Registry("trick")
 
 
 def parts_of(spec: RunSpec) -> tuple[Variant, list[Trick]]:
@@ -365,9 +349,60 @@ def all_parts(spec: RunSpec) -> list[Part]:
     return [variant, *laid_over]
 
 
+def remarks(spec: RunSpec) -> list[str]:
+    """List what a run's variant and tricks say that follows from their options and its data."""
+    said = [part.remark(spec.dataset.shape) for part in all_parts(spec)]
+    return [remark for remark in said if remark is not None]
+
+
 def schedule_of(parts: Iterable[Part]) -> Schedule:
-    """Return the update schedule after every part has had its say."""
+    """Return the update schedule after every part has had its say.
+
+    Raises:
+        PartError: naming the part that fails, or returns something else.
+    """
     schedule = Schedule()
     for part in parts:
-        schedule = part.schedule(schedule)
+        schedule = ask(part, "schedule", schedule)
     return schedule
+
+
+def plain_blueprint(settings: Settings, data: Dataset | DatasetSpec) -> Blueprint:
+    """Return the plan of both networks by the settings alone."""
+    return Blueprint.plain(
+        settings.network,
+        settings.width,
+        settings.latent,
+        data.shape,
+        data.classes,
+        settings.batch,
+    )
+
+
+def laid_over(blueprint: Blueprint, parts: Iterable[Part]) -> Blueprint:
+    """Return the plan of both networks after every part has had its say, in their order.
+
+    Raises:
+        PartError: naming the part that fails, or returns something else.
+    """
+    for part in parts:
+        blueprint = ask(part, "build", blueprint)
+    return blueprint
+
+
+def ask(part: Part, hook: Literal["build", "schedule"], plan: Plan) -> Plan:
+    """Let a part change the networks' plan or the schedule.
+
+    Raises:
+        PartError: naming the part, if it fails or returns something else.
+    """
+    try:
+        changed: Plan = getattr(part, hook)(plan)
+    except Exception as error:
+        raise PartError(f"{part.id!r} failed when it was laid over: {error!r}") from error
+    if not isinstance(changed, type(plan)):
+        raise PartError(
+            f"{part.id!r} must return a {type(plan).__name__} from `{hook}`, "
+            f"not {type(changed).__name__}"
+        )
+    return changed

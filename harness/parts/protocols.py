@@ -27,16 +27,13 @@ class Network(Protocol):
     @property
     def theta(self) -> Tensor:
         """All parameters, ``(runs, parameters)``."""
-        ...
 
     @property
     def buffers(self) -> dict[str, Tensor]:
         """Buffers by name, ``(runs, …)`` each; a forward pass in training changes them."""
-        ...
 
     def preserved(self) -> AbstractContextManager[None]:
         """Put the buffers back to what they are now when the context is left."""
-        ...
 
 
 Slots = dict[str, Tensor]
@@ -53,12 +50,10 @@ class Optimizer(Protocol):
 
         Differentiable; changes nothing. The inputs are the batch of the update in progress.
         """
-        ...
 
     @property
     def slot(self) -> Slots:
         """Its own tensors, ``(runs, parameters)`` each, by name."""
-        ...
 
 
 class Objective(Protocol):
@@ -67,34 +62,27 @@ class Objective(Protocol):
     @property
     def has_targets(self) -> bool:
         """Whether D is taught target values."""
-        ...
 
     @property
     def boundary(self) -> float | None:
         """The logit above which D takes an example for real; None for a critic."""
-        ...
 
     @property
     def logistic(self) -> bool:
         """Whether D's answer is a probability, the logit's sigmoid."""
-        ...
 
     @property
     def joint(self) -> bool:
         """Whether a generator update trains both networks on G's loss."""
-        ...
 
     def real_loss(self, logits: Tensor, target: Tensor, /) -> Tensor:
         """D's loss on real data, element by element."""
-        ...
 
     def fake_loss(self, logits: Tensor, target: Tensor, /) -> Tensor:
         """D's loss on generated data, element by element."""
-        ...
 
     def fooling_loss(self, logits: Tensor, /) -> Tensor:
         """G's loss on D's logits for generated data, element by element."""
-        ...
 
 
 class Game(Protocol):
@@ -103,54 +91,43 @@ class Game(Protocol):
     @property
     def G(self) -> Network:
         """The generators."""
-        ...
 
     @property
     def D(self) -> Network:
         """The discriminators."""
-        ...
 
     @property
     def variant(self) -> Objective:
         """The variant, its scalars ``(runs,)``."""
-        ...
 
     @property
     def runs(self) -> int:
         """How many runs train together."""
-        ...
 
     @property
     def classes(self) -> int | None:
         """Labelled classes of the data set."""
-        ...
 
     @property
     def progress(self) -> float:
         """The share of training that is done, from 0 to 1; in an update, for ``batch.number``."""
-        ...
 
     @property
     def memory(self) -> dict[str, dict[str, Tensor]]:
         """What each part remembers, by its id and by name; change it in place."""
-        ...
 
     @property
     def optimizer_d(self) -> Optimizer:
         """The discriminators' optimiser."""
-        ...
 
     def targets(self, batch: Batch, /) -> Targets:
         """Return the targets after every part has had its say."""
-        ...
 
     def discriminator_loss(self, batch: Batch, /) -> Tensor:
         """Return D's loss on a batch as the parts change it, ``(runs,)``."""
-        ...
 
     def gradient(self, batch: Batch, gradient: Tensor, /) -> Tensor:
         """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
-        ...
 
 
 class Draws(Protocol):
@@ -158,11 +135,9 @@ class Draws(Protocol):
 
     def uniform(self, stream: str, /, *shape: int) -> Tensor:
         """Draw U[0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
-        ...
 
     def normal(self, stream: str, /, *shape: int) -> Tensor:
         """Draw N(0, 1) of ``(runs, *shape)`` from the run's own stream of that name."""
-        ...
 
 
 class Inputs(Protocol):
@@ -180,7 +155,6 @@ class Inputs(Protocol):
             key: Names it, once for all updates of that player.
             produce: Called anew before every update; always gives the same shape and type.
         """
-        ...
 
     def every(self, count: int, offset: int = 0, /) -> bool:
         """Whether updates of that player before this one are a multiple of a count.
@@ -189,7 +163,6 @@ class Inputs(Protocol):
             count: One update in so many.
             offset: Updates that are counted before the first.
         """
-        ...
 
 
 class Batch(Draws, Inputs, Protocol):
@@ -198,7 +171,6 @@ class Batch(Draws, Inputs, Protocol):
     @property
     def phase(self) -> Literal["discriminator", "generator"]:
         """Whose update it is."""
-        ...
 
     def number(self, name: str, of: Callable[[int], float], /) -> Tensor:
         """Return a number that depends on the update, a tensor without dimensions.
@@ -207,78 +179,62 @@ class Batch(Draws, Inputs, Protocol):
             name: Names it, once for all updates of that player.
             of: Makes it from the number of that player's updates since the start of training.
         """
-        ...
 
     @property
     def size(self) -> int:
         """Examples of each run."""
-        ...
 
     @property
     def real(self) -> Tensor:
         """Real data, ``(runs, batch, …)``, images in [−1, 1]; fresh for every update."""
-        ...
 
     @property
     def labels(self) -> Tensor | None:
         """Classes of the real data, int64 ``(runs, batch)``; None without labels."""
-        ...
 
     @property
     def latents(self) -> Tensor:
         """z, ``(runs, batch, latent)``, as the parts draw it."""
-        ...
 
     @property
     def condition(self) -> Tensor | None:
         """What is joined to z, and to what D sees where its plan says so."""
-        ...
 
     @property
     def fake(self) -> Tensor:
         """Generated data; carries gradient to G in a generator update only."""
-        ...
 
     @property
     def shown_real(self) -> Tensor:
         """The real data as D sees them, after every part's ``show``."""
-        ...
 
     @property
     def shown_fake(self) -> Tensor:
         """The generated data as D sees them."""
-        ...
 
     @property
     def judged_real(self) -> Judgement:
         """D's answer to the real data; without gradient to D's weights in a generator update."""
-        ...
 
     @property
     def judged_fake(self) -> Judgement:
         """D's answer to the generated data."""
-        ...
 
     @property
     def opponent(self) -> Tensor | None:
         """D's weights that judge this batch, ``(runs, parameters)``; None for those D has."""
-        ...
 
     def generate(self, z: Tensor, label: str, /) -> Tensor:
         """Generate from other latents, with the batch's condition.
 
         Carries gradient to G in a generator update only; the label names the draws of dropout.
         """
-        ...
 
     def show(self, x: Tensor, label: str, /) -> Tensor:
         """Apply every part's ``show``; the label names their draws."""
-        ...
 
     def judge(self, x: Tensor, label: str, /) -> Judgement:
         """Ask D about a batch as it is; the label names the draws of its dropout."""
-        ...
 
     def against(self, theta: Tensor, /) -> Batch:
         """Return the same batch, judged by a D of other weights ``(runs, parameters)``."""
-        ...

@@ -106,11 +106,11 @@ class Calibration:
     largest: int | None = None
     origins: dict[str, Origin] = field(default_factory=dict, init=False)
 
-    def known(self, specs: Sequence[RunSpec]) -> Measured:
+    def cached(self, specs: Sequence[RunSpec]) -> Measured:
         """Return what is in the cache, and measure nothing."""
         return self._measured(self._curves(specs, measuring=False), self.free_memory or free_memory)
 
-    def found(self, specs: Sequence[RunSpec]) -> Measured:
+    def measure_missing(self, specs: Sequence[RunSpec]) -> Measured:
         """Return what is in the cache, and measure what is not and would pay."""
         # Whoever asks a GPU holds some of its memory from then on: a child does.
         ask = self.free_memory or (lambda device: in_child(free_memory, device) or 0)
@@ -233,14 +233,14 @@ def in_child(function: Callable[..., Result], *arguments: Any) -> Result | None:
     child.start()
     sender.close()
     try:
-        found: Result | None = receiver.recv() if receiver.poll(PATIENCE_SECONDS) else None
+        result: Result | None = receiver.recv() if receiver.poll(PATIENCE_SECONDS) else None
     except EOFError:
-        found = None
+        result = None
     finally:
         receiver.close()
         child.kill()
         child.join()
-    return found
+    return result
 
 
 def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
@@ -269,7 +269,7 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cos
     torch.set_num_threads(1)
     where = torch.device(device)
     examples = examples_like(spec)
-    found: list[tuple[int, float, int]] = []
+    points: list[tuple[int, float, int]] = []
     clock = CLOCKS[where.type]
     start = math.inf
     for size in SIZES[where.type]:
@@ -280,11 +280,11 @@ def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> Cos
             seconds = update_seconds(Trainer(specs, examples, where, recorder_for(where)))
         except torch.OutOfMemoryError:
             break
-        found.append((size, seconds, peak_memory(where)))
+        points.append((size, seconds, peak_memory(where)))
         start = min(start, clock())
-    if not found:
+    if not points:
         return None
-    sizes, each, peak = zip(*found, strict=True)
+    sizes, each, peak = zip(*points, strict=True)
     return CostCurve(sizes, each, peak)
 
 
@@ -310,13 +310,13 @@ def update_seconds(trainer: Trainer) -> float:
         trainer.train_step()
     finish(trainer.device)
     start = clock()
-    found: list[float] = []
-    while not found or clock() - start < EACH_SECONDS:
+    durations: list[float] = []
+    while not durations or clock() - start < EACH_SECONDS:
         before, begin = made_by(trainer), clock()
         trainer.train_step()
         finish(trainer.device)
-        found.append((clock() - begin) / (made_by(trainer) - before))
-    return median(found)
+        durations.append((clock() - begin) / (made_by(trainer) - before))
+    return median(durations)
 
 
 def made_by(trainer: Trainer) -> int:

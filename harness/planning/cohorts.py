@@ -11,9 +11,7 @@ from functools import lru_cache
 from harness.jobs.cohort import Cohort
 from harness.parts import parts_of, schedule_of, variants
 from harness.planning.cost_curves import START_SECONDS, CohortSplit, Measured, fill_slots
-from harness.spec import RunSpec, canonical_json
-
-SETTING_SCALARS = ("lr_g", "lr_d", "beta1", "beta2", "replicate")
+from harness.spec import RunSpec, Settings, canonical_json, per_run_fields
 
 LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
 """The rule where nothing has been measured: most runs of a cohort by (device, convolutional).
@@ -49,7 +47,7 @@ class Work:
 def cohort_key(spec: RunSpec) -> str:
     """Name what fixes a run's shapes and graph: all but its seed and its scalars."""
     data = spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}})
-    for name in SETTING_SCALARS:
+    for name in per_run_fields(Settings):
         data["settings"].pop(name, None)
     described = [data["variant"], *data["tricks"]]
     variant, laid_over = parts_of(spec)

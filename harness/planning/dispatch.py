@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.engines.base import DONE, Assignment, Engine, JobOptions
+from harness.engines.base import Assignment, Engine, JobOptions
+from harness.errors import ExitStatus
 from harness.jobs.cohort import Cohort, write_cohort
 from harness.planning.backlog import Backlog
 from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
@@ -25,7 +26,7 @@ def train_pending(
     options: JobOptions,
     notes: Mapping[str, str] | None = None,
     measured: Measured | None = None,
-) -> int:
+) -> ExitStatus:
     """Train everything that is pending.
 
     Args:
@@ -40,7 +41,7 @@ def train_pending(
         measured: What is known of the cost of cohorts.
 
     Returns:
-        0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
+        How that ended.
     """
     labels = {run.id: run for run in plan.runs}
     together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
@@ -49,7 +50,7 @@ def train_pending(
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))
     try:
-        return engine.run(assignments, options, mirror) if assignments else DONE
+        return engine.run(assignments, options, mirror) if assignments else ExitStatus.DONE
     finally:
         mirror.suite_ended()
 

@@ -1,4 +1,4 @@
-"""What this machine is: its processor, and the memory that is free."""
+"""What this machine is: its processor, the memory that is free, the places where jobs can run."""
 
 from __future__ import annotations
 
@@ -34,3 +34,11 @@ def free_memory(device: str) -> int:
         limit = int((group / "memory.max").read_text(encoding="ascii"))
         free.append(limit - int((group / "memory.current").read_text(encoding="ascii")))
     return max(0, min(free))
+
+
+def slots(device: str, jobs: int | None) -> list[str]:
+    """Return one device per process: every core, or every GPU, unless ``jobs`` says otherwise."""
+    if device == "cuda":
+        gpus = torch.cuda.device_count()
+        return [f"cuda:{i % gpus}" for i in range(jobs or gpus)]
+    return ["cpu"] * (jobs or len(os.sched_getaffinity(0)))

@@ -38,7 +38,6 @@ class Conditions(Protocol):
 
     def condition(self, draws: Draws, labels: Tensor | None, count: int, /) -> Tensor | None:
         """Draw what is joined to the latents, ``(runs, count, size)``; None for nothing."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -231,10 +230,11 @@ def restore(spec: RunSpec, saved: Checkpoint) -> Game:
         if name.partition("/")[0] in TRAINING_ONLY:
             continue
         if name not in state or state[name].shape != shape:
-            found = f"has the shape {tuple(state[name].shape)}" if name in state else "is missing"
+            misfit = f"has the shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise StoreError(
-                f"{saved.path} holds other networks than the run's spec describes: {name} {found}, "
-                f"not {tuple(shape)}; was it trained by another version of ganbench or of a plugin?"
+                f"{saved.path} holds other networks than the run's spec describes: {name} "
+                f"{misfit}, not {tuple(shape)}; was it trained by another version of ganbench or "
+                "of a plugin?"
             )
     trainer.load_networks(0, state)
     return trainer.game

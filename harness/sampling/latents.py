@@ -94,9 +94,9 @@ class _Reader:
         return int(digits)
 
     def error(self, what: str) -> GanbenchError:
-        found = repr(self.text[self.place]) if self.place < len(self.text) else "the end"
+        token = repr(self.text[self.place]) if self.place < len(self.text) else "the end"
         return GanbenchError(
-            f"--arithmetic: {what}, found {found} at position {self.place + 1}\n"
+            f"--arithmetic: {what}, found {token} at position {self.place + 1}\n"
             f"  {self.text}\n  {' ' * self.place}^"
         )
 

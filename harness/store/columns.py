@@ -99,12 +99,12 @@ def extremes_of(numbers: Numbers) -> dict[str, Extremes]:
     counts = finite.sum(0).tolist()
     places = np.where(finite, values, np.inf).argmin(0), np.where(finite, values, -np.inf).argmax(0)
     columns = np.arange(len(counts))
-    found = [
+    extremes = [
         map(Best, values[at, columns].tolist(), map(int, steps[at].tolist()), counts)
         for at in places
     ]
     return {
         name: Extremes(least, largest)
-        for name, least, largest in zip(numbers.names, *found, strict=True)
+        for name, least, largest in zip(numbers.names, *extremes, strict=True)
         if least.searched
     }

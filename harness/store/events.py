@@ -42,8 +42,8 @@ def decode(line: bytes) -> Event:
     Raises:
         ValueError: if it is not a whole record with the right checksum, or of a newer schema.
     """
-    body, found, crc = line.rpartition(b', "crc": "')
-    if not found or not crc.endswith(b'"}'):
+    body, separator, crc = line.rpartition(b', "crc": "')
+    if not separator or not crc.endswith(b'"}'):
         raise ValueError("not a whole record")
     body += b"}"
     if crc[:-2] != b"%08x" % crc32(body):

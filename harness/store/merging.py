@@ -63,9 +63,9 @@ def check_same_plan(first: SuiteRecord, other: SuiteRecord) -> None:
     mine, theirs = first.plan, other.plan
     if mine.fingerprint == theirs.fingerprint and alike(mine) == alike(theirs):
         return
-    found = differences(mine, theirs)
+    mismatches = differences(mine, theirs)
     raise StoreError(
-        f"{first.path} and {other.path} are not of one plan: {'; '.join(found)}. {REMEDY}"
+        f"{first.path} and {other.path} are not of one plan: {'; '.join(mismatches)}. {REMEDY}"
     )
 
 
@@ -86,16 +86,16 @@ def differences(mine: SuitePlan, theirs: SuitePlan) -> list[str]:
         ("skipped cells", len(mine.skipped), len(theirs.skipped)),
         ("baseline", mine.baseline, theirs.baseline),
     ]
-    found = [f"{name} {one} and {other}" for name, one, other in pairs if one != other]
+    mismatches = [f"{name} {one} and {other}" for name, one, other in pairs if one != other]
     ours, others = {run.id for run in mine.runs}, {run.id for run in theirs.runs}
     if ours != others:
-        found.append(
+        mismatches.append(
             f"{len(ours & others)} runs are the same, of the others settings, data or versions are "
             "not"
         )
     elif set(mine.runs) != set(theirs.runs):
-        found.append("the same runs have other labels")
-    return found
+        mismatches.append("the same runs have other labels")
+    return mismatches
 
 
 def choose(copies: Sequence[ReportedRun]) -> ReportedRun:

@@ -72,10 +72,10 @@ class Form:
     @classmethod
     def of(cls, shape: Shape) -> Form:
         """Return the form of a shape, always the same one."""
-        found = cls.known.get(shape)
-        if found is None:
-            found = cls.known[shape] = cls(shape)
-        return found
+        form = cls.known.get(shape)
+        if form is None:
+            form = cls.known[shape] = cls(shape)
+        return form
 
     def __reduce__(self) -> tuple[Any, tuple[Shape]]:
         return Form.of, (self.shape,)
@@ -200,7 +200,7 @@ class Packed(Sequence[Event]):
         for part in parts:
             if part is not None:
                 forms.setdefault(part.form, []).append(part)
-        numbers = {form: self._add(found) for form, found in forms.items()}
+        numbers = {form: self._add(group) for form, group in forms.items()}
         return [0 if part is None else numbers[part.form] for part in parts]
 
     def _add(self, parts: list[Parts]) -> int:
@@ -280,12 +280,12 @@ class Packed(Sequence[Event]):
 
     def _forms_of(self, kind: str) -> tuple[list[int], bool]:
         """Find the forms of a type, and say whether all of its events have one of these."""
-        found = self._kinds.get(kind)
-        if found is None:
+        known = self._kinds.get(kind)
+        if known is None:
             forms = [place for place, form in enumerate(self._forms) if form.kind == kind]
             alone = all(event["type"] != kind for event in self._others)
-            found = self._kinds[kind] = forms, alone
-        return found
+            known = self._kinds[kind] = forms, alone
+        return known
 
     def rows(self, form: int) -> int:
         """Return how many events have a form."""

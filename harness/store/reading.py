@@ -92,13 +92,13 @@ class RunRecord:
     @cached_property
     def provenance(self) -> Provenance | None:
         """What its numbers rest on; None before the first attempt, and in older records."""
-        found = [e["provenance"] for e in self.of_type("protocol") if "provenance" in e]
-        return Provenance(**found[-1]) if found else None
+        provenances = [e["provenance"] for e in self.of_type("protocol") if "provenance" in e]
+        return Provenance(**provenances[-1]) if provenances else None
 
     def curve(self, name: str, weights: Weights = "values") -> tuple[list[int], list[float]]:
         """Return steps and values of one metric over all evaluations."""
-        found = self.series("evaluation", name, weights)
-        return [int(step) for step in found.steps], found.values.tolist()
+        series = self.series("evaluation", name, weights)
+        return [int(step) for step in series.steps], series.values.tolist()
 
     def last(self, name: str, weights: Weights = "values") -> float | None:
         """Return a metric's value at the last evaluation, None if there was none."""
@@ -119,10 +119,10 @@ class RunRecord:
         """
         if weights not in self._extremes:
             self._extremes[weights] = extremes_of(self.numbers("evaluation", weights))
-        found = self._extremes[weights].get(metric.name)
-        if found is None or metric.better == "none":
+        extremes = self._extremes[weights].get(metric.name)
+        if extremes is None or metric.better == "none":
             return None
-        return found.least if metric.better == "lower" else found.largest
+        return extremes.least if metric.better == "lower" else extremes.largest
 
     @cached_property
     def _extremes(self) -> dict[Weights, dict[str, Extremes]]:
@@ -297,9 +297,9 @@ def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
     """Read all that a report shows of a run; return what is wrong with it instead of raising."""
     try:
         record = read_run(*which)
-        found = ReportedRun(record.path, record.spec, Packed(record.events))
-        _ = found._newest_environment
-        return found
+        reported = ReportedRun(record.path, record.spec, Packed(record.events))
+        _ = reported._newest_environment
+        return reported
     except StoreError as error:
         return error
 
@@ -320,13 +320,13 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
     corrupt: dict[str, str] = {}
     folders = {run.id: path / "runs" / run.folder for run in plan.runs}
     begun = [(folder, run) for run, folder in folders.items() if (folder / "spec.json").exists()]
-    for (_, run), found in zip(begun, in_order(_read_reported, begun), strict=True):
-        if isinstance(found, ReportedRun):
-            runs[run] = found
-        elif skip_corrupt and isinstance(found, CorruptRecordError):
-            corrupt[run] = str(found)
+    for (_, run), reading in zip(begun, in_order(_read_reported, begun), strict=True):
+        if isinstance(reading, ReportedRun):
+            runs[run] = reading
+        elif skip_corrupt and isinstance(reading, CorruptRecordError):
+            corrupt[run] = str(reading)
         else:
-            raise found
+            raise reading
     known = {planned.folder for planned in plan.runs}
     root = path / "runs"
     stale = sorted(p.name for p in root.iterdir() if p.name not in known) if root.is_dir() else []

@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def provenance_lines(found: Mapping[str, Any] | None) -> list[str]:
+def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:
     """Say in sentences what a run's numbers rest on.
 
     Args:
-        found: A :class:`harness.store.records.Provenance` as a dictionary; None without one.
+        provenance: A :class:`harness.store.records.Provenance` as a dictionary; None without one.
     """
-    if found is None:
+    if provenance is None:
         return []
-    weights = f", sha256 {found['weights_sha256']}" if found["weights_sha256"] else ""
-    libraries = ", ".join(f"{name} {number}" for name, number in found["libraries"].items())
+    weights = f", sha256 {provenance['weights_sha256']}" if provenance["weights_sha256"] else ""
+    libraries = ", ".join(f"{name} {number}" for name, number in provenance["libraries"].items())
     measured = (
         "its weights as they are trained"
-        if found["weights"] == "raw"
-        else f"the average of its weights ({found['weights']}), the raw ones beside it"
+        if provenance["weights"] == "raw"
+        else f"the average of its weights ({provenance['weights']}), the raw ones beside it"
     )
     return [
-        f"extractor {found['extractor']}{weights}",
-        f"{found['samples']} samples against {found['reference']} "
-        f"({found['reference_count']} examples), real data from {found['floor']}",
-        f"{found['dtype']}, preprocessing {found['preprocessing']}, on {found['device']}; "
-        f"{libraries}",
-        f"G is measured by {measured}; normalization in evaluation: {found['normalization']}",
+        f"extractor {provenance['extractor']}{weights}",
+        f"{provenance['samples']} samples against {provenance['reference']} "
+        f"({provenance['reference_count']} examples), real data from {provenance['floor']}",
+        f"{provenance['dtype']}, preprocessing {provenance['preprocessing']}, "
+        f"on {provenance['device']}; {libraries}",
+        f"G is measured by {measured}; normalization in evaluation: {provenance['normalization']}",
     ]

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 from harness.datasets.base import Dataset
-from harness.errors import GanbenchError, MetricRequestError
+from harness.errors import GanbenchError, MetricRequestError, PartError
 from harness.networks.base import Family, networks, resolve, unsupported
-from harness.networks.blueprint import Blueprint
-from harness.parts import Context, Schedule, refused
+from harness.parts import Context, refused, schedule_of
+from harness.parts.part import laid_over, plain_blueprint
 from harness.registry import nearest
 from harness.spec import IMAGES, PATIENCE, Settings, Split
 from harness.suite.defaults import UNUSED, complete
@@ -145,28 +145,13 @@ def try_parts(cell: Cell, settings: Settings) -> None:
         Skip: if the networks cannot be built as planned.
         GanbenchError: naming the part that fails, or gives something else.
     """
-    schedule = Schedule()
     dataset = cell.dataset.part
-    blueprint = Blueprint.plain(
-        settings.network,
-        settings.width,
-        settings.latent,
-        dataset.shape,
-        dataset.classes,
-        settings.batch,
-    )
-    for entry in (cell.variant, *cell.tricks.entries):
-        try:
-            schedule, blueprint = entry.part.schedule(schedule), entry.part.build(blueprint)
-        except Exception as error:
-            raise GanbenchError(
-                f"{entry.id!r} failed when it was laid over {cell.label}: {error!r}"
-            ) from error
-        if not isinstance(schedule, Schedule) or not isinstance(blueprint, Blueprint):
-            raise GanbenchError(
-                f"{entry.id!r} must return a Schedule from `schedule` and a Blueprint from "
-                f"`build`, not {type(schedule).__name__} and {type(blueprint).__name__}"
-            )
+    parts = [entry.part for entry in (cell.variant, *cell.tricks.entries)]
+    try:
+        schedule_of(parts)
+        blueprint = laid_over(plain_blueprint(settings, dataset), parts)
+    except PartError as error:
+        raise GanbenchError(f"{cell.label}: {error}") from error
     reason = unsupported(blueprint)
     if reason is not None:
         raise Skip(reason)

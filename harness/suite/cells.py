@@ -54,11 +54,11 @@ def resolve_cells(layer: Layer, reader: Reader) -> tuple[list[ResolvedCell], lis
     skipped = [Skipped(cell, "excluded by the suite") for cell in excluded]
     for cell in kept:
         try:
-            found = resolve_cell(cell, layer.rules, reader)
+            resolved_cell = resolve_cell(cell, layer.rules, reader)
         except Skip as reason:
             skipped.append(Skipped(cell, str(reason)))
         else:
-            resolved += [found] if found is not None else []
+            resolved += [resolved_cell] if resolved_cell is not None else []
     if not resolved and skipped and not reader.problems:
         last = skipped[-1]
         reader.problem(

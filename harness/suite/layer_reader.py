@@ -10,8 +10,7 @@ from pydantic import create_model
 
 from harness.datasets.base import Dataset, datasets
 from harness.errors import DataError
-from harness.parts import tricks, variants
-from harness.registry import Registry, nearest
+from harness.registry import KINDS, nearest
 from harness.spec import Frozen, Settings
 from harness.suite.layers import (
     NONE,
@@ -39,11 +38,6 @@ LAYER_KEYS = (
     "include",
     "baseline",
 )
-REGISTRIES: Mapping[str, Registry[Any]] = {
-    "dataset": datasets,
-    "variant": variants,
-    "trick": tricks,
-}
 SEED_LIMIT = 2**31
 
 GivenSettings: type[Frozen] = create_model(  # type: ignore[call-overload]
@@ -132,9 +126,9 @@ class LayerReader:
         return self._distinct(combination for combination in read if combination is not None)
 
     def _distinct(self, entries: Iterable[E]) -> tuple[E, ...]:
-        found: dict[str, E] = {}
+        distinct: dict[str, E] = {}
         for entry in entries:
-            first = found.setdefault(entry.key, entry)
+            first = distinct.setdefault(entry.key, entry)
             if first is not entry:
                 line = self.reader.document.line(first.place)
                 self.reader.problem(
@@ -142,7 +136,7 @@ class LayerReader:
                     f"{entry.label} is there twice: it equals {place_text(first.place)} "
                     f"in line {line}",
                 )
-        return tuple(found.values())
+        return tuple(distinct.values())
 
     def _entry(self, kind: str, value: Any, place: Place) -> Entry[Any] | None:
         """Read an id, or a mapping of an id and options."""
@@ -153,7 +147,7 @@ class LayerReader:
             self.reader.problem(place, f"must be an id, or {{id: …, option: value}}, not {what}")
             return None
         name = options.pop("id")
-        registry = REGISTRIES[kind]
+        registry = KINDS[kind].registry
         known = [*registry.names(), NONE] if kind == "trick" else registry.names()
         if kind == "dataset" and isinstance(name, str) and ":" in name:
             split = self._split_place(name, options, where)
@@ -255,17 +249,17 @@ class LayerReader:
                 place, f"must be a whole number from 1, or a list of seeds, not {show(value)}"
             )
             return ()
-        found: dict[int, None] = {}
+        seeds: dict[int, None] = {}
         for seed, where in self.reader.items(value, place):
             if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < SEED_LIMIT:
                 self.reader.problem(
                     where, f"a seed is a whole number from 0 to {SEED_LIMIT - 1}, not {show(seed)}"
                 )
-            elif seed in found:
+            elif seed in seeds:
                 self.reader.problem(where, f"seed {seed} is there twice")
             else:
-                found[seed] = None
-        return tuple(found)
+                seeds[seed] = None
+        return tuple(seeds)
 
     def _settings(self, value: Any, place: Place) -> dict[str, Any]:
         entries = self.reader.mapping(value, place)
@@ -283,14 +277,14 @@ class LayerReader:
     def _filter(self, value: Any, place: Place) -> CellFilter:
         """Read a mapping of dataset, variant and trick to a name or a list of names."""
         entries = self._sides(value, place)
-        found: dict[str, tuple[str, ...]] = {}
+        alternatives: dict[str, tuple[str, ...]] = {}
         for kind, names in entries.items():
             read = [
                 self.reader.text(name, where)
                 for name, where in self._alternatives(names, (*place, kind))
             ]
-            found[kind] = tuple(name for name in read if name is not None)
-        return CellFilter(place, **found)
+            alternatives[kind] = tuple(name for name in read if name is not None)
+        return CellFilter(place, **alternatives)
 
     def _sides(self, value: Any, place: Place) -> dict[str, Any]:
         entries = self.reader.fields(value, place, tuple(self.names))

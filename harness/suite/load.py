@@ -37,12 +37,12 @@ def load_suite(source: str) -> Suite:
 
 def built_in_suites() -> list[dict[str, Any]]:
     """List the built-in suites: ``id``, ``summary`` and ``source`` of each, without checking it."""
-    found = []
+    entries = []
     for name, file in sorted(built_in_files().items()):
         value = parse(file.read_bytes()).value
         summary = value.get("summary", "") if isinstance(value, dict) else ""
-        found.append({"id": name, "summary": summary, "source": f"suites/{file.name}"})
-    return found
+        entries.append({"id": name, "summary": summary, "source": f"suites/{file.name}"})
+    return entries
 
 
 def read_suite(data: bytes, source: str) -> Suite:

@@ -188,17 +188,17 @@ class Selection:
         Raises:
             GanbenchError: if a key is unknown.
         """
-        found: dict[str, Names] = dict.fromkeys(ONLY_KEYS)
+        alternatives: dict[str, Names] = dict.fromkeys(ONLY_KEYS)
         for key, values in only.items():
             check_key(key)
             # Labels of combinations have spaces around the plus sign, which one need not type.
-            found[key] = tuple(re.sub(r"\s*\+\s*", " + ", value) for value in values)
+            alternatives[key] = tuple(re.sub(r"\s*\+\s*", " + ", value) for value in values)
         labels = frozenset(
             label
             for cell in cells
             for label in (cell.dataset.label, cell.variant.label, cell.tricks.label)
         )
-        return cls(**found, labels=labels)
+        return cls(**alternatives, labels=labels)
 
     def items(self) -> dict[str, tuple[str, ...]]:
         """Return the alternatives of each key that is given."""
@@ -267,11 +267,11 @@ def parse_only(arguments: Iterable[str]) -> dict[str, list[str]]:
     Raises:
         GanbenchError: if one has no value, or an unknown key.
     """
-    found: dict[str, list[str]] = {}
+    alternatives: dict[str, list[str]] = {}
     for argument in arguments:
         key, _, value = argument.partition("=")
         if not value:
             raise GanbenchError(f"--only {argument}: write key=value, such as dataset=ring8")
         check_key(key)
-        found.setdefault(key, []).append(value)
-    return found
+        alternatives.setdefault(key, []).append(value)
+    return alternatives

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import Problem, SuiteError
-from harness.registry import nearest
-from harness.spec import NAME_PATTERN
+from harness.registry import NAME_PATTERN, nearest
 from harness.suite.strict_yaml import Document, Place, place_text, shorten, strange_characters
 
 MAX_LISTED = 100
@@ -188,15 +187,15 @@ class Reader:
         try:
             return cls.model_validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            for found in error.errors(include_url=False):
-                where = self._locate(place, found["loc"], found["type"])
-                if found["type"] == "extra_forbidden":
-                    message = unknown_key(noun, str(found["loc"][-1]), cls.model_fields)
-                elif found["type"] == "missing":
+            for details in error.errors(include_url=False):
+                where = self._locate(place, details["loc"], details["type"])
+                if details["type"] == "extra_forbidden":
+                    message = unknown_key(noun, str(details["loc"][-1]), cls.model_fields)
+                elif details["type"] == "missing":
                     message = "is missing"
                 else:
-                    context = found.get("ctx", {})
-                    message = sentence(found["type"], found["input"], context, found["msg"])
+                    context = details.get("ctx", {})
+                    message = sentence(details["type"], details["input"], context, details["msg"])
                 self.problem(where, message)
             return None
 

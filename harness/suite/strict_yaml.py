@@ -98,8 +98,8 @@ def shorten(text: str) -> str:
 
 def strange_characters(text: str) -> str:
     """Name the characters that are not ASCII, such as letters that look like others, or nothing."""
-    found = sorted({c for c in text if not c.isascii()})[:3]
-    named = [f"{c!r} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in found]
+    characters = sorted({c for c in text if not c.isascii()})[:3]
+    named = [f"{c!r} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in characters]
     return f" ({', '.join(named)})" if named else ""
 
 
@@ -136,7 +136,7 @@ def parse(data: bytes) -> Document:
             message = "is not valid YAML: it holds an escape that stands for no character"
         return unreadable(*builder.problems, Problem(message))
     return Document(
-        value, builder.lines, tuple(builder.problems), frozenset(builder.rejected), builder.found
+        value, builder.lines, tuple(builder.problems), frozenset(builder.rejected), builder.begun
     )
 
 
@@ -160,19 +160,19 @@ class Builder:
         self.lines: dict[Place, int] = {}
         self.problems: list[Problem] = []
         self.rejected: set[Place] = set()
-        self.found = False
+        self.begun = False
 
     def document(self, events: Iterator[yaml.Event]) -> Any:
         """Build the one document of a stream."""
         value = None
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
-                if self.found:
+                if self.begun:
                     self._problem((), event, "a file holds one suite, here a second one begins")
                     break
-                self.found = True
+                self.begun = True
                 value = self._node(next(events), events, ())
-        if not self.found:
+        if not self.begun:
             self.problems.append(Problem("is empty"))
         return value
 

@@ -12,7 +12,7 @@ functions of logits that are written independently.
 
 from harness.testing.cells import KitCell
 from harness.testing.formulas import check_objective
-from harness.testing.kit import KINDS, Check, checks
+from harness.testing.kit import Check, checks
 from harness.testing.specs import make_spec
 
-__all__ = ["KINDS", "Check", "KitCell", "check_objective", "checks", "make_spec"]
+__all__ = ["Check", "KitCell", "check_objective", "checks", "make_spec"]

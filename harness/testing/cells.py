@@ -182,13 +182,13 @@ def game_of(dataset: str, variant: Named, *laid_over: Named, runs: int = 1) -> G
 State = dict[str, Tensor]
 
 
-def assert_near(found: State, expected: State, tolerance: float) -> None:
+def assert_near(actual: State, expected: State, tolerance: float) -> None:
     """Compare two states, tensor by tensor, within an absolute and relative tolerance."""
-    if found.keys() != expected.keys():
-        raise AssertionError(f"states differ in {sorted(found.keys() ^ expected.keys())}")
+    if actual.keys() != expected.keys():
+        raise AssertionError(f"states differ in {sorted(actual.keys() ^ expected.keys())}")
     for name, value in expected.items():
         torch.testing.assert_close(
-            found[name],
+            actual[name],
             value,
             rtol=tolerance,
             atol=tolerance,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.datasets.base import datasets, to_bytes, to_unit_range
 from harness.metrics.base import Conditions, Observation, metrics
+from harness.metrics.probes.base import probes
 from harness.networks.base import (
     Judgement,
     build_discriminator,
@@ -20,7 +21,9 @@ from harness.networks.base import (
     unsupported,
 )
 from harness.networks.blueprint import Blueprint
+from harness.parts.blueprint import blueprint_of
 from harness.testing.cells import CPU
+from harness.testing.specs import make_spec
 from harness.testing.training import require
 from harness.training.stack import Stack, inner_batch
 from harness.training.streams import seeded
@@ -118,16 +121,16 @@ def answers_by_shape(name: str) -> None:
     for blueprint in blueprints(name):
         for player in players(name):
             for training in (True, False):
-                found = answer(blueprint, player, training=training)
+                output = answer(blueprint, player, training=training)
                 if player == "generator":
-                    require(found.shape == (2, BATCH, *blueprint.shape), f"makes {found.shape}")
-                    inside = len(blueprint.shape) == 1 or bool((found.abs() <= 1).all())
+                    require(output.shape == (2, BATCH, *blueprint.shape), f"makes {output.shape}")
+                    inside = len(blueprint.shape) == 1 or bool((output.abs() <= 1).all())
                     require(inside, "images leave [−1, 1]")
                     continue
-                require(isinstance(found, Judgement), "a discriminator gives no Judgement")
-                require(found.logits.shape[:2] == (2, BATCH), f"logits {found.logits.shape}")
-                require(bool(found.logits.isfinite().all()), "logits are not finite")
-                require(bool(found.features), "no features are named")
+                require(isinstance(output, Judgement), "a discriminator gives no Judgement")
+                require(output.logits.shape[:2] == (2, BATCH), f"logits {output.logits.shape}")
+                require(bool(output.logits.isfinite().all()), "logits are not finite")
+                require(bool(output.features), "no features are named")
 
 
 def every_weight_learns(name: str) -> None:
@@ -143,8 +146,8 @@ def every_weight_learns(name: str) -> None:
             start = made.theta.detach()
             theta = start + torch.arange(start.shape[1]).to(start).cos() / 100
             theta.requires_grad_()
-            found = made(x, y, theta=theta, noise=lambda layer, shape: half(layer, shape, 1))
-            value = found if player == "generator" else found.logits
+            output = made(x, y, theta=theta, noise=lambda layer, shape: half(layer, shape, 1))
+            value = output if player == "generator" else output.logits
             weighing = torch.arange(value.numel(), dtype=value.dtype).cos() + 0.1
             (slope,) = torch.autograd.grad((value.flatten() * weighing).sum(), theta)
             parts = torch.split(slope, made.sizes, dim=1)
@@ -169,12 +172,12 @@ def stack_of_one(
 ) -> Tensor:
     """Let one run's player answer by itself."""
     single = stacked([built(blueprint, player, run)], x, y)
-    found = single(
+    output = single(
         x[run : run + 1],
         None if y is None else y[run : run + 1],
         noise=lambda layer, shape: half(layer, shape, 1),
     )
-    answered: Tensor = found if player == "generator" else found.logits
+    answered: Tensor = output if player == "generator" else output.logits
     return answered
 
 
@@ -215,8 +218,8 @@ def fingerprint(blueprint: Blueprint, player: str) -> tuple[Any, ...]:
     """Tell one built player from another: its layers, its weights and its answers."""
     module = built(blueprint, player)
     weights = tuple(round(float(p.detach().double().sum()), 9) for p in module.parameters())
-    found = answer(blueprint, player, training=False)
-    parts = [found] if player == "generator" else [found.logits, *found.outputs.values()]
+    output = answer(blueprint, player, training=False)
+    parts = [output] if player == "generator" else [output.logits, *output.outputs.values()]
     said = tuple(round(float(part.detach().abs().sum()), 6) for part in parts)
     return (repr(module), weights, said, inner_batch(module, BATCH))
 
@@ -237,8 +240,8 @@ def splits_are_sound(name: str) -> None:
         require(dataset.load(split).sha256 == examples.sha256, f"{split} changes when read again")
         if dataset.classes is not None:
             require(labels is not None, f"{split} has no labels")
-            found = labels.unique()  # type: ignore[union-attr]
-            inside = int(found[0]) >= 0 and int(found[-1]) < dataset.classes
+            distinct = labels.unique()  # type: ignore[union-attr]
+            inside = int(distinct[0]) >= 0 and int(distinct[-1]) < dataset.classes
             require(inside, f"labels of {split} lie outside 0…{dataset.classes - 1}")
         seen[split] = {str(row) for row in values[:50].flatten(1).double().mean(1).tolist()}
     require(seen["train"] != seen["test"], "the test split begins like the training split")
@@ -301,3 +304,20 @@ def metric_is_sound(name: str) -> None:
     broken = Observation(torch.zeros(count, 8).double(), torch.zeros(count, 4).double())
     values = metric.values(broken, reference)
     require(len(values) == len(columns), "a constant generator has no numbers")
+
+
+def probe_has_columns(name: str) -> None:
+    """A probe names its columns, each once, for the data sets that it can be made of."""
+    cls = probes.get(name)
+    made = 0
+    for spec in (make_spec(dataset, "gan") for dataset in ("ring8", "digits")):
+        dataset = datasets.get(spec.dataset.id)()
+        reason = cls.misfit(dataset, blueprint_of(spec))
+        if reason is not None:
+            require(len(reason.split()) >= 4, f"{reason!r} is no reason")
+            continue
+        made += 1
+        columns = [column.name for column in cls.columns(dataset, spec.settings.reference)]
+        require(bool(columns), f"nothing is measured of {dataset.id}")
+        require(len(set(columns)) == len(columns), "two columns share a name")
+    require(made > 0, "it can be made of neither points nor labelled images")

@@ -58,10 +58,10 @@ def check_objective(
         slopes = torch.autograd.grad(loss.sum(), [r, f], allow_unused=True, retain_graph=True)
         # Far out, the difference of two numbers says nothing of a slope.
         for side, slope in zip((0, 1), slopes, strict=True):
-            found = np.zeros((RUNS, EXAMPLES)) if slope is None else slope.numpy()
+            gradient = np.zeros((RUNS, EXAMPLES)) if slope is None else slope.numpy()
             by_hand = [slope_of(formula, real[run], fake[run], side) for run in range(RUNS - 1)]
             np.testing.assert_allclose(
-                found[:-1], by_hand, 1e-6, 1e-8, err_msg=f"slope of {name}'s loss"
+                gradient[:-1], by_hand, 1e-6, 1e-8, err_msg=f"slope of {name}'s loss"
             )
 
 

@@ -6,33 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic.fields import FieldInfo
 
-from harness.datasets.base import datasets
-from harness.metrics.base import metrics
-from harness.metrics.extractors.base import extractors
-from harness.networks.base import networks
-from harness.parts import Part, tricks, variants
-from harness.registry import Registry
+from harness.errors import UnknownNameError
+from harness.parts import Part, variants
+from harness.registry import KINDS, nearest
 from harness.testing import contents, sight, training
 from harness.testing.cells import DATASETS, HOSTS, KitCell, accepted, train
 from harness.testing.training import require
 from harness.testing.trajectories import SHORT, STEPS
 from harness.training.trainer import Trainer
-
-Kind = Literal["variant", "trick", "network", "dataset", "metric", "extractor"]
-KINDS: tuple[Kind, ...] = ("variant", "trick", "network", "dataset", "metric", "extractor")
-REGISTRIES: dict[str, Registry[Any]] = {
-    "variant": variants,
-    "trick": tricks,
-    "network": networks,
-    "dataset": datasets,
-    "metric": metrics,
-    "extractor": extractors,
-}
 
 CELL_CHECKS: tuple[Callable[[KitCell], None], ...] = (
     training.trains,
@@ -68,7 +54,7 @@ class Check:
 
 
 def checks(
-    kind: Kind,
+    kind: str,
     name: str,
     *,
     options: Mapping[str, Any] | None = None,
@@ -79,7 +65,7 @@ def checks(
     """Collect what a part must pass, besides its formula.
 
     Args:
-        kind: What it is.
+        kind: What it is, such as ``variant``; one of :data:`harness.registry.KINDS`.
         name: Its id; import its module first, or name it with ``load_plugin``.
         options: Options under which a variant or trick has the most to do.
         datasets: Data sets that a variant is tried on.
@@ -88,23 +74,25 @@ def checks(
         root: The data root, where an extractor's weights may lie.
 
     Raises:
-        UnknownNameError: if nothing of the kind has the name.
+        UnknownNameError: if there is no such kind, or nothing of the kind has the name.
     """
-    cls = REGISTRIES[kind].get(name)
-    found = [Check(f"{name}: described", partial(described, cls))]
+    if kind not in KINDS:
+        raise UnknownNameError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
+    cls = KINDS[kind].registry.get(name)
+    checklist = [Check(f"{name}: described", partial(described, cls))]
     given = dict(options or {})
     if kind == "variant":
         cells = accepted(KitCell(dataset, (name, given)) for dataset in datasets)
-        found.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
-        found += cell_checks(cells)
+        checklist.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
+        checklist += cell_checks(cells)
     elif kind == "trick":
         cells = trick_cells(name, given, hosts)
-        found.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
-        found.append(Check(f"{name}: refusals have reasons", partial(refusals, name, given)))
+        checklist.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
+        checklist.append(Check(f"{name}: refusals have reasons", partial(refusals, name, given)))
         for cell in cells:
-            found.append(Check(f"{cell}: changes the step", partial(changes_the_step, cell)))
-            found.append(Check(f"{cell}: paired", partial(training.paired_by_seed, cell)))
-        found += cell_checks(cells)
+            checklist.append(Check(f"{cell}: changes the step", partial(changes_the_step, cell)))
+            checklist.append(Check(f"{cell}: paired", partial(training.paired_by_seed, cell)))
+        checklist += cell_checks(cells)
     elif kind == "network":
         for check in (
             contents.answers_by_shape,
@@ -112,14 +100,14 @@ def checks(
             contents.stacked_equals_alone,
             contents.declared_support_is_true,
         ):
-            found.append(Check(f"{name}: {words(check)}", partial(check, name)))
+            checklist.append(Check(f"{name}: {words(check)}", partial(check, name)))
     elif kind == "dataset":
         for check in (contents.splits_are_sound, contents.images_survive_their_range):
-            found.append(Check(f"{name}: {words(check)}", partial(check, name)))
+            checklist.append(Check(f"{name}: {words(check)}", partial(check, name)))
     elif kind == "extractor":
         for change in sight.LEVELS:
             run = partial(sight.grows, change, name, root)
-            found.append(Check(f"{name}: the distance grows with {change}", run))
+            checklist.append(Check(f"{name}: the distance grows with {change}", run))
         for proof in (
             sight.real_falls_with_count,
             sight.repeats_itself,
@@ -128,10 +116,12 @@ def checks(
             sight.takes_what_it_declares,
             sight.knows_its_classes,
         ):
-            found.append(Check(f"{name}: {words(proof)}", partial(proof, name, root)))
+            checklist.append(Check(f"{name}: {words(proof)}", partial(proof, name, root)))
+    elif kind == "metric":
+        checklist.append(Check(f"{name}: sound", partial(contents.metric_is_sound, name)))
     else:
-        found.append(Check(f"{name}: sound", partial(contents.metric_is_sound, name)))
-    return found
+        checklist.append(Check(f"{name}: columns", partial(contents.probe_has_columns, name)))
+    return checklist
 
 
 def words(check: Callable[..., None]) -> str:
@@ -141,14 +131,16 @@ def words(check: Callable[..., None]) -> str:
 
 def cell_checks(cells: Sequence[KitCell]) -> list[Check]:
     """Make every check of every cell; stacked convolutions take long for 50 steps."""
-    found = []
+    checklist = []
     for cell in cells:
         for steps in (SHORT, STEPS) if cell.convolutional else (STEPS,):
             name = f"{cell}: {words(training.alone_equals_cohort)} after {steps} steps"
             run = partial(training.alone_equals_cohort, cell, steps)
-            found.append(Check(name, run, slow=cell.convolutional and steps == STEPS))
-        found += [Check(f"{cell}: {words(check)}", partial(check, cell)) for check in CELL_CHECKS]
-    return found
+            checklist.append(Check(name, run, slow=cell.convolutional and steps == STEPS))
+        checklist += [
+            Check(f"{cell}: {words(check)}", partial(check, cell)) for check in CELL_CHECKS
+        ]
+    return checklist
 
 
 def trick_cells(

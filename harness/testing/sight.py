@@ -175,12 +175,12 @@ def changed(images_of: Subject, kind: str, level: float) -> Tensor:
 def grows(kind: str, name: str, root: Path | None = None) -> None:
     """The distance grows with every step, and the first step shows, unless that is declared."""
     tried = subject(name, root)
-    found = [tried.distance(changed(tried, kind, level)) for level in LEVELS[kind]]
-    steps = ", ".join(f"{value:.4g}" for value in (tried.floor, *found))
-    require(all(math.isfinite(value) for value in found), f"distances with {kind}: {steps}")
-    rising = all(low < high for low, high in pairwise((tried.floor, *found)))
+    distances = [tried.distance(changed(tried, kind, level)) for level in LEVELS[kind]]
+    steps = ", ".join(f"{value:.4g}" for value in (tried.floor, *distances))
+    require(all(math.isfinite(value) for value in distances), f"distances with {kind}: {steps}")
+    rising = all(low < high for low, high in pairwise((tried.floor, *distances)))
     require(rising, f"the distance does not grow with {kind}: {steps}")
-    shows = found[0] > SEEN * tried.floor
+    shows = distances[0] > SEEN * tried.floor
     if kind in tried.cls.overlooks:
         require(not shows, f"a little {kind} shows, against `overlooks`: {steps}")
         return

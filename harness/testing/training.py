@@ -91,8 +91,8 @@ def resumes(cell: KitCell) -> None:
     expected = uninterrupted.at(6)
     for state, copy in zip(saved.states, kept, strict=True):
         assert_near(state, copy, EXACT)  # what was saved is a copy
-    for found, wanted in zip(states(resumed), expected.states, strict=True):
-        assert_near(found, wanted, EXACT)
+    for actual, wanted in zip(states(resumed), expected.states, strict=True):
+        assert_near(actual, wanted, EXACT)
     require(resumed.counters() == expected.counters, "the counters went apart")
     require(resumed.kimg == expected.kimg, "the count of images went apart")
     require(resumed.read() == expected.reading, "the diagnostics went apart")
@@ -109,7 +109,7 @@ def failure_stays_alone(cell: KitCell, player: str = "G") -> None:
     for run in (0, 2):
         assert_near(sick.state(run), expected.states[run], EXACT)
     rows, divergences = sick.read()
-    told = [found is not None for found in divergences]
+    told = [divergence is not None for divergence in divergences]
     require(told == [False, True, False], f"divergence is told of runs {told}, not of the second")
     require(divergences[POISONED].step == 3, "divergence is not told of the step it began in")  # type: ignore[union-attr]
     for run in (0, 2):
@@ -147,10 +147,10 @@ def precision(cell: KitCell) -> None:
     single = train([cell.spec(precision="float32", **rates)], 3)
     double = train([cell.spec(precision="float64", **rates)], 3)
     for player in ("G", "D"):
-        found = getattr(single.game, player).theta
-        require(found.dtype == torch.float32, f"{player} is not kept in single precision")
+        theta = getattr(single.game, player).theta
+        require(theta.dtype == torch.float32, f"{player} is not kept in single precision")
         torch.testing.assert_close(
-            found.double(), getattr(double.game, player).theta, rtol=1e-5, atol=1e-6
+            theta.double(), getattr(double.game, player).theta, rtol=1e-5, atol=1e-6
         )
 
 
@@ -159,11 +159,11 @@ class Waits(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
+        self.operations: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func._schema.name.removeprefix("aten::") in AWAITING:
-            self.found.append(func._schema.name)
+            self.operations.append(func._schema.name)
         return func(*args, **(kwargs or {}))
 
 
@@ -172,7 +172,7 @@ def never_waits(cell: KitCell) -> None:
     trainer = make_trainer([cell.spec(position) for position in range(2)])
     with Waits() as waits:
         trainer.train_step()
-    require(not waits.found, f"a step waits for the device in {', '.join(waits.found)}")
+    require(not waits.operations, f"a step waits for the device in {', '.join(waits.operations)}")
 
 
 def replays(cell: KitCell) -> None:
@@ -184,8 +184,8 @@ def replays(cell: KitCell) -> None:
         replayed.train_step()
     require(recorder.recorded > 0, "nothing was recorded")
     require(replayed.replays is not None and not replayed.replays.given_up, "replays were given up")
-    for found, expected in zip(states(replayed), plain.states, strict=True):
-        assert_near(found, expected, EXACT)
+    for actual, expected in zip(states(replayed), plain.states, strict=True):
+        assert_near(actual, expected, EXACT)
     require(replayed.counters() == plain.counters, "the counters went apart")
     require(replayed.read() == plain.reading, "the diagnostics went apart")
 
@@ -233,11 +233,11 @@ def recording(order: DataOrder, seen: list[Tensor]) -> Callable[..., Tensor]:
     updates: set[int] = set()
 
     def indices(seeds: Sequence[int], counter: int, device: torch.device) -> Tensor:
-        found = inner(seeds, counter, device)
+        drawn = inner(seeds, counter, device)
         if counter not in updates:
             updates.add(counter)
-            seen.append(found)
-        return found
+            seen.append(drawn)
+        return drawn
 
     return indices
 
@@ -267,9 +267,9 @@ def paired_by_seed(cell: KitCell) -> None:
         require(torch.equal(weights, plain_weights), "G's first weights are others")
     for name, expected in plain.items():
         shared = min(len(expected), len(tricked[name]))
-        for found, wanted in zip(tricked[name][:shared], expected[:shared], strict=True):
-            same = found.shape == wanted.shape and (
-                torch.equal(found, wanted) or same_order(found, wanted)
+        for actual, wanted in zip(tricked[name][:shared], expected[:shared], strict=True):
+            same = actual.shape == wanted.shape and (
+                torch.equal(actual, wanted) or same_order(actual, wanted)
             )
             require(same, f"the seed gives another order of {name}")
     for what in ("latents", "data"):
@@ -288,6 +288,6 @@ def generator_of(cell: KitCell) -> GeneratorPlan:
     return replace(plan, dropout=0.0, dropout_layers=None, dropout_at_test=False)
 
 
-def same_order(found: Tensor, wanted: Tensor) -> bool:
+def same_order(actual: Tensor, wanted: Tensor) -> bool:
     """Say whether two tensors sort alike."""
-    return torch.equal(found.flatten().argsort(), wanted.flatten().argsort())
+    return torch.equal(actual.flatten().argsort(), wanted.flatten().argsort())

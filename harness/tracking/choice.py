@@ -75,13 +75,13 @@ def key_source(environ: Mapping[str, str]) -> str | None:
     settings = _settings_files(environ)
     values = [_read_settings(path) for path in settings]
     address = environ.get("WANDB_BASE_URL") or next(
-        (found["base_url"] for found in reversed(values) if found.get("base_url")), ""
+        (section["base_url"] for section in reversed(values) if section.get("base_url")), ""
     )
     file = netrc_file(environ)
     if _netrc_has_key(file, address):
         return str(file)
-    for path, found in zip(settings, values, strict=True):
-        if found.get("api_key"):
+    for path, section in zip(settings, values, strict=True):
+        if section.get("api_key"):
             return str(path)
     return None
 
@@ -102,8 +102,8 @@ def _netrc_has_key(file: Path, address: str) -> bool:
         entries = netrc.netrc(str(file))
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return False
-    found = (entries.authenticators(host) for host in hosts)
-    return any(entry is not None and bool(entry[2]) for entry in found)
+    authenticators = (entries.authenticators(host) for host in hosts)
+    return any(entry is not None and bool(entry[2]) for entry in authenticators)
 
 
 def _settings_files(environ: Mapping[str, str]) -> list[Path]:

@@ -117,31 +117,31 @@ class Progress:
 
     def event(self, run: TrackedRun, event: Event) -> RunProgress | None:
         """Take in a record; return the run if this gave it an outcome."""
-        found = self.runs.get(run.planned.id)
-        if found is None:
+        progress = self.runs.get(run.planned.id)
+        if progress is None:
             return None
         kind = event["type"]
         if kind == "losses":
-            found.step = event["step"]
+            progress.step = event["step"]
         elif kind == "evaluation":
-            found.step = event["step"]
-            if found.primary in event["values"]:
-                found.value = event["values"][found.primary]
+            progress.step = event["step"]
+            if progress.primary in event["values"]:
+                progress.value = event["values"][progress.primary]
                 if event["step"] == 0:
-                    found.untrained = found.value
+                    progress.untrained = progress.value
         elif kind == "attempt":
-            self._forget(found)
-            found.step = found.started_at = event["resumed_from"]
+            self._forget(progress)
+            progress.step = progress.started_at = event["resumed_from"]
         elif kind == "protocol":
-            found.primary = next((m["name"] for m in event["metrics"] if m["primary"]), None)
+            progress.primary = next((m["name"] for m in event["metrics"] if m["primary"]), None)
         elif kind == "outcome":
-            self._forget(found)
-            found.outcome = event
-            found.step = event["step"]
+            self._forget(progress)
+            progress.outcome = event
+            progress.step = event["step"]
             self.outcomes[event["outcome"]] += 1
-            if found.untrained is None:
-                found.untrained = recall_untrained(found)
-            return found
+            if progress.untrained is None:
+                progress.untrained = recall_untrained(progress)
+            return progress
         return None
 
     def _forget(self, run: RunProgress) -> None:
@@ -188,12 +188,12 @@ class Progress:
         return self.elapsed * left / done
 
 
-def recall_untrained(found: RunProgress) -> float | None:
+def recall_untrained(progress: RunProgress) -> float | None:
     """Look up a resumed run's value before training, which an earlier attempt recorded."""
-    if found.primary is None or found.started_at == 0:
+    if progress.primary is None or progress.started_at == 0:
         return None
     try:
-        steps, values = read_run(found.run.path).curve(found.primary)
+        steps, values = read_run(progress.run.path).curve(progress.primary)
     except GanbenchError:
         return None
     return values[0] if steps and steps[0] == 0 else None

@@ -72,12 +72,12 @@ def identity(suite: str, fingerprint: str, planned: PlannedRun, spec: RunSpec) -
 
 def tags(planned: PlannedRun) -> tuple[str, ...]:
     """Return ``variant:``, one ``trick:`` for each trick (or ``trick:none``) and ``data:``."""
-    found = [
+    labels = [
         f"variant:{planned.variant}",
         *(f"trick:{trick}" for trick in planned.tricks.split(" + ")),
         f"data:{planned.dataset}",
     ]
-    shortened = (tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in found)
+    shortened = (tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in labels)
     return tuple(dict.fromkeys(shortened))
 
 
@@ -90,22 +90,22 @@ def rows(events: Sequence[Event]) -> list[Row]:
     """
     pictures: dict[int, str] = {}
     evaluated: dict[int, float] = {}
-    found: list[Row] = []
+    history: list[Row] = []
     for event in events:
         if event["type"] == "losses":
-            found.append(Row(_values("losses", event)))
+            history.append(Row(_values("losses", event)))
         elif event["type"] == "evaluation":
             values = _values("evaluation", event)
             # Where the average of G's weights is measured, they themselves are too.
             values |= {f"raw/{name}": value for name, value in event.get("raw", {}).items()}
-            found.append(Row(values, pictures.pop(event["step"], None)))
+            history.append(Row(values, pictures.pop(event["step"], None)))
             evaluated[event["step"]] = event["kimg"]
         elif event["type"] == "samples" and _is_inside(event["file"]):
             if event["step"] in evaluated:
-                found.append(Row({AXIS: evaluated[event["step"]]}, event["file"]))
+                history.append(Row({AXIS: evaluated[event["step"]]}, event["file"]))
             else:
                 pictures[event["step"]] = event["file"]
-    return found
+    return history
 
 
 def _values(section: str, event: Event) -> dict[str, float]:
@@ -131,17 +131,17 @@ def summary(record: RunRecord) -> dict[str, Any]:
     if outcome is None:
         return {}
     names = ("outcome", "onset", "reason", "seconds", "evaluation_seconds", "peak_memory")
-    found: dict[str, Any] = {name: outcome[name] for name in names if name in outcome}
-    found["steps"] = outcome["step"]
-    found["attempts"] = len(record.attempts)
+    entries: dict[str, Any] = {name: outcome[name] for name in names if name in outcome}
+    entries["steps"] = outcome["step"]
+    entries["attempts"] = len(record.attempts)
     primary = record.primary
     if primary is not None:
         steps, values = record.curve(primary.name)
-        found["primary_metric"] = primary.name
+        entries["primary_metric"] = primary.name
         if values:
-            found["primary"] = values[-1]
-            found["untrained"] = values[0] if steps[0] == 0 else None
-    return {name: value for name, value in found.items() if value is not None}
+            entries["primary"] = values[-1]
+            entries["untrained"] = values[0] if steps[0] == 0 else None
+    return {name: value for name, value in entries.items() if value is not None}
 
 
 def digest(

@@ -200,11 +200,11 @@ class Sender:
 
     def _with_picture(self, row: Row) -> dict[str, Any]:
         values: dict[str, Any] = dict(row.values)
-        found = read_picture(self.path / row.picture) if row.picture is not None else None
-        if found is not None:
+        picture = read_picture(self.path / row.picture) if row.picture is not None else None
+        if picture is not None:
             import wandb
 
-            image, caption = found
+            image, caption = picture
             values["samples"] = wandb.Image(image, caption=caption)
         return values
 

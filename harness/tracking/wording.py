@@ -82,19 +82,19 @@ class Wording:
 
     def counts(self, outcomes: Counter[str]) -> Text:
         """List how many runs had each outcome, in words; zeros left out."""
-        found = [name for name in STYLES if outcomes[name] > 0]
-        return Text(", ").join(Text(f"{outcomes[n]} {n}", STYLES[n][2]) for n in found)
+        names = [name for name in STYLES if outcomes[name] > 0]
+        return Text(", ").join(Text(f"{outcomes[n]} {n}", STYLES[n][2]) for n in names)
 
     def signs(self, outcomes: Counter[str]) -> Text:
         """List the same by signs, for a cell."""
-        found = [name for name in STYLES if outcomes[name] > 0]
-        return Text(" ").join(Text(f"{outcomes[n]}{self.symbol(n)}", STYLES[n][2]) for n in found)
+        names = [name for name in STYLES if outcomes[name] > 0]
+        return Text(" ").join(Text(f"{outcomes[n]}{self.symbol(n)}", STYLES[n][2]) for n in names)
 
     def legend(self, outcomes: Counter[str]) -> Text:
         """List the same with both, which explains the signs."""
-        found = [name for name in STYLES if outcomes[name] > 0]
+        names = [name for name in STYLES if outcomes[name] > 0]
         return Text("  ").join(
-            Text(f"{self.symbol(n)} {outcomes[n]} {n}", STYLES[n][2]) for n in found
+            Text(f"{self.symbol(n)} {outcomes[n]} {n}", STYLES[n][2]) for n in names
         )
 
     def remaining(self, progress: Progress) -> str:
@@ -126,8 +126,8 @@ class Wording:
         for column in columns:
             table.add_column(Text(self.clean(column)), justify="right", overflow="fold")
         for row in rows:
-            found = [cells.get((row, column), Counter()) for column in columns]
-            table.add_row(Text(self.clean(row)), *(self.signs(cell) for cell in found))
+            counters = [cells.get((row, column), Counter()) for column in columns]
+            table.add_row(Text(self.clean(row)), *(self.signs(cell) for cell in counters))
         return table
 
 
@@ -142,3 +142,8 @@ def explain(event: dict[str, object]) -> str:
     if name == "preempted":
         return f"at step {event.get('step')}"
     return f"at step {event.get('step')}: {reason}" if reason else f"at step {event.get('step')}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -141,8 +141,8 @@ def find_checkpoints(folder: Path, run_id: str) -> list[Checkpoint]:
         StoreError: if one belongs to another run, or a newer version wrote it.
     """
     sidecars = sorted(folder.glob("step-*.json"), reverse=True)
-    found = [_read(sidecar, run_id) for sidecar in sidecars]
-    return [checkpoint for checkpoint in found if checkpoint is not None]
+    checkpoints = [_read(sidecar, run_id) for sidecar in sidecars]
+    return [checkpoint for checkpoint in checkpoints if checkpoint is not None]
 
 
 def last_state(folder: Path, run_id: str) -> Checkpoint | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import to_unit_range
@@ -208,6 +210,37 @@ class Game:
             return {name: layer[0] for name, layer in judgement.features.items()}
 
         return show
+
+    def answers(self, places: NDArray[np.float64]) -> Tensor | None:
+        """Ask every run's D, in evaluation mode, about places as they are.
+
+        Args:
+            places: ``(n, dimensions)``.
+
+        Returns:
+            What the objective calls D(x), ``(runs, n)``: a probability where it is logistic, else
+            the logit. None where D does not judge, or not one example alone.
+        """
+        plan, D = self.blueprint.discriminator, self.D
+        alone = plan.pack == 1 and plan.condition == 0 and plan.minibatch is None
+        if self.variant.joint or not alone:
+            return None
+        x = torch.as_tensor(places, dtype=D.theta.dtype, device=D.theta.device)
+        with torch.no_grad():
+            logits: Tensor = D(x.expand(self.runs, -1, -1), training=False).logits
+        return logits.sigmoid() if self.variant.logistic else logits
+
+    @property
+    def estimates_share(self) -> bool:
+        """Whether the best answer of D is p / (p + q), the data's share of the density at x.
+
+        So for the logistic objective (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1),
+        and for squares with targets 0 and 1, whose boundary is ½ (Mao et al. 2017,
+        arXiv:1611.04076, eq. 5). A softmax over several generators counts each of them in full,
+        so that its best answer is another.
+        """
+        single = self.blueprint.discriminator.classes <= 2
+        return single and (self.variant.logistic or self.variant.boundary == 0.5)
 
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position; the parts are replaced by the caller."""

@@ -183,12 +183,12 @@ class Monitor:
         for line in table:
             row = dict(zip(names, line[: len(names)], strict=True))
             rows.append({name: value for name, value in row.items() if name not in absent})
-            found = [
+            onsets = [
                 Divergence(int(step) + 1, what)
                 for step, what in zip(line[len(names) :], CHECKED.values(), strict=True)
                 if step >= 0
             ]
-            divergences.append(min(found, key=lambda item: item.step) if found else None)
+            divergences.append(min(onsets, key=lambda item: item.step) if onsets else None)
         for tensor in (self._d, self._g, self._square):
             tensor.zero_()
         self._first.fill_(-1)

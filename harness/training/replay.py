@@ -35,27 +35,21 @@ class Updates(Protocol):
     @property
     def game(self) -> Game:
         """The players."""
-        ...
 
     def updates(self, phase: Phase, /) -> int:
         """Return how many updates a player has made."""
-        ...
 
     def update(self, phase: Phase, inputs: Inputs | None = None, /) -> None:
         """Make one update of a player, with what differs from one to the next."""
-        ...
 
     def tensors(self) -> list[Tensor]:
         """List everything on the device that an update changes."""
-        ...
 
     def counters(self) -> dict[str, int]:
         """Return the counts that an update moves on Python's side."""
-        ...
 
     def advance(self, moved: Mapping[str, int], /) -> None:
         """Move these counts on."""
-        ...
 
 
 class Recorder(Protocol):
@@ -71,7 +65,6 @@ class Recorder(Protocol):
 
     def warm_up(self, work: Work) -> None:
         """Run work as it will be recorded."""
-        ...
 
     def record(self, work: Work) -> Work:
         """Record work on fixed tensors, without effect on them; return what replays it.
@@ -79,7 +72,6 @@ class Recorder(Protocol):
         Raises:
             RuntimeError: if it cannot be recorded.
         """
-        ...
 
 
 class CUDAGraphs:

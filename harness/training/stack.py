@@ -211,12 +211,12 @@ def linear_units_first(layer: nn.Linear, x: Tensor) -> Tensor:
 
 def slots(module: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
     """Find the dictionary and key that hold each parameter and buffer, by its full name."""
-    found: dict[str, tuple[dict[str, Any], str]] = {}
+    locations: dict[str, tuple[dict[str, Any], str]] = {}
     for prefix, child in module.named_modules():
         for held in (child._parameters, child._buffers):
             for name in held:
-                found[f"{prefix}.{name}" if prefix else name] = (held, name)
-    return found
+                locations[f"{prefix}.{name}" if prefix else name] = (held, name)
+    return locations
 
 
 def inner_batch(module: nn.Module, batch: int) -> int:

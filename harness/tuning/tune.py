@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.datasets.base import dataset_of
-from harness.engines.base import DONE, Engine, JobOptions
-from harness.errors import GanbenchError, StoreError
+from harness.engines.base import Engine, JobOptions
+from harness.errors import ExitStatus, GanbenchError, StoreError
 from harness.metrics.applicable import protocol
 from harness.planning.backlog import Backlog, backlog
 from harness.planning.checks import check_device
@@ -103,7 +103,7 @@ class Tuner:
         if before is not None:
             self.planned = {run.id: run for run in before.runs}
 
-    def tune(self, cells: Sequence[TunedCell], trials: int, batch: int) -> int:
+    def tune(self, cells: Sequence[TunedCell], trials: int, batch: int) -> ExitStatus:
         """Tune, retrain the best on fresh seeds, write each cell's ``summary.json``.
 
         Args:
@@ -112,7 +112,7 @@ class Tuner:
             batch: Trials of a cell trained together.
 
         Returns:
-            0, 1 (some crashed), 75 (preempted) or 130 (interrupted).
+            How that ended.
         """
         asked = {cell.name: self._asked(cell) for cell in cells}
         while True:
@@ -121,7 +121,7 @@ class Tuner:
             code = self._train(
                 [(cell, asked[cell.name]) for cell in cells], f"trials, {most} of {trials} per cell"
             )
-            if code != DONE:
+            if code != ExitStatus.DONE:
                 return code
             lacking = [cell for cell in cells if len(asked[cell.name]) < trials]
             if not lacking:
@@ -142,7 +142,7 @@ class Tuner:
         code = self._train(
             [(cell, self._missing(specs)) for cell, specs in fresh], "the best on fresh seeds"
         )
-        if code == DONE:
+        if code == ExitStatus.DONE:
             for cell in cells:
                 self._summarise(cell, asked[cell.name], winners[cell.name])
         return code
@@ -156,12 +156,12 @@ class Tuner:
         for place, trial in enumerate(self._winners(self._asked(cell)), start=1):
             same = f"{names[trial.rates]} = " if trial.rates in names else ""
             names[trial.rates] = f"{same}best {place}"
-        found = []
+        finalists = []
         for rates, name in names.items():
             records = self._reported(with_rates(spec, rates) for spec in cell.specs)
             values = [None if has_collapsed(r) else final_value(r) for r in records.values()]
-            found.append((name, rates, values))
-        return found
+            finalists.append((name, rates, values))
+        return finalists
 
     def _winners(self, asked: Sequence[RunSpec]) -> list[Trial]:
         return best([trial for _, trial in self._finished(asked)], WINNERS)
@@ -205,7 +205,9 @@ class Tuner:
         value = {"schema": TRIALS_SCHEMA, "sampler": self.sampler, "specs": dumped}
         write_json(folder / "trials.json", value)
 
-    def _train(self, wanted: Iterable[tuple[TunedCell, Sequence[RunSpec]]], phase: str) -> int:
+    def _train(
+        self, wanted: Iterable[tuple[TunedCell, Sequence[RunSpec]]], phase: str
+    ) -> ExitStatus:
         specs: dict[str, RunSpec] = {}
         notes: dict[str, str] = {}
         for cell, of_cell in wanted:
@@ -226,7 +228,7 @@ class Tuner:
         todo: Backlog = backlog(self.store, specs.values())
         check_device(todo, self.device)
         if not todo.pending:
-            return DONE
+            return ExitStatus.DONE
         return train_pending(
             self.store,
             replace(plan, suite=f"{plan.suite}: {phase}"),
@@ -244,8 +246,8 @@ class Tuner:
         specs = list(specs)
         own = backlog(self.store, specs).finished
         main = Store(self.folder)
-        found = {**backlog(main, specs).finished, **own}
-        return {name: ReportedRun.of(record) for name, record in found.items()}
+        records = {**backlog(main, specs).finished, **own}
+        return {name: ReportedRun.of(record) for name, record in records.items()}
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
         """Leave out runs that the suite itself has finished."""
@@ -258,11 +260,11 @@ class Tuner:
         records = backlog(self.store, specs).finished
         return [
             (
-                TrialRun.of(found),
-                Trial(rates_of(spec), final_value(found), has_collapsed(found)),
+                TrialRun.of(record),
+                Trial(rates_of(spec), final_value(record), has_collapsed(record)),
             )
             for spec in specs
-            if (found := records.get(spec.id)) is not None
+            if (record := records.get(spec.id)) is not None
         ]
 
     def _summarise(

@@ -42,13 +42,13 @@ def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) 
         canvas, axes = facets(len(panels), columns=len(panels), width=2.9, height=height)
         for position, (plot, (name, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
             plot.axvline(0, color=MUTED, linewidth=1)
-            for row, (_, found) in enumerate(rows):
+            for row, (_, correlations) in enumerate(rows):
                 over, across = row - 0.13, row + 0.2
-                plot.plot(found.seeds, [over] * len(found.seeds), "o", color=GOOD, markersize=3.5,
-                          alpha=0.35, markeredgewidth=0)  # fmt: skip
+                plot.plot(correlations.seeds, [over] * len(correlations.seeds), "o", color=GOOD,
+                          markersize=3.5, alpha=0.35, markeredgewidth=0)  # fmt: skip
                 for value, limits, place, colour, marker in (
-                    (found.mean, found.interval, over, GOOD, "o"),
-                    (found.final, found.final_interval, across, BAD, "D"),
+                    (correlations.mean, correlations.interval, over, GOOD, "o"),
+                    (correlations.final, correlations.final_interval, across, BAD, "D"),
                 ):
                     if limits is not None:
                         plot.plot(limits, [place, place], color=colour, linewidth=1.6)

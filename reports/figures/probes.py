@@ -59,15 +59,15 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
             handles.append(
                 Line2D([], [], color=colour, linewidth=1.6, linestyle=dash, label=short(label))
             )
-        for row, (_, found) in enumerate(rows):
-            below = [row + 0.22] * len(found.trained)
-            plot.plot(found.trained, below, "o", color=GOOD, markersize=3.5, alpha=0.35,
+        for row, (_, probed) in enumerate(rows):
+            below = [row + 0.22] * len(probed.trained)
+            plot.plot(probed.trained, below, "o", color=GOOD, markersize=3.5, alpha=0.35,
                       markeredgewidth=0)  # fmt: skip
-            if found.interval is not None:
-                plot.plot(found.interval, [row, row], color=GOOD, linewidth=2)
-            plot.plot([found.mean], [row], "o", color=GOOD, markersize=6.5)
-            if found.untrained is not None:
-                plot.plot([found.untrained], [row], "o", color=MUTED, markersize=6.5,
+            if probed.interval is not None:
+                plot.plot(probed.interval, [row, row], color=GOOD, linewidth=2)
+            plot.plot([probed.mean], [row], "o", color=GOOD, markersize=6.5)
+            if probed.untrained is not None:
+                plot.plot([probed.untrained], [row], "o", color=MUTED, markersize=6.5,
                           markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
         plot.set_yticks(range(len(rows)), short_apart(label for label, _ in rows))
         plot.set_ylim(len(rows) - 0.5, -0.5)

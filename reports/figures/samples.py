@@ -132,8 +132,8 @@ def scatter_png(
         A PNG with a transparent background, and how many points lie outside of it.
     """
     known = tuple(tuple(map(float, mode)) for mode in modes or ())
-    found = tuple(map(bool, hit)) if hit is not None else (True,) * len(known)
-    reach, marks = _truth(known, found, sigma or 0.0) if known else (view_of(None, points), None)
+    ringed = tuple(map(bool, hit)) if hit is not None else (True,) * len(known)
+    reach, marks = _truth(known, ringed, sigma or 0.0) if known else (view_of(None, points), None)
     places = (points.astype(np.float64) + reach) * (SIDE / (2 * reach))
     columns, lines = places[:, 0], SIDE - places[:, 1]
     inside = (columns > 0) & (columns < SIDE) & (lines > 0) & (lines < SIDE)
@@ -178,28 +178,28 @@ def palette_png(pixels: NDArray[np.uint8], colours: bytes, opacities: bytes) -> 
 
 @lru_cache(256)
 def _truth(
-    modes: tuple[tuple[float, ...], ...], found: tuple[bool, ...], sigma: float
+    modes: tuple[tuple[float, ...], ...], hit: tuple[bool, ...], sigma: float
 ) -> tuple[float, NDArray[np.intp]]:
     """Return half the side of what is shown, and the pixels of all rings and crosses.
 
     Args:
         modes: Centres, at least one.
-        found: For each, whether it was hit.
+        hit: For each, whether it was hit.
         sigma: Standard deviation of each.
     """
     reach = view_of(modes, np.zeros((0, 2), np.float32))
-    marks = [_mark(x, y, was, sigma, reach) for (x, y), was in zip(modes, found, strict=True)]
+    marks = [_mark(x, y, was, sigma, reach) for (x, y), was in zip(modes, hit, strict=True)]
     return reach, np.concatenate(marks)
 
 
 @lru_cache(maxsize=4096)
-def _mark(x: float, y: float, found: bool, sigma: float, reach: float) -> NDArray[np.intp]:
+def _mark(x: float, y: float, hit: bool, sigma: float, reach: float) -> NDArray[np.intp]:
     """Return the pixels of a mode's ring or cross, as places in the flattened image."""
     axis = (np.arange(SIDE) + 0.5) / SIDE * 2 * reach - reach
     pixel = 2 * reach / SIDE
     across, up = axis[None, :] - x, -axis[:, None] - y
     distance = np.hypot(across, up)
-    if found:
+    if hit:
         marked = np.abs(distance - max(3 * sigma, 3.2 * pixel)) < 0.65 * pixel
     else:
         arm = np.minimum(np.abs(across - up), np.abs(across + up))

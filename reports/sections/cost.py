@@ -24,7 +24,7 @@ LEAD = (
 
 def tricks_table(cells: SuiteCells) -> Table:
     """Say what every trick adds to the time of training."""
-    found = surcharges(cells)
+    charges = surcharges(cells)
     return Table(
         "cost-of-tricks",
         "What each trick costs",
@@ -46,7 +46,7 @@ def tricks_table(cells: SuiteCells) -> Table:
                 TableCell(charge.memory, None, None, charge.runs, "lower"),
             )
             for name in cells.treatments
-            if (charge := found.get(name)) is not None
+            if (charge := charges.get(name)) is not None
         ),
         "Over cells that trained on the same kind of machine as the same cell without the trick, "
         "with as many runs at once. A trick that is given other settings, such as fewer steps, "

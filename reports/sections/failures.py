@@ -146,12 +146,12 @@ def trace(result: Result, survivors: Survivors) -> Trace | None:
     values = aligned(result.record.numbers("losses"), survivors.steps[near])
     shares = percentile(values, others)
     known = np.isfinite(values) & (np.isfinite(others).sum(0) >= FEWEST)
-    found = {
+    percentiles = {
         name: list(zip(since[seen].tolist(), shares[seen, column].tolist(), strict=True))
         for column, (name, seen) in enumerate(zip(DIAGNOSTICS, known.T, strict=True))
         if seen.any()
     }
-    return Trace(result, when, found) if found else None
+    return Trace(result, when, percentiles) if percentiles else None
 
 
 def traces(cells: SuiteCells) -> tuple[list[Trace], int]:
@@ -163,7 +163,7 @@ def traces(cells: SuiteCells) -> tuple[list[Trace], int]:
         survived += [result for result in cell.finals if not result.failed]
     total = sum(len(failed) for failed, _ in groups.values())
     stride = max(1, -(-total // MOST_FAILED))
-    found = []
+    traced_runs = []
     for failed, survived in groups.values():
         if len(survived) < FEWEST:
             continue
@@ -171,8 +171,8 @@ def traces(cells: SuiteCells) -> tuple[list[Trace], int]:
         for result in failed[::stride]:
             one = trace(result, beside)
             if one is not None:
-                found.append(one)
-    return found, total
+                traced_runs.append(one)
+    return traced_runs, total
 
 
 def course(group: Sequence[Trace], diagnostic: str) -> Course:
@@ -211,12 +211,12 @@ def before(group: Sequence[Trace], diagnostic: str) -> TableCell:
 
 def build_blocks(cells: SuiteCells) -> list[Block]:
     """Make figure and table; nothing where no failed run has survivors to stand beside."""
-    found, total = traces(cells)
-    groups = {when: [one for one in found if one.when == when] for when in (EARLY, LATE)}
+    traced_runs, total = traces(cells)
+    groups = {when: [one for one in traced_runs if one.when == when] for when in (EARLY, LATE)}
     groups = {when: group for when, group in groups.items() if len(group) >= FEWEST}
     if not groups:
         return []
-    names = [n for n in DIAGNOSTICS if any(n in one.percentiles for one in found)]
+    names = [n for n in DIAGNOSTICS if any(n in one.percentiles for one in traced_runs)]
     courses = {
         name: {when: course(group, name) for when, group in groups.items()} for name in names
     }
@@ -227,12 +227,12 @@ def build_blocks(cells: SuiteCells) -> list[Block]:
         f"Percentiles of {', '.join(names)} of failed runs among survivors, by time since the "
         "failure; the table below has the numbers just before it.",
         draw_courses(courses),
-        f"{len(found)} of {total} failed runs ({sizes}), each placed among the surviving runs of "
-        "its data set and variant at the same step, whatever their tricks. Lines are medians over "
-        "failed runs, bands their quartiles. A line that leaves the middle half (grey) to the left "
-        "of 0 is a warning; after 0 it only describes the failure. A failure is seen at an "
-        "evaluation, and began at some time since the one before. Part of a line may be "
-        "the trick's doing, where one trick fails and others survive.",
+        f"{len(traced_runs)} of {total} failed runs ({sizes}), each placed among the surviving "
+        "runs of its data set and variant at the same step, whatever their tricks. Lines are "
+        "medians over failed runs, bands their quartiles. A line that leaves the middle half "
+        "(grey) to the left of 0 is a warning; after 0 it only describes the failure. A failure "
+        "is seen at an evaluation, and began at some time since the one before. Part of a line "
+        "may be the trick's doing, where one trick fails and others survive.",
     )
     table = Table(
         "before-failures",

@@ -101,27 +101,31 @@ def meaning(cell: CellRuns, diagnostic: str, metric: str) -> Meaning:
     return Meaning(tuple(over), tuple(steps), tuple(last))
 
 
-def mean_cell(found: tuple[tuple[str, float, int], ...]) -> TableCell:
+def mean_cell(correlations: tuple[tuple[str, float, int], ...]) -> TableCell:
     """Write the mean of correlations over seeds."""
-    averaged = mean_correlation([(rho, n) for _, rho, n in found])
+    averaged = mean_correlation([(rho, n) for _, rho, n in correlations])
     if averaged is None:
         return TableCell(None)
-    return TableCell(averaged[0], averaged[1], len(found), tuple(run for run, _, _ in found))
+    return TableCell(
+        averaged[0], averaged[1], len(correlations), tuple(run for run, _, _ in correlations)
+    )
 
 
-def final_cell(found: Meaning) -> TableCell:
+def final_cell(cell_meaning: Meaning) -> TableCell:
     """Write the correlation over seeds at the end."""
-    rho, n = found.final, len(found.last)
+    rho, n = cell_meaning.final, len(cell_meaning.last)
     if rho is None:
         return TableCell(None)
-    return TableCell(rho, spearman_interval(rho, n), n, tuple(run for run, _, _ in found.last))
+    return TableCell(
+        rho, spearman_interval(rho, n), n, tuple(run for run, _, _ in cell_meaning.last)
+    )
 
 
-def drawn(found: Meaning) -> Correlations:
-    """Turn what was found into what is drawn."""
-    over, final = mean_cell(found.over), final_cell(found)
+def drawn(cell_meaning: Meaning) -> Correlations:
+    """Turn what a diagnostic says into what is drawn."""
+    over, final = mean_cell(cell_meaning.over), final_cell(cell_meaning)
     return Correlations(
-        seeds=tuple(rho for _, rho, _ in found.over),
+        seeds=tuple(rho for _, rho, _ in cell_meaning.over),
         mean=over.value if isinstance(over.value, float) else None,
         interval=over.interval,
         final=final.value if isinstance(final.value, float) else None,
@@ -132,24 +136,26 @@ def drawn(found: Meaning) -> Correlations:
 def blocks_of(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: str) -> list[Block]:
     """Draw and tabulate one data set; nothing where no run has enough evaluations."""
     several = len({cell.tricks for cell in cells}) > 1
-    found = [
+    meanings = [
         (cell, {diagnostic: meaning(cell, diagnostic, metric.name) for diagnostic in DIAGNOSTICS})
         for cell in cells
     ]
-    found = [(cell, by_name) for cell, by_name in found if any(m.over for m in by_name.values())]
-    if not found:
+    meanings = [
+        (cell, by_name) for cell, by_name in meanings if any(m.over for m in by_name.values())
+    ]
+    if not meanings:
         return []
-    labels = [f"{c.variant}, {c.tricks}" if several else c.variant for c, _ in found]
+    labels = [f"{c.variant}, {c.tricks}" if several else c.variant for c, _ in meanings]
     figure = Figure(
         f"losses-{name}",
         f"{dataset}: does the loss track {metric.name} {ARROWS[metric.better]}?".replace(" ?", "?"),
         f"Rank correlations between −1 and 1 of {', '.join(DIAGNOSTICS)} with the primary metric "
-        f"for {len(found)} cells on {dataset}.",
+        f"for {len(meanings)} cells on {dataset}.",
         draw_correlations(
             {
                 diagnostic: [
                     (label, drawn(by_name[diagnostic]))
-                    for label, (_, by_name) in zip(labels, found, strict=True)
+                    for label, (_, by_name) in zip(labels, meanings, strict=True)
                 ]
                 for diagnostic in DIAGNOSTICS
             }
@@ -167,7 +173,7 @@ def blocks_of(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: str
             final_cell(one),
             TableCell(median(n for _, _, n in one.over)),
         )
-        for cell, by_name in found
+        for cell, by_name in meanings
         for diagnostic, one in by_name.items()
         if one.over
     ]

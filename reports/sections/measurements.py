@@ -63,8 +63,8 @@ def metric_row(
         if ranked
         else (float(np.median(values)) if values else None)
     )
-    found = [r.record.best(metric, weights) for r, _ in measured if r.record]
-    chosen = [one for one in found if one is not None]
+    best_checkpoints = [r.record.best(metric, weights) for r, _ in measured if r.record]
+    chosen = [one for one in best_checkpoints if one is not None]
     best = [one.value for one in chosen]
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
@@ -163,7 +163,7 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
 
 def build(cells: SuiteCells) -> Section:
     """Make the chapter."""
-    found: list[tuple[str, MetricInfo, list[CellRuns]]] = []
+    metrics: list[tuple[str, MetricInfo, list[CellRuns]]] = []
     for dataset in cells.datasets:
         group = cells.of_dataset(dataset)
         by_name: dict[str, MetricInfo] = {}
@@ -172,11 +172,11 @@ def build(cells: SuiteCells) -> Section:
                 by_name.setdefault(metric.name, metric)
         for metric in sorted(by_name.values(), key=lambda m: not m.primary):
             having = [c for c in group if any(m.name == metric.name for m in c.metrics)]
-            found.append((dataset, metric, having))
-    names = unique_names([f"metric-{dataset}-{metric.name}" for dataset, metric, _ in found])
+            metrics.append((dataset, metric, having))
+    names = unique_names([f"metric-{dataset}-{metric.name}" for dataset, metric, _ in metrics])
     tables = tuple(
         metric_table(dataset, metric, having, name)
-        for (dataset, metric, having), name in zip(found, names, strict=True)
+        for (dataset, metric, having), name in zip(metrics, names, strict=True)
     )
     lead = LEAD if tables else ("No run has been evaluated yet.",)
     return Section("metrics", "Metrics", lead, (), tables)

@@ -38,12 +38,12 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
     """Draw which share of the modes each cell captured; None where no run counted them."""
     shares: dict[tuple[str, str], tuple[float, str]] = {}
     for cell in cells:
-        found = [c for result in cell.finals if (c := captured(result)) is not None]
-        if found:
-            share = float(np.mean([c[0] for c in found]))
-            total = found[0][1]
+        captures = [c for result in cell.finals if (c := captured(result)) is not None]
+        if captures:
+            share = float(np.mean([c[0] for c in captures]))
+            total = captures[0][1]
             text = f"{share * total:.1f}".removesuffix(".0")
-            shares[cell.variant, cell.tricks] = (share, f"{text} of {total}  (n={len(found)})")
+            shares[cell.variant, cell.tricks] = (share, f"{text} of {total}  (n={len(captures)})")
     if not shares:
         return None
     variants = list(dict.fromkeys(cell.variant for cell in cells))
@@ -98,12 +98,12 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
         if record is None or event is None:
             continue
         data = result.read(str(event["file"]))
-        found = None if data is None else points_of(data)
+        stored = None if data is None else points_of(data)
         evaluations = (e for e in record.newest("evaluation") if e["step"] == event["step"])
         histogram = next(evaluations, {}).get("histogram")
-        if found is None or found.shape[1] != 2 or not histogram or len(histogram) != modes:
+        if stored is None or stored.shape[1] != 2 or not histogram or len(histogram) != modes:
             continue
-        points.append(found)
+        points.append(stored)
         counts.append(histogram)
         runs.append(result.planned.id)
         samples = record.spec.settings.evaluation_samples
@@ -127,14 +127,14 @@ def density_blocks(
     modes, sigma = np.array(facts.get("modes") or (), dtype=float), facts.get("sigma")
     if modes.ndim != 2 or modes.shape[1:] != (2,) or not sigma:
         return []
-    found = [(cell, one) for cell in cells if (one := landed(cell, len(modes))) is not None]
-    if not found:
+    landings = [(cell, one) for cell in cells if (one := landed(cell, len(modes))) is not None]
+    if not landings:
         return []
     reach = view_of(modes.tolist(), np.zeros((0, 2), np.float32))
-    shown = found[:most]
+    shown = landings[:most]
     left_out = (
-        f" Of {len(found)} cells, the first {most} are drawn; the table has them all."
-        if len(found) > most
+        f" Of {len(landings)} cells, the first {most} are drawn; the table has them all."
+        if len(landings) > most
         else ""
     )
     truth = Density(
@@ -154,7 +154,7 @@ def density_blocks(
         "percentage of all samples, high-quality ones only (within 3σ); the mark says how many "
         f"runs hit it.{left_out}",
     )
-    return [figure, modes_table(dataset, found, len(modes), name)]
+    return [figure, modes_table(dataset, landings, len(modes), name)]
 
 
 def panels(
@@ -191,12 +191,12 @@ def panels(
 
 
 def modes_table(
-    dataset: str, found: Sequence[tuple[CellRuns, Landed]], modes: int, name: str
+    dataset: str, landings: Sequence[tuple[CellRuns, Landed]], modes: int, name: str
 ) -> Table:
     """Say of each cell which modes its runs hit, and how evenly."""
     oracle = ("true density", None, None, modes, 0, 0, ORACLE, *[ORACLE / modes] * 2)
     rows: list[tuple[TableCell, ...]] = [tuple(map(TableCell, oracle))]
-    for cell, one in found:
+    for cell, one in landings:
         hit, shares, n = one.hit, one.shares, len(one.runs)
         rows.append(
             (

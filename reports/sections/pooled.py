@@ -107,7 +107,7 @@ class Entrant:
 
 def entrants(cells: SuiteCells, scales: dict[str, Scale]) -> tuple[list[Entrant], list[str]]:
     """Collect what has runs on every data set, and name what has not."""
-    found, lacking = [], []
+    complete, lacking = [], []
     for variant, tricks in dict.fromkeys((cell.variant, cell.tricks) for cell in cells.cells):
         group = [cells.cell(dataset, variant, tricks) for dataset in scales]
         tasks = tuple(
@@ -123,8 +123,8 @@ def entrants(cells: SuiteCells, scales: dict[str, Scale]) -> tuple[list[Entrant]
         )
         compared = len(against) == len(tasks) and all(len(scores) for scores in against)
         runs = tuple(result.planned.id for cell in whole for result in cell.finals)
-        found.append(Entrant(variant, tricks, tasks, against if compared else None, runs))
-    return found, lacking
+        complete.append(Entrant(variant, tricks, tasks, against if compared else None, runs))
+    return complete, lacking
 
 
 def generator_for(*names: str) -> np.random.Generator:
@@ -132,10 +132,10 @@ def generator_for(*names: str) -> np.random.Generator:
     return np.random.default_rng(zlib.crc32("\0".join(names).encode(errors="replace")))
 
 
-def scores_table(found: Sequence[tuple[Entrant, TableCell]], count: int, note: str) -> Table:
+def scores_table(rated: Sequence[tuple[Entrant, TableCell]], count: int, note: str) -> Table:
     """List the pooled scores, the best first."""
     rows = []
-    for entrant, mean in found:
+    for entrant, mean in rated:
         better = (
             probability_of_improvement(entrant.tasks, entrant.control)
             if entrant.control is not None
@@ -214,9 +214,9 @@ def build(cells: SuiteCells) -> Section | None:
     scales = {dataset: scale for dataset, scale in known.items() if scale is not None}
     if len(scales) < FEWEST:
         return None
-    found, lacking = entrants(cells, scales)
+    complete, lacking = entrants(cells, scales)
     rated = []
-    for entrant in found:
+    for entrant in complete:
         generator = generator_for(entrant.variant, entrant.tricks)
         limits = pooled_mean_interval(entrant.tasks, generator)
         n = sum(map(len, entrant.tasks))

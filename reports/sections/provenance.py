@@ -26,16 +26,16 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 def environment_table(cells: SuiteCells) -> Table:
     """Show versions and devices, with how many runs had each."""
-    found: dict[str, Counter[str]] = {}
+    counts_by_key: dict[str, Counter[str]] = {}
     for result in cells.results:
         if result.record:
             environment = result.environment
             if environment is None:
                 environment = {"environment": "file is damaged"}
             for key, text in flatten(environment).items():
-                found.setdefault(key, Counter())[text] += 1
+                counts_by_key.setdefault(key, Counter())[text] += 1
     rows = []
-    for key, counts in found.items():
+    for key, counts in counts_by_key.items():
         shown = counts.most_common(MOST_VALUES)
         text = "; ".join(f"{value} ({n})" if len(counts) > 1 else value for value, n in shown)
         if len(counts) > MOST_VALUES:
@@ -133,14 +133,14 @@ def protocol_table(cells: SuiteCells) -> Table:
 
 def measurement_table(cells: SuiteCells) -> Table:
     """Say once what all numbers of a data set rest on, with how many runs were measured so."""
-    found: Counter[tuple[str, ...]] = Counter()
+    counts: Counter[tuple[str, ...]] = Counter()
     for cell in cells.cells:
         for result in cell.results:
             known = result.record.provenance if result.record else None
             if known is not None:
                 weights = "raw" if known.weights == "raw" else f"averaged by {known.weights}"
                 libraries = ", ".join(f"{name} {text}" for name, text in known.libraries.items())
-                found[
+                counts[
                     cell.dataset,
                     known.extractor,
                     known.weights_sha256 or "none",
@@ -166,7 +166,7 @@ def measurement_table(cells: SuiteCells) -> Table:
             Column("Normalization in evaluation", "prose", "statistics that G normalises by"),
             Column("Runs", "count"),
         ),
-        tuple((*map(TableCell, key), TableCell(count)) for key, count in found.items()),
+        tuple((*map(TableCell, key), TableCell(count)) for key, count in counts.items()),
         "Of one run, `ganbench show RUN` says the same.",
         folded=True,
         empty="No run says what its numbers rest on: all were measured by an older version.",
@@ -202,11 +202,11 @@ def gaps_table(cells: SuiteCells) -> Table:
 
 def folders_table(cells: SuiteCells) -> Table:
     """Say which runs came from which folder and device, where results of several are merged."""
-    found: dict[tuple[str, str], list[Result]] = {}
+    by_origin: dict[tuple[str, str], list[Result]] = {}
     for result in cells.results:
         folder = cells.suite.folder_of(result.planned.id)
         if folder and result.record:
-            found.setdefault((folder, result.record.device or "not said"), []).append(result)
+            by_origin.setdefault((folder, result.record.device or "not said"), []).append(result)
     return Table(
         "folders",
         "Where runs were trained",
@@ -225,7 +225,7 @@ def folders_table(cells: SuiteCells) -> Table:
                 TableCell(len(results), runs=tuple(result.planned.id for result in results)),
                 TableCell(sum(result.final for result in results)),
             )
-            for (folder, device), results in found.items()
+            for (folder, device), results in by_origin.items()
         ),
         "All folders have the same plan. Pairs of runs on unlike devices are listed beside the "
         "effects, as a setting that differs.",
@@ -297,7 +297,7 @@ def facts(cells: SuiteCells) -> tuple[tuple[str, str], ...]:
     finals = sum(result.final for result in results)
     failed = sum(result.failed for result in results)
     seeds = len({result.planned.seed for result in results})
-    found = [
+    entries = [
         ("Runs with a result", f"{finals} of {len(results)}"),
         ("Failed", f"{failed} of {finals}"),
         ("Seeds", str(seeds)),
@@ -306,5 +306,5 @@ def facts(cells: SuiteCells) -> tuple[tuple[str, str], ...]:
         ("Fingerprint", plan.fingerprint),
     ]
     if plan.profile:
-        found.append(("Profile", plan.profile))
-    return tuple(found)
+        entries.append(("Profile", plan.profile))
+    return tuple(entries)

@@ -137,14 +137,14 @@ def unlike(cell: CellRuns, published: PublishedTable) -> str:
     if record is None:
         return ""
     ours = {**record.spec.settings.model_dump(), **record.spec.dataset.options}
-    found = [
+    differences = [
         f"{name} {number(ours[name])} ({number(value)})"
         if name in ours
         else f"{name} not {number(value)}"
         for name, value in {**published.data, **published.training}.items()
         if ours.get(name) != value
     ]
-    return ", ".join(found) or "as published"
+    return ", ".join(differences) or "as published"
 
 
 def our_row(
@@ -266,8 +266,8 @@ def table_of(dataset: str, cells: list[CellRuns], read_from: Published) -> Table
 
 def build(cells: SuiteCells) -> Section | None:
     """Make the chapter; None unless the suite measures something that is published."""
-    found = [table_of(name, cells.of_dataset(name), read()) for name in cells.datasets]
-    tables = [table for table in found if table is not None]
+    candidates = [table_of(name, cells.of_dataset(name), read()) for name in cells.datasets]
+    tables = [table for table in candidates if table is not None]
     if not tables:
         return None
     names = unique_names([table.name for table in tables])

@@ -62,14 +62,14 @@ def all_but_rates(result: Result) -> str:
 
 def grids(cells: SuiteCells) -> list[Grid]:
     """Find the cells that differ in nothing but their learning rate, three rates or more."""
-    found: dict[str, dict[float, CellRuns]] = {}
+    groups: dict[str, dict[float, CellRuns]] = {}
     for cell in cells.cells:
         begun = [result for result in cell.results if result.record is not None]
         rates = {rate_of(result) for result in begun}
         if len(rates) == 1 and (rate := rates.pop()) is not None:
-            found.setdefault(all_but_rates(begun[0]), {})[rate] = cell
+            groups.setdefault(all_but_rates(begun[0]), {})[rate] = cell
     result = []
-    for by_rate in found.values():
+    for by_rate in groups.values():
         if len(by_rate) < FEWEST:
             continue
         ordered = tuple(sorted(by_rate.items()))
@@ -93,9 +93,9 @@ def curve_of(grid: Grid, metric: str, *, lower: bool) -> RateCurve:
         medians.append(math.inf if middle is None else middle)
         starts += [points[0][1] for r in finals if (points := r.curve(metric)) and not points[0][0]]
     rates = tuple(rate for rate, _ in grid.cells)
-    found = basin(rates, medians)
+    basin_ends = basin(rates, medians)
     start = float(median(starts)) if starts else None
-    return RateCurve(rates, tuple(values), tuple(failures), tuple(medians), found, start)
+    return RateCurve(rates, tuple(values), tuple(failures), tuple(medians), basin_ends, start)
 
 
 def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[TableCell, ...]:
@@ -141,7 +141,7 @@ def cliff(curve: RateCurve, at: int) -> str:
     return "worse, none fails"
 
 
-def table(found: Sequence[tuple[Grid, RateCurve]], metric: str, name: str) -> Table:
+def table(curves: Sequence[tuple[Grid, RateCurve]], metric: str, name: str) -> Table:
     """List all grids of one metric."""
     return Table(
         name,
@@ -157,7 +157,7 @@ def table(found: Sequence[tuple[Grid, RateCurve]], metric: str, name: str) -> Ta
             Column("How"),
             Column("Sensitivity ↓", "number"),
         ),
-        tuple(row(grid, curve, metric) for grid, curve in found),
+        tuple(row(grid, curve, metric) for grid, curve in curves),
     )
 
 
@@ -174,12 +174,12 @@ def build(cells: SuiteCells) -> Section | None:
         return None
     blocks: list[Block] = []
     names = unique_names([f"learning-rates-{metric}" for metric in by_metric])
-    for name, (metric, found) in zip(names, by_metric.items(), strict=True):
-        blocks.append(table(found, metric, name))
-        several = len({grid.dataset for grid, _ in found}) > 1
+    for name, (metric, curves) in zip(names, by_metric.items(), strict=True):
+        blocks.append(table(curves, metric, name))
+        several = len({grid.dataset for grid, _ in curves}) > 1
         panels = {
             f"{grid.dataset} · {grid.label}" if several else grid.label: curve
-            for grid, curve in found
+            for grid, curve in curves
         }
         word = short_name(metric)
         blocks.append(

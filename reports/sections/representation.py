@@ -54,8 +54,8 @@ class Protocol:
 
 def protocol_of(result: Result) -> Protocol | None:
     """Return how a run was probed; None if it was not."""
-    found = result.record.of_type("protocol") if result.record else []
-    described = found[-1].get("probes", {}).get(PROBE) if found else None
+    protocols = result.record.of_type("protocol") if result.record else []
+    described = protocols[-1].get("probes", {}).get(PROBE) if protocols else None
     if described is None:
         return None
     own, *others = (MetricInfo(**column) for column in described["columns"])
@@ -120,13 +120,13 @@ def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[TableCell, ..
 
 def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[TableCell, ...]:
     """Write a baseline as a row: one number, whose interval is over the classified images."""
-    found = protocol.baselines[column.name]
-    right = round(found["share"] * protocol.examples)
+    baseline = protocol.baselines[column.name]
+    right = round(baseline["share"] * protocol.examples)
     return (
         TableCell(label),
         TableCell(None),
         TableCell(
-            found["share"],
+            baseline["share"],
             wilson(right, protocol.examples),
             protocol.examples,
             (),
@@ -136,8 +136,8 @@ def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[Ta
         TableCell(None),
         TableCell(None),
         TableCell(None),
-        TableCell(int(found["dimensions"])),
-        TableCell(found["penalty"]),
+        TableCell(int(baseline["dimensions"])),
+        TableCell(baseline["penalty"]),
     )
 
 
@@ -150,10 +150,10 @@ def blocks_of(dataset: str, cells: list[CellRuns], name: str) -> list[Block]:
     several = len({cell.tricks for cell in cells}) > 1
     rows, drawn = [], []
     for cell in cells:
-        found = feature_row(cell, protocol)
-        if found is not None:
-            rows.append(found[0])
-            drawn.append((f"{cell.variant}, {cell.tricks}" if several else cell.variant, found[1]))
+        entry = feature_row(cell, protocol)
+        if entry is not None:
+            rows.append(entry[0])
+            drawn.append((f"{cell.variant}, {cell.tricks}" if several else cell.variant, entry[1]))
     if not drawn:
         return []
     labels = ("k-means features", "raw pixels")

@@ -136,8 +136,8 @@ class Painter:
         if key not in self._made:
             data = result.read(key[1])
             counts = evaluation_at(result, event["step"]).get("histogram")
-            found = None if data is None else picture_of(key[1], data, self.facts, counts)
-            self._made[key] = found and found.tiled(tiles)
+            picture = None if data is None else picture_of(key[1], data, self.facts, counts)
+            self._made[key] = picture and picture.tiled(tiles)
         return self._made[key]
 
 
@@ -179,22 +179,22 @@ def galleries_of(
         group = cells.of_dataset(dataset)
         seeds = Counter(result.planned.seed for cell in group for result in cell.results)
         seed = min(seeds, key=lambda seed: (-seeds[seed], seed))
-        found = {}
+        images = {}
         for cell in group:
             image = thumbnails(cell, painters[dataset], choice, seed) if most > 0 else None
             if image is not None:
-                found[cell.variant, cell.tricks] = image
+                images[cell.variant, cell.tricks] = image
                 most -= 1
-        if found:
+        if images:
             several = len(choice.ranks) > 1 and any(len(c.ranked) > 1 for c in group)
             names = ("worst of each cell", f"seed {seed} in every cell", "best of each cell")
             galleries.append(
                 Gallery(
                     f"samples-{name}",
                     f"{dataset}: samples, the worst seed first",
-                    tuple(v for v in cells.variants if any(v == row for row, _ in found)),
-                    tuple(t for t in cells.tricks if any(t == column for _, column in found)),
-                    found,
+                    tuple(v for v in cells.variants if any(v == row for row, _ in images)),
+                    tuple(t for t in cells.tricks if any(t == column for _, column in images)),
+                    images,
                     _legend(painters[dataset].facts, choice.tiles),
                     tuple(f"{percent(share)} of training" for share in choice.shares),
                     names if several else (),

@@ -40,12 +40,12 @@ def lifetimes(cells: Sequence[CellRuns]) -> Lifetimes:
 
 def compared(cells: SuiteCells) -> dict[str, list[tuple[CellRuns, CellRuns]]]:
     """Pair the cells of every treatment with their controls."""
-    found: dict[str, list[tuple[CellRuns, CellRuns]]] = {name: [] for name in cells.treatments}
+    pairs: dict[str, list[tuple[CellRuns, CellRuns]]] = {name: [] for name in cells.treatments}
     for cell in cells.cells:
         control = cells.control(cell)
         if control is not None:
-            found[cells.treatment(cell)].append((cell, control))
-    return found
+            pairs[cells.treatment(cell)].append((cell, control))
+    return pairs
 
 
 def survival_table(cells: SuiteCells) -> Table:

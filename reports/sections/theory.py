@@ -34,13 +34,13 @@ def variant_id(cell: CellRuns) -> str:
 
 def early_answer(cells: list[CellRuns]) -> float | None:
     """Return the median over runs of the mean D(G(z)) in their first record."""
-    found = []
+    answers = []
     for cell in cells:
         for result in cell.results:
             rows = result.record.of_type("losses") if result.record else []
             value = rows[0]["values"].get("d_fake", math.nan) if rows else math.nan
-            found += [value] if math.isfinite(value) else []
-    return float(np.median(found)) if found else None
+            answers += [value] if math.isfinite(value) else []
+    return float(np.median(answers)) if answers else None
 
 
 def gradient_figure(cells: SuiteCells) -> Figure | None:
@@ -101,7 +101,7 @@ def snapshots_of(result: Result, most: int) -> list[Snapshot]:
     events = result.record.of_type("line") if result.record else []
     if len(events) > most:
         events = [events[round(i * (len(events) - 1) / (most - 1))] for i in range(most)]
-    return [found for event in events if (found := read_snapshot(result, event)) is not None]
+    return [snapshot for event in events if (snapshot := read_snapshot(result, event)) is not None]
 
 
 def deviations(shown: Snapshot) -> dict[str, float]:
@@ -114,14 +114,14 @@ def deviations(shown: Snapshot) -> dict[str, float]:
     width = float(shown.x[1] - shown.x[0])
     p, q = shown.data * width, shown.generated * width
     outside = abs(1 - p.sum()) + abs(1 - q.sum())
-    found = {"variation": float(np.abs(p - q).sum() + outside) / 2}
+    distances = {"variation": float(np.abs(p - q).sum() + outside) / 2}
     if shown.share and shown.answer is not None:
         both = p + q
         optimum = np.divide(p, both, out=np.full_like(p, 0.5), where=both > 0)
         weight = both / both.sum()
-        found["optimum"] = float(weight @ np.abs(shown.answer - optimum))
-        found["half"] = float(weight @ np.abs(shown.answer - 0.5))
-    return found
+        distances["optimum"] = float(weight @ np.abs(shown.answer - optimum))
+        distances["half"] = float(weight @ np.abs(shown.answer - 0.5))
+    return distances
 
 
 def optimum_row(cell: CellRuns) -> tuple[TableCell, ...] | None:
@@ -132,7 +132,7 @@ def optimum_row(cell: CellRuns) -> tuple[TableCell, ...] | None:
     measured = [(result.planned.id, deviations(shown)) for result, shown in last]
 
     def made(name: str) -> TableCell:
-        values = [(run, found[name]) for run, found in measured if name in found]
+        values = [(run, distances[name]) for run, distances in measured if name in distances]
         numbers = [value for _, value in values]
         if not numbers:
             return TableCell(None)

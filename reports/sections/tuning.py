@@ -78,12 +78,12 @@ def read_search(file: Path) -> Search:
 
 def read_searches(folders: Sequence[Path]) -> list[Search]:
     """Read all searches of some results folders, by name; copies of one once."""
-    found: list[Search] = []
+    searches: list[Search] = []
     for folder in folders:
         for file in sorted(folder.glob("tuning/*/summary.json")):
             search = read_search(file)
-            found += [] if search in found else [search]
-    return found
+            searches += [] if search in searches else [search]
+    return searches
 
 
 def rates(params: Mapping[str, Any]) -> str:

@@ -194,7 +194,7 @@ def effects_table(name: str, title: str, effects: Sequence[Effect], note: str) -
     return Table(name, title, columns, rows, note, folded=by_dataset)
 
 
-def shifts_table(found: Sequence[Shift]) -> Table:
+def shifts_table(metric_shifts: Sequence[Shift]) -> Table:
     """Lay out what tricks do to metrics that verdicts do not go by."""
     return Table(
         "other-metrics",
@@ -220,7 +220,7 @@ def shifts_table(found: Sequence[Shift]) -> Table:
                 ),
                 TableCell(shift.difference, shift.interval, shift.pairs, (), shift.metric.better),
             )
-            for shift in found
+            for shift in metric_shifts
         ),
         "Means over pairs that both survived. Descriptive: not tested. A distance can fall while "
         "fewer samples lie on a mode, and the other way round; look here before believing either.",
@@ -229,7 +229,7 @@ def shifts_table(found: Sequence[Shift]) -> Table:
     )
 
 
-def differences_table(found: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
+def differences_table(unlike_settings: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
     """List what a suite gives to a cell and not to its baseline."""
     return Table(
         "unlike",
@@ -251,7 +251,7 @@ def differences_table(found: Sequence[tuple[CellRuns, str, Any, Any]]) -> Table:
                 TableCell(str(mine)),
                 TableCell(str(base)),
             )
-            for cell, name, mine, base in found
+            for cell, name, mine, base in unlike_settings
         ),
         "An effect in these cells is that of the trick and of the setting together; cells that "
         "are measured by another protocol are not compared at all.",
@@ -349,11 +349,11 @@ def build(cells: SuiteCells) -> Section:
 
 
 def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
-    found = cell_effects(cells)
-    everything = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in found))
+    effects = cell_effects(cells)
+    everything = list(dict.fromkeys(f"{cell.dataset} · {cell.variant}" for cell, _ in effects))
     most = cells.room_for(MOST_ROWS)
     rows = everything[:most]
-    by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in found}
+    by_place = {(f"{c.dataset} · {c.variant}", e.tricks): e for c, e in effects}
     columns = cells.treatments
     return (
         Figure(
@@ -375,7 +375,7 @@ def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
             (Column("Data set"), Column("Variant"), COLUMNS[0], *COLUMNS[2:6], *COLUMNS[7:9]),
             tuple(
                 (TableCell(c.dataset), TableCell(c.variant), row[0], *row[2:6], *row[7:9])
-                for c, effect in found
+                for c, effect in effects
                 for row in [effect_row(effect)]
             ),
             "Descriptive: not tested cell by cell.",

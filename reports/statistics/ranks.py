@@ -64,14 +64,14 @@ def sign_flip_p(scores: Sequence[float]) -> float:
         return 1.0
     unit = math.gcd(*sizes)
     sizes = [size // unit for size in sizes]
-    total, found = sum(sizes), abs(sum(doubled)) // unit
+    total, observed = sum(sizes), abs(sum(doubled)) // unit
     if total > LARGEST_SUM:
         # Sums of one parity only are possible: half of their distance is a step of one.
         spread = math.sqrt(sum(size * size for size in sizes))
-        return min(1.0, math.erfc(max(0, found - 1) / spread / math.sqrt(2)))
+        return min(1.0, math.erfc(max(0, observed - 1) / spread / math.sqrt(2)))
     chance = chances_of_sums(sizes)
     sums = np.abs(2 * np.arange(total + 1) - total)
-    return min(1.0, float(chance[sums >= found].sum()))
+    return min(1.0, float(chance[sums >= observed].sum()))
 
 
 def chances_of_sums(sizes: Sequence[int]) -> NDArray[np.float64]:

@@ -72,7 +72,7 @@ def measure(
         return Row(name, TARGET, "×", skipped=NO_GPU)
     specs = expand(load_suite(suite)).specs
     calibration = Calibration(where.type, [device], announce=lambda line: None)
-    cohorts = make_cohorts(specs, where.type, measured=calibration.found(specs))
+    cohorts = make_cohorts(specs, where.type, measured=calibration.measure_missing(specs))
     theirs, ours = [0.0] * rounds, [0.0] * rounds
     known: dict[str, list[tuple[float, float]]] = {}
     with as_jobs_do():

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from harness.parts import tricks, variants
+from harness.registry import KINDS
 from harness.testing import Check, KitCell, checks
 from harness.testing.cells import make_trainer
-from harness.testing.kit import KINDS, REGISTRIES, cell_checks
+from harness.testing.kit import cell_checks
 from harness.testing.training import Waits, paired_by_seed, trains
 from tests.conformance.matrix import CELLS, OPTIONS, combined, crossed
 
@@ -17,7 +18,7 @@ def every_check() -> list[Any]:
     found = [
         check
         for kind in KINDS
-        for name in REGISTRIES[kind].names()
+        for name in KINDS[kind].registry.names()
         if (kind, name) != ("extractor", "inception-v3-compat")  # its weights are not shipped
         if kind != "dataset" or embedded(name)
         for check in checks(kind, name, options=OPTIONS.get(name))
@@ -29,7 +30,7 @@ def every_check() -> list[Any]:
 
 def embedded(name: str) -> bool:
     """Whether a data set needs no files and no options."""
-    cls = REGISTRIES["dataset"].get(name)
+    cls = KINDS["dataset"].registry.get(name)
     required = any(field.is_required() for field in cls.model_fields.values())
     return not cls.needs_root and not required
 
@@ -69,7 +70,7 @@ def test_a_wait_would_be_seen() -> None:
     trainer = make_trainer([KitCell("ring8", "gan").spec()])
     with Waits() as waits:
         float(trainer.game.G.theta.detach().sum())
-    assert waits.found == ["aten::_local_scalar_dense"]
+    assert waits.operations == ["aten::_local_scalar_dense"]
 
 
 @pytest.mark.parametrize(

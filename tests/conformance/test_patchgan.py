@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness.commands.catalog import remarks
 from harness.networks.base import build_discriminator
 from harness.networks.blueprint import Blueprint, DiscriminatorPlan, GeneratorPlan
-from harness.parts import tricks
+from harness.parts import remarks, tricks
 from harness.testing.cells import game_of, make_trainer, refusal
 from harness.testing.specs import make_spec
 from harness.training.batch import Batch

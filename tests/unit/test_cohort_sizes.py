@@ -195,20 +195,20 @@ class TestCalibration:
         said: list[str] = []
         watch = Watch()
         first = calibrate(watch, said)
-        found = first.found(many(8))
+        found = first.measure_missing(many(8))
         assert found.curves == {workload_of(many(1)[0]): CHEAP}
         assert (found.slots, found.memory) == (2, int(GIGABYTE * 0.7 / 2))
         assert source(first) == "measured now"
         assert "toy2d 8, batch 8 of 2: up to 8" in said[0]
         second = calibrate(watch)
-        assert second.found(many(8)) == second.known(many(8)) == found
+        assert second.measure_missing(many(8)) == second.cached(many(8)) == found
         assert source(second) == "measured before"
         assert [device for _, device in watch.asked] == ["cpu"]
 
     def test_the_plainest_run_of_a_kind_is_measured(self) -> None:
         watch = Watch()
         plain = many(3)
-        calibrate(watch).found(
+        calibrate(watch).measure_missing(
             [*many(3, variant="wgan-gp"), *many(3, tricks=["label-smoothing"]), *plain]
         )
         ((spec, _),) = watch.asked
@@ -217,7 +217,7 @@ class TestCalibration:
     def test_a_preview_measures_nothing(self) -> None:
         watch = Watch()
         preview = calibrate(watch)
-        assert preview.known(many(8)).curves == {}
+        assert preview.cached(many(8)).curves == {}
         assert source(preview) == "the rule until it is measured"
         assert not watch.asked
 
@@ -231,7 +231,7 @@ class TestCalibration:
     def test_not_where_it_would_not_pay(self, specs: list[RunSpec], reason: str) -> None:
         watch = Watch()
         found = calibrate(watch)
-        assert found.found(specs).curves == {}
+        assert found.measure_missing(specs).curves == {}
         assert source(found) == f"the rule: {reason}"
         assert not watch.asked
 
@@ -239,14 +239,14 @@ class TestCalibration:
         watch = Watch()
         found = calibrate(watch)
         found.largest = 3
-        assert found.found(many(8)) == found.known(many(8)) == Measured({}, 2, 0, 3)
+        assert found.measure_missing(many(8)) == found.cached(many(8)) == Measured({}, 2, 0, 3)
         assert source(found) == "--cohort 3"
         assert not watch.asked
 
     def test_what_cannot_be_measured_follows_the_rule(self) -> None:
         said: list[str] = []
         found = calibrate(Watch(None), said)
-        assert found.found(many(8)).curves == {}
+        assert found.measure_missing(many(8)).curves == {}
         assert source(found) == "the rule: it could not be measured"
         assert said == ["toy2d 8, batch 8 of 2 could not be measured: cohorts are cut by the rule"]
 
@@ -266,11 +266,11 @@ class TestCalibration:
     )
     def test_a_damaged_cache_is_written_again(self, tmp_path: Path, text: str) -> None:
         watch = Watch()
-        calibrate(watch).found(many(8))
+        calibrate(watch).measure_missing(many(8))
         (file,) = (tmp_path / "cache" / "ganbench" / "cohorts").iterdir()
         file.write_text(text, encoding="utf-8")
         assert read(file) is None
-        calibrate(watch).found(many(8))
+        calibrate(watch).measure_missing(many(8))
         assert len(watch.asked) == 2
         assert read(file) == CHEAP
 
@@ -279,10 +279,10 @@ class TestCalibration:
         self, what: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         watch = Watch()
-        calibrate(watch).found(many(8))
+        calibrate(watch).measure_missing(many(8))
         other: Any = "other" if what.isupper() else lambda name: "other"
         monkeypatch.setattr(calibration, what, other)
-        calibrate(watch).found(many(8))
+        calibrate(watch).measure_missing(many(8))
         assert len(watch.asked) == 2
 
     def test_a_cache_that_cannot_be_written_is_told(
@@ -291,7 +291,7 @@ class TestCalibration:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
         said: list[str] = []
-        assert calibrate(Watch(), said).found(many(8)).curves
+        assert calibrate(Watch(), said).measure_missing(many(8)).curves
         assert said[1].startswith("it will be measured again: ")
 
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.commands import finished
 from harness.commands.finished import MARK, RerunShortcut
+from harness.commands.options import RunOptions
 from harness.errors import GanbenchError
 from harness.suite.load import load_suite
 from harness.suite.matrix import expand
@@ -24,20 +26,24 @@ TOLD = "all 10 runs of finished are done"
 def command(tmp_path: Path) -> RerunShortcut:
     """Make a command that has been carried out."""
     file = finished_suite(tmp_path, 10)
-    asked = RerunShortcut(str(file), tmp_path / "finished", (), None, None, "auto", "disabled", ())
+    asked = RerunShortcut(RunOptions(str(file), tmp_path / "finished", wandb="disabled"))
     (tmp_path / "finished" / "suite.json").write_text("{}", encoding="utf-8")
     asked.remember(tmp_path / "finished", expand(load_suite(str(file))))
     return asked
 
 
+def changed(command: RerunShortcut, **options: Any) -> RerunShortcut:
+    return RerunShortcut(replace(command.options, **options))
+
+
 def runs(command: RerunShortcut) -> list[Path]:
-    assert command.out is not None
-    return sorted((command.out / "runs").iterdir())
+    assert command.options.out is not None
+    return sorted((command.options.out / "runs").iterdir())
 
 
 def test_the_same_command_is_answered(command: RerunShortcut) -> None:
     assert command.result() == TOLD
-    assert replace(command, device="cpu", wandb=None).result() == TOLD
+    assert changed(command, device="cpu", wandb=None).result() == TOLD
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,8 @@ def test_the_same_command_is_answered(command: RerunShortcut) -> None:
         {"profile": "quick"},
         {"device": "cuda"},
         {"device": "tpu"},
-        {"foreign": ("my_plugin",)},
+        {"plugins": ("my_plugin",)},
+        {"extractors": ("mine=net.pt2",)},
         {"suite": "smoke"},
         {"suite": "no-such-suite"},
         {"suite": "no/such/suite.yaml"},
@@ -56,7 +63,7 @@ def test_the_same_command_is_answered(command: RerunShortcut) -> None:
     ids=str,
 )
 def test_another_one_is_not(command: RerunShortcut, other: dict[str, object]) -> None:
-    assert replace(command, **other).result() is None  # type: ignore[arg-type]
+    assert changed(command, **other).result() is None  # type: ignore[arg-type]
 
 
 def append_to_log(command: RerunShortcut) -> None:
@@ -77,23 +84,23 @@ def gain_a_run(command: RerunShortcut) -> None:
 
 
 def change_the_plan(command: RerunShortcut) -> None:
-    assert command.out is not None
-    (command.out / "suite.json").write_text("{ }", encoding="utf-8")
+    assert command.options.out is not None
+    (command.options.out / "suite.json").write_text("{ }", encoding="utf-8")
 
 
 def change_the_suite(command: RerunShortcut) -> None:
-    with Path(command.suite).open("a") as file:
+    with Path(command.options.suite).open("a") as file:
         file.write("# another remark\n")
 
 
 def damage_the_mark(command: RerunShortcut) -> None:
-    assert command.out is not None
-    (command.out / MARK).write_text("[", encoding="utf-8")
+    assert command.options.out is not None
+    (command.options.out / MARK).write_text("[", encoding="utf-8")
 
 
 def empty_the_mark(command: RerunShortcut) -> None:
-    assert command.out is not None
-    (command.out / MARK).write_text("{}", encoding="utf-8")
+    assert command.options.out is not None
+    (command.options.out / MARK).write_text("{}", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -130,20 +137,20 @@ def test_another_program_is_asked_anew(
 
 
 def test_what_lies_elsewhere_is_never_remembered(command: RerunShortcut) -> None:
-    assert command.out is not None
-    (command.out / MARK).unlink()
-    matrix = expand(load_suite(command.suite))
+    assert command.options.out is not None
+    (command.options.out / MARK).unlink()
+    matrix = expand(load_suite(command.options.suite))
     first = matrix.specs[0]
     dataset = first.dataset.model_copy(update={"id": "mnist"})
     moved = replace(matrix, specs=[first.model_copy(update={"dataset": dataset})])
-    command.remember(command.out, moved)
-    replace(command, foreign=("plugin.py",)).remember(command.out, matrix)
-    assert not (command.out / MARK).exists()
+    command.remember(command.options.out, moved)
+    changed(command, plugins=("plugin.py",)).remember(command.options.out, matrix)
+    assert not (command.options.out / MARK).exists()
 
 
 def test_a_mirror_that_there_is_not_is_refused_all_the_same(command: RerunShortcut) -> None:
     with pytest.raises(GanbenchError, match="upside-down"):
-        replace(command, wandb="upside-down").result()
+        changed(command, wandb="upside-down").result()
 
 
 def test_it_loads_no_pytorch(command: RerunShortcut) -> None:
@@ -153,7 +160,14 @@ def test_it_loads_no_pytorch(command: RerunShortcut) -> None:
         "try: cli.main()\n"
         "finally: print('torch' in sys.modules)"
     )
-    arguments = ["run", command.suite, "--out", str(command.out), "--wandb", "disabled"]
+    arguments = [
+        "run",
+        command.options.suite,
+        "--out",
+        str(command.options.out),
+        "--wandb",
+        "disabled",
+    ]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True
     )
@@ -162,6 +176,6 @@ def test_it_loads_no_pytorch(command: RerunShortcut) -> None:
 
 
 def test_the_mark_says_what_it_says(command: RerunShortcut) -> None:
-    assert command.out is not None
-    mark = json.loads((command.out / MARK).read_bytes())
+    assert command.options.out is not None
+    mark = json.loads((command.options.out / MARK).read_bytes())
     assert mark.keys() == {"key", "records", "told"}

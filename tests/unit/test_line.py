@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from harness.datasets.base import Dataset, Examples, Kind, datasets
 from harness.jobs.job import Job
-from harness.metrics.line import CELLS, Line, estimates_share
+from harness.metrics.line import CELLS, Line
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import variants
@@ -23,6 +22,7 @@ from harness.spec import Split
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.testing.specs import make_spec
+from harness.training.game import Game
 
 CPU = torch.device("cpu")
 
@@ -53,18 +53,22 @@ class Opaque(Dataset):
     shape: ClassVar[tuple[int, ...]] = (1,)
 
 
-def game(variant: str = "gan", runs: int = 2, **plan: object) -> SimpleNamespace:
-    """Make the part of a game that is looked at; D(x) of run r has the logit (r + 1) x."""
+class Players(Game):
+    """The part of a game that is asked; D(x) of run r has the logit (r + 1) x."""
 
-    def D(x: Tensor, *, training: bool) -> Judgement:
-        assert not training
-        return Judgement(x[..., 0] * torch.arange(1, runs + 1)[:, None], {})
+    def __init__(self, variant: str = "gan", runs: int = 2, **plan: object) -> None:
+        def D(x: Tensor, *, training: bool) -> Judgement:
+            assert not training
+            return Judgement(x[..., 0] * torch.arange(1, runs + 1)[:, None], {})
 
-    D.theta = torch.zeros(runs, 1, dtype=torch.float64)  # type: ignore[attr-defined]
-    blueprint = Blueprint.plain("toy2d", 8, 4, (1,))
-    for name, value in plan.items():
-        object.__setattr__(blueprint.discriminator, name, value)
-    return SimpleNamespace(D=D, runs=runs, blueprint=blueprint, variant=variants.get(variant)())
+        D.theta = torch.zeros(runs, 1, dtype=torch.float64)  # type: ignore[attr-defined]
+        D.runs = runs  # type: ignore[attr-defined]
+        blueprint = Blueprint.plain("toy2d", 8, 4, (1,))
+        for name, value in plan.items():
+            object.__setattr__(blueprint.discriminator, name, value)
+        self.G = self.D = D  # type: ignore[assignment]
+        self.blueprint = blueprint
+        self.variant = variants.get(variant)()
 
 
 def line() -> Line:
@@ -92,7 +96,7 @@ def test_a_density_is_counted_by_cell() -> None:
     width = grid.edges[1] - grid.edges[0]
     inside = torch.tensor([grid.x[10], grid.x[10], grid.x[40]])
     samples = torch.stack([inside, torch.full((3,), 1e6)])[:, :, None]
-    first, second = grid.profiles(game(), samples)
+    first, second = grid.profiles(samples, None)
     expected = np.zeros(CELLS)
     expected[10], expected[40] = 2 / (3 * width), 1 / (3 * width)
     np.testing.assert_allclose(first.generated, expected)
@@ -104,7 +108,7 @@ def test_densities_of_the_same_law_agree() -> None:
     grid = line()
     width = grid.edges[1] - grid.edges[0]
     samples = torch.from_numpy(np.random.RandomState(5).normal(1, 0.5, (1, 200_000, 1)))
-    (found,) = grid.profiles(game(runs=1), samples)
+    (found,) = grid.profiles(samples, None)
     assert np.abs(found.generated - found.data).sum() * width / 2 < 0.01
     assert found.data.sum() * width == pytest.approx(1, abs=1e-3)
 
@@ -112,7 +116,8 @@ def test_densities_of_the_same_law_agree() -> None:
 def test_the_answer_is_a_probability_where_the_objective_is_logistic() -> None:
     grid, samples = line(), torch.ones(2, 5, 1)
     for variant in ("gan", "wgan-gp"):
-        for run, found in enumerate(grid.profiles(game(variant), samples), start=1):
+        answers = Players(variant).answers(grid.x[:, None])
+        for run, found in enumerate(grid.profiles(samples, answers), start=1):
             logits = run * grid.x
             expected = 1 / (1 + np.exp(-logits)) if variant == "gan" else logits
             np.testing.assert_allclose(found.answer, expected, rtol=1e-12)
@@ -131,19 +136,21 @@ def test_the_answer_is_a_probability_where_the_objective_is_logistic() -> None:
     ],
 )
 def test_whose_best_answer_is_the_datas_share(variant: str, classes: int, share: bool) -> None:
-    assert estimates_share(game(variant, classes=classes)) is share  # type: ignore[arg-type]
+    assert Players(variant, classes=classes).estimates_share is share
 
 
 @pytest.mark.parametrize("plan", [{"pack": 2}, {"condition": 3}, {"minibatch": (4, 2)}])
 def test_no_answer_where_d_does_not_judge_one_example_alone(plan: dict[str, object]) -> None:
-    found = line().profiles(game(**plan), torch.ones(2, 5, 1))
-    assert [profile.answer for profile in found] == [None, None]
+    grid = line()
+    answers = Players(**plan).answers(grid.x[:, None])  # type: ignore[arg-type]
+    assert answers is None
+    assert [p.answer for p in grid.profiles(torch.ones(2, 5, 1), answers)] == [None, None]
 
 
 def test_a_run_that_is_not_finite_does_not_stop_the_others() -> None:
     samples = torch.ones(2, 5, 1)
     samples[0, 2] = torch.nan
-    assert line().profiles(game(), samples)[1].generated.sum() > 0
+    assert line().profiles(samples, None)[1].generated.sum() > 0
 
 
 @pytest.mark.parametrize("variant", ["gan", "lsgan", "wgan-gp"])

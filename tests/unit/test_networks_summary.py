@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.commands.catalog import catalog, layers, size_text
+from harness.commands.listing import catalog, layers, size_text
 from harness.errors import GanbenchError, UnknownNameError
 from harness.networks.base import build_discriminator, build_generator, networks
 from harness.networks.blueprint import Blueprint

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.commands.catalog import describe_run, print_run
+from harness.commands.show import describe_run, print_run
 from harness.datasets.digits import Digits
 from harness.jobs.job import Job
 from harness.metrics.base import metrics

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import CorruptRecordError
 from harness.store import parallel
 from harness.store.events import encode
 from harness.store.reading import read_suite
-from harness.store.records import CorruptRecordError
 from reports import tables
 from reports.build import write_report
 from reports.cells import group

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from harness import cli
 from harness.commands import run as run_command
 from harness.commands.finished import RerunShortcut
+from harness.commands.options import RunOptions
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store.events import Event, EventLog
 from harness.store.folders import Store
@@ -392,8 +393,8 @@ class TestCommand:
     def planned_by(command: str, monkeypatch: pytest.MonkeyPatch) -> tuple[frozenset[str], Path]:
         caught: list[tuple[frozenset[str], Path]] = []
 
-        def run_suite(matrix: Matrix, folder: Path, **options: object) -> int:
-            caught.append((matrix.selected, folder))
+        def run_suite(matrix: Matrix, options: RunOptions) -> int:
+            caught.append((matrix.selected, options.folder(matrix.plan.suite)))
             return 0
 
         monkeypatch.setattr(run_command, "run_suite", run_suite)

@@ -63,13 +63,13 @@ class ArrayCache:
     def find(self, key: dict[str, Any]) -> Decoded | None:
         """Return what was kept under a key; None if there is nothing, or not all of it."""
         try:
-            found = json.loads(self._record(key).read_bytes())
-            splits: dict[Split, Kept] = {s: Kept(**found["splits"][s]) for s in SPLITS}
-            classes = found["classes"]
+            record = json.loads(self._record(key).read_bytes())
+            splits: dict[Split, Kept] = {s: Kept(**record["splits"][s]) for s in SPLITS}
+            classes = record["classes"]
             decoded = Decoded(
-                found["fingerprint"],
+                record["fingerprint"],
                 tuple(classes) if classes is not None else None,
-                tuple(found["notes"]),
+                tuple(record["notes"]),
                 splits,
             )
         except (OSError, ValueError, KeyError, TypeError):

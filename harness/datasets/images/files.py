@@ -71,12 +71,12 @@ class ImageFolder:
                 others += 1
                 continue
             try:
-                found = file.stat()
+                status = file.stat()
             except OSError as error:
                 broken[name] = error.strerror or "cannot be read"
                 continue
-            if stat.S_ISREG(found.st_mode):
-                entries.append(Entry(name, found.st_size, found.st_mtime_ns))
+            if stat.S_ISREG(status.st_mode):
+                entries.append(Entry(name, status.st_size, status.st_mtime_ns))
             else:
                 broken[name] = "is no regular file"
         return Listing(tuple(sorted(entries, key=lambda entry: entry.name)), others, broken)

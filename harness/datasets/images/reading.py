@@ -82,11 +82,11 @@ def read_images(
             warnings.simplefilter("ignore")  # Pillow's, of files that are odd but readable
             for start in range(0, len(entries), GROUP):
                 group = entries[start : start + GROUP]
-                for entry, found in zip(group, pool.map(one, group), strict=True):
-                    if isinstance(found, str):
-                        skipped[entry.name] = found
+                for entry, outcome in zip(group, pool.map(one, group), strict=True):
+                    if isinstance(outcome, str):
+                        skipped[entry.name] = outcome
                         continue
-                    digest, pixels, done = found
+                    digest, pixels, done = outcome
                     names.append(entry.name)
                     hashes.append(digest)
                     remarks.update(done)

@@ -144,4 +144,4 @@ def read_verified(path: Path, expected: str, remedy: str) -> bytes:
     return data
 
 
-extractors: Registry[Extractor] = Registry("extractor", "harness.metrics.extractors")
+extractors: Registry[Extractor] = Registry("extractor")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness.errors import DataError, GanbenchError
 from harness.metrics.extractors.base import Extractor, extractors, read_verified
-from harness.spec import NAME_PATTERN
+from harness.registry import NAME_PATTERN
 
 SUFFIXES = (".pt2", ".pt")
 PINNED = r"[0-9a-f]{8,64}"
@@ -88,10 +88,10 @@ class Exported(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 images ``(n, channels, height, width)`` to features and logits, if any."""
-        found = self._held[0](images)
-        if isinstance(found, Tensor):
-            return found, found.new_empty(len(found), 0)
-        features, logits = found
+        output = self._held[0](images)
+        if isinstance(output, Tensor):
+            return output, output.new_empty(len(output), 0)
+        features, logits = output
         return features, logits
 
     def tensors(self) -> list[Tensor]:
@@ -219,8 +219,8 @@ def try_network(path: Path, extractor: Extractor, shape: tuple[int, ...]) -> boo
 
     def look(some: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            found: tuple[Tensor, Tensor] = extractor.network(some)
-        return found
+            outputs: tuple[Tensor, Tensor] = extractor.network(some)
+        return outputs
 
     network = extractor.network
     assert isinstance(network, Exported)  # noqa: S101 - made by load
@@ -230,12 +230,12 @@ def try_network(path: Path, extractor: Extractor, shape: tuple[int, ...]) -> boo
         parts = [look(images[:1]), look(images[1:])]
     except Exception as error:  # of many kinds, by what the network does
         raise refuse(f"fails ({first_line(error)})") from error
-    for name, found in zip(("features", "logits"), whole, strict=True):
-        if found.ndim != 2 or len(found) != TRIED:
-            raise refuse(f"gives {name} of the shape {tuple(found.shape)} for {TRIED} images")
-        if found.dtype not in (torch.float32, torch.float64):
-            raise refuse(f"gives {name} in {str(found.dtype).removeprefix('torch.')}")
-        if not bool(found.isfinite().all()):
+    for name, output in zip(("features", "logits"), whole, strict=True):
+        if output.ndim != 2 or len(output) != TRIED:
+            raise refuse(f"gives {name} of the shape {tuple(output.shape)} for {TRIED} images")
+        if output.dtype not in (torch.float32, torch.float64):
+            raise refuse(f"gives {name} in {str(output.dtype).removeprefix('torch.')}")
+        if not bool(output.isfinite().all()):
             raise refuse(f"gives {name} that are not finite")
     features, logits = whole
     if not features.shape[1]:

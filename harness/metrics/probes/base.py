@@ -81,4 +81,4 @@ class Probe:
         raise NotImplementedError
 
 
-probes: Registry[Probe] = Registry("probe", "harness.metrics.probes")
+probes: Registry[Probe] = Registry("probe")

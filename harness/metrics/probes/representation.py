@@ -304,10 +304,10 @@ class Representation(Probe):
         )
         kept = {}
         for name, describe in zip(names, ways, strict=True):
-            found = self._accuracy(describe)
-            assert found is not None  # noqa: S101 - features of bytes are finite
+            accuracy = self._accuracy(describe)
+            assert accuracy is not None  # noqa: S101 - features of bytes are finite
             kept[name] = torch.tensor(
-                [found.share, found.penalty, found.dimensions], dtype=torch.float64
+                [accuracy.share, accuracy.penalty, accuracy.dimensions], dtype=torch.float64
             )
         return kept
 
@@ -322,9 +322,9 @@ class Representation(Probe):
         layers: list[str] = []
 
         def describe(images: Tensor) -> Tensor:
-            found = hidden(images)
-            layers[:] = found
-            return pooled(found)
+            activations = hidden(images)
+            layers[:] = activations
+            return pooled(activations)
 
         accuracy = self._accuracy(describe)
         details: dict[str, Any] = {"layers": layers}
@@ -337,6 +337,6 @@ class Representation(Probe):
         """Return the baselines with C and dimensions, and how many images were scored."""
         return {
             "columns": [asdict(column) for column in self._columns],
-            "baselines": {name: asdict(found) for name, found in self._baselines.items()},
+            "baselines": {name: asdict(baseline) for name, baseline in self._baselines.items()},
             "examples": len(self._test),
         }

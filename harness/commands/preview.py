@@ -1,0 +1,120 @@
+"""``ganbench run --dry-run``: what would be trained, together with what, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.commands.options import RunOptions
+from harness.errors import StoreError
+from harness.jobs.cohort import Cohort
+from harness.jobs.environment import choose_device
+from harness.parts import remarks
+from harness.planning.calibration import Calibration
+from harness.planning.checks import check_precision
+from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
+from harness.planning.cost_curves import makespan
+from harness.planning.machine import slots
+from harness.store.reading import read_run
+from harness.suite.matrix import Matrix
+from harness.tracking.progress import duration
+from harness.tracking.wording import counted
+
+
+def preview(matrix: Matrix, options: RunOptions) -> None:
+    """Print cells, skipped cells with their reasons, cohorts and an estimate of the cost.
+
+    The results folder is only read: what it has need not be trained.
+    """
+    console = Console()
+    folder = options.folder(matrix.plan.suite)
+    device = choose_device(options.device)
+    selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
+    labels = {run.id: run for run in matrix.plan.runs}
+    table = Table(title=f"{matrix.plan.suite}: cells", title_justify="left", box=None)
+    for heading in ("dataset", "variant", "tricks", "network"):
+        table.add_column(heading)
+    for heading in ("steps", "batch", "seeds"):
+        table.add_column(heading, justify="right")
+    cells: dict[tuple[str, ...], int] = {}
+    for spec in selected:
+        run = labels[spec.id]
+        s = spec.settings
+        key = (run.dataset, run.variant, run.tricks, s.network, str(s.steps), str(s.batch))
+        cells[key] = cells.get(key, 0) + 1
+    for names, count in cells.items():
+        table.add_row(*map(Text, names), str(count))
+    console.print(table)
+    said = {
+        (run.dataset, run.variant, run.tricks, remark)
+        for run, spec in ((labels[spec.id], spec) for spec in selected)
+        for remark in remarks(spec)
+    }
+    if said:
+        notes = Table(title="remarks", title_justify="left", box=None)
+        for heading in ("dataset", "variant", "tricks", "remark"):
+            notes.add_column(heading)
+        for line in sorted(said):
+            notes.add_row(*map(Text, line))
+        console.print(notes)
+    if matrix.skipped:
+        skipped = Table(title="skipped", title_justify="left", box=None)
+        for heading in ("dataset", "variant", "tricks", "reason"):
+            skipped.add_column(heading)
+        for cell in matrix.skipped:
+            skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
+        console.print(skipped)
+    pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
+    check_precision(pending, device)
+    places = slots(device, options.jobs)
+    calibration = Calibration(device, places, largest=options.cohort)
+    measured = calibration.cached(pending)
+    cohorts = make_cohorts(pending, device, measured=measured)
+    if cohorts:
+        console.print(_cohorts_by_kind(cohorts, calibration))
+    rate = measure_rate()
+    seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
+    sizes = sorted({len(cohort.specs) for cohort in cohorts})
+    console.print(
+        f"{counted(len(cells), 'cell')}, {len(matrix.skipped)} skipped, "
+        f"{counted(len(selected), 'run')}, {len(selected) - len(pending)} of them done; to train: "
+        f"{counted(len(cohorts), 'cohort')} of {' or '.join(map(str, sizes)) or 'no'} runs"
+    )
+    run_steps = sum(spec.settings.steps for spec in pending)
+    where = f"{len(places)} × {places[0].partition(':')[0]}"
+    estimate = (
+        "no estimate for GPUs"
+        if device == "cuda"
+        else f"about {duration(makespan(seconds, len(places)))} of training, give or take a factor "
+        f"of two ({rate / 1e9:.0f} GFLOP/s measured per core; measuring the runs comes on top)"
+    )
+    console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
+
+
+def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Table:
+    """Tabulate how many runs train together, and what that rests on."""
+    table = Table(title="cohorts", title_justify="left", box=None)
+    for heading in ("networks", "cohorts", "of runs", "chosen by"):
+        right = heading in ("cohorts", "of runs")
+        table.add_column(heading, justify="right" if right else "left")
+    sizes: dict[str, list[int]] = {}
+    for cohort in cohorts:
+        sizes.setdefault(workload_of(cohort.specs[0]), []).append(len(cohort.specs))
+    for kind, run_counts in sizes.items():
+        origin = calibration.origins[kind]
+        least, most = min(run_counts), max(run_counts)
+        span = str(most) if least == most else f"{least} to {most}"
+        table.add_row(Text(origin.kind), str(len(run_counts)), span, origin.source)
+    return table
+
+
+def has_result(path: Path, run_id: str) -> bool:
+    """Say whether a run's folder holds a result; a damaged one does not count as any."""
+    try:
+        return read_run(path, run_id).is_final
+    except StoreError:
+        return False
