@@ -7,6 +7,9 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,10 +19,7 @@ from harness.errors import DataWarning, ExitStatus, GanbenchError
 from harness.registry import KINDS
 
 app = typer.Typer(
-    name="ganbench",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+    name="ganbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 DataRoot = Annotated[
@@ -62,6 +62,11 @@ Jobs = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Processes at once. Default: one per core, or one per GPU."),
 ]
+Suite = Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")]
+Out = Annotated[Path | None, typer.Option(help="Results folder. Default: results/SUITE.")]
+Profile = Annotated[str | None, typer.Option(help="A profile of the suite file.")]
+Run = Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -87,15 +92,13 @@ def ganbench(
 
 @app.command()
 def run(
-    suite: Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Results folder. Default: results/SUITE.")
-    ] = None,
+    suite: Suite,
+    out: Out = None,
     only: Only = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Seeds 0 … N−1, as another plan.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
+    profile: Profile = None,
     jobs: Jobs = None,
     cohort: Annotated[
         int | None,
@@ -211,15 +214,13 @@ def compare(
 
 @app.command()
 def tune(
-    suite: Annotated[str, typer.Argument(help="Name of a built-in suite, or path of a YAML file.")],
+    suite: Suite,
     trials: Annotated[int, typer.Option(min=1, help="Trials per cell, the default among them.")],
     only: Only = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Results folder. Default: results/SUITE.")
-    ] = None,
+    out: Out = None,
     batch: Annotated[int, typer.Option(min=1, help="Trials trained together.")] = 8,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
-    profile: Annotated[str | None, typer.Option(help="A profile of the suite file.")] = None,
+    profile: Profile = None,
     jobs: Jobs = None,
     device: Device = "auto",
     data_root: DataRoot = None,
@@ -248,23 +249,16 @@ def tune(
 
 
 @app.command()
-def show(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def show(run: Run, as_json: Json = False) -> None:
     """Show what a run is and what became of it."""
     from harness.commands.show import describe_run, print_run
 
-    description = describe_run(run)
-    if as_json:
-        print(json.dumps(description, indent=1, allow_nan=False))
-    else:
-        print_run(description)
+    _tell(describe_run(run), print_run, as_json)
 
 
 @app.command()
 def sample(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
+    run: Run,
     count: Annotated[
         int | None,
         typer.Option(
@@ -318,33 +312,24 @@ def sample(
         typer.Option(min=2, max=100, help="Images a row with --interpolate, --code. Default: 8."),
     ] = None,
     force: Force = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was written as JSON.")
-    ] = False,
+    as_json: Json = False,
     plugin: Plugins = None,
 ) -> None:
     """Draw a run's newest generator: a grid, an interpolation, latent arithmetic."""
     from harness.commands.show import find_run
-    from harness.registry import load_plugin
     from harness.sampling.sheets import Request
     from harness.sampling.sheets import sample as draw
 
-    for name in plugin or []:
-        load_plugin(name)
+    _load(plugin)
     request = Request(seed, count, numbered, interpolate, arithmetic, code, classes, rows, steps)
     written = draw(find_run(run), request, output, force=force)
-    if as_json:
-        print(json.dumps(written, indent=1, ensure_ascii=False))
-    else:
-        print(
-            f"{written['file']}: {written['kind']} of run {written['run']} at step "
-            f"{written['step']}, seed {written['seed']}"
-        )
+    words = "{file}: {kind} of run {run} at step {step}, seed {seed}"
+    _tell(written, lambda made: print(words.format_map(made)), as_json)
 
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")],
+    run: Run,
     output: Annotated[
         Path,
         typer.Option(
@@ -352,24 +337,22 @@ def export(
         ),
     ] = Path("generator.pt2"),
     force: Force = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print what was written as JSON.")
-    ] = False,
+    as_json: Json = False,
     plugin: Plugins = None,
 ) -> None:
     """Write a run's newest generator as one file that plain PyTorch loads, without ganbench."""
     from harness.commands.show import find_run
-    from harness.registry import load_plugin
     from harness.sampling.export import export as write
 
-    for name in plugin or []:
-        load_plugin(name)
+    _load(plugin)
     written = write(find_run(run), output, force=force)
-    if as_json:
-        print(json.dumps(written, indent=1, ensure_ascii=False))
-        return
-    print(f"{written['file']}: generator of run {written['run']} at step {written['step']}")
-    print("\n".join(["to sample from it, wherever there is PyTorch:", "", *written["usage"]]))
+    words = "{file}: generator of run {run} at step {step}"
+    use = "to sample from it, wherever there is PyTorch:"
+    _tell(
+        written,
+        lambda made: print(words.format_map(made), use, "", *made["usage"], sep="\n"),
+        as_json,
+    )
 
 
 @app.command("list")
@@ -380,7 +363,7 @@ def list_parts(
             help=f"What to list: {', '.join(kind.plural for kind in KINDS.values())} or suites."
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
     layers: Annotated[
         str | None,
         typer.Option(metavar="NETWORK", help="With networks: one of them, layer by layer."),
@@ -390,24 +373,14 @@ def list_parts(
     """List what there is, with sources."""
     from harness.commands.listing import catalog, print_catalog, print_layers
     from harness.commands.listing import layers as layers_of
-    from harness.registry import load_plugin
 
-    for name in plugin or []:
-        load_plugin(name)
+    _load(plugin)
     if layers is not None:
         if kind != "networks":
             raise GanbenchError(f"--layers is about networks; {kind} have none")
-        description = layers_of(layers)
-        if as_json:
-            print(json.dumps(description, indent=1, ensure_ascii=False))
-        else:
-            print_layers(description)
-        return
-    entries = catalog(kind)
-    if as_json:
-        print(json.dumps(entries, indent=1, ensure_ascii=False))
+        _tell(layers_of(layers), print_layers, as_json)
     else:
-        print_catalog(kind, entries)
+        _tell(catalog(kind), partial(print_catalog, kind), as_json)
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Which data sets are here; fetch or check them.")
@@ -415,18 +388,12 @@ app.add_typer(data_app, name="data")
 
 
 @data_app.command("list")
-def list_data(
-    data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def list_data(data_root: DataRoot = None, as_json: Json = False) -> None:
     """List data sets: embedded, present, absent or damaged."""
     from harness.commands import data
 
     statuses = data.statuses(data_root)
-    if as_json:
-        print(json.dumps(data.as_json(statuses), indent=1, ensure_ascii=False))
-    else:
-        data.print_statuses(statuses, data_root)
+    _tell(statuses, partial(data.print_statuses, root=data_root), as_json)
 
 
 @data_app.command()
@@ -435,9 +402,9 @@ def fetch(
     data_root: DataRoot = None,
 ) -> None:
     """Download a data set's files into the data root, and check them."""
-    from harness.commands.data import fetch as fetch_data
+    from harness.commands import data
 
-    print(fetch_data(name, data_root))
+    print(data.fetch(name, data_root))
 
 
 @data_app.command()
@@ -446,24 +413,18 @@ def verify(
     data_root: DataRoot = None,
 ) -> None:
     """Hash everything that a data set is made of."""
-    from harness.commands.data import verify as verify_data
+    from harness.commands import data
 
-    print(verify_data(name, data_root))
+    print(data.verify(name, data_root))
 
 
 @app.command()
-def doctor(
-    data_root: DataRoot = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     """Say what this machine can do, and what is missing for what."""
     from harness.commands import doctor
 
     findings = doctor.examine(data_root)
-    if as_json:
-        print(json.dumps(doctor.as_json(findings), indent=1, ensure_ascii=False))
-    else:
-        doctor.print_findings(findings)
+    _tell(findings, doctor.print_findings, as_json)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(ExitStatus.INCOMPLETE)
 
@@ -478,6 +439,21 @@ def push(
     from harness.commands.push import push_results
 
     push_results(folder, wandb=wandb, project=project)
+
+
+def _load(plugins: list[str] | None) -> None:
+    from harness.registry import load_plugin
+
+    for name in plugins or []:
+        load_plugin(name)
+
+
+def _tell(told: Any, in_words: Callable[[Any], None], as_json: bool) -> None:
+    """Print what a command found out, as JSON or in words."""
+    if as_json:
+        print(json.dumps(told, indent=1, allow_nan=False, default=asdict))
+    else:
+        in_words(told)
 
 
 def _conclude(folder: Path, code: ExitStatus) -> None:

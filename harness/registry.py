@@ -8,9 +8,8 @@ import importlib.util
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -150,13 +149,15 @@ class Registry(Generic[T]):
         package = importlib.import_module(kind.package)
         for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
             importlib.import_module(f"{kind.package}.{module}")
-        for point in own_entry_points(kind):
-            load_plugin(point.module)
+        for module in installed_plugins(kind):
+            load_plugin(module)
 
 
-def own_entry_points(kind: Kind) -> Sequence[EntryPoint]:
-    """List what installed packages register of a kind."""
-    return tuple(entry_points(group=f"ganbench.{kind.plural}"))
+def installed_plugins(kind: Kind) -> list[str]:
+    """Name the modules by which installed packages register parts of a kind."""
+    from importlib.metadata import entry_points  # which --help need not wait for
+
+    return [point.module for point in entry_points(group=f"ganbench.{kind.plural}")]
 
 
 def load_plugin(module: str) -> Any:
@@ -168,6 +169,7 @@ def load_plugin(module: str) -> Any:
     Raises:
         GanbenchError: naming the plugin, if its import fails for any reason.
     """
+    importlib.import_module("harness.parts")  # which knows the names that modules had in 0.1.0
     try:
         if module.endswith(".py"):
             return _load_file(Path(module))

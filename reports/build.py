@@ -270,10 +270,7 @@ def _write_files(
     with run_files.writing(cells, out / FOLDER, pages) as finish:
         document, links = lay_out(cells, folders), RunLinks(cells)
         read = document.for_readers()
-        files = {
-            "index.html": html.render(read, links),
-            "report.md": markdown.render(read, links),
-        }
+        files = {"index.html": html.render(read, links), "report.md": markdown.render(read, links)}
         for table in document.tables():
             files[f"tables/{table.name}.csv"] = comma_separated.render(table)
             files[f"tables/{table.name}.tex"] = latex.render(table)

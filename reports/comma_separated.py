@@ -6,7 +6,7 @@ import csv
 import io
 import math
 
-from reports.tables import Table, TableCell, printable
+from reports.tables import Row, Table, printable
 
 FORMULA = ("=", "+", "-", "@")
 
@@ -54,5 +54,5 @@ def render(table: Table) -> str:
     return buffer.getvalue()
 
 
-def _runs(row: tuple[TableCell, ...]) -> str:
+def _runs(row: Row) -> str:
     return " ".join(dict.fromkeys(run for cell in row for run in cell.runs))

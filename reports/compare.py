@@ -18,7 +18,7 @@ from reports.cells import CellRuns, SuiteCells, group
 from reports.document import Document, Section
 from reports.effects import Pair, pairs_of, seed_means, settings_of
 from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
-from reports.tables import Column, Table, TableCell, significant
+from reports.tables import Column, Row, Table, TableCell, entries, significant
 
 Change = Literal["better", "worse", "identical", "no change shown", "not comparable"]
 MARKS: dict[Change, str] = {
@@ -218,14 +218,14 @@ def summary(comparison: Comparison) -> str:
     )
 
 
-def row(one: Difference) -> tuple[TableCell, ...]:
+def difference_row(one: Difference) -> Row:
     """Write one difference as a row."""
-    return (
-        *(TableCell(part) for part in one.label),
-        TableCell(MARKS[one.change] + (f": {one.reason}" if one.reason else "")),
+    return entries(
+        *one.label,
+        MARKS[one.change] + (f": {one.reason}" if one.reason else ""),
         TableCell(one.ratio, one.interval, one.pairs, one.runs, "lower"),
-        TableCell(one.pairs),
-        TableCell(f"{one.failures[0]} → {one.failures[1]}"),
+        one.pairs,
+        f"{one.failures[0]} → {one.failures[1]}",
         TableCell(one.failure_change, one.failure_interval, None, one.runs, "lower"),
     )
 
@@ -244,17 +244,14 @@ def document(comparison: Comparison) -> Document:
             Column("Failed runs", "text", "first → second"),
             Column("Change in failures", "points", "paired, Newcombe's interval"),
         ),
-        (row(comparison.overall), *(row(one) for one in comparison.cells)),
+        (difference_row(comparison.overall), *(difference_row(one) for one in comparison.cells)),
         NOTE,
     )
     settings = Table(
         "settings",
         "Settings that differ",
         (*titles, Column("Setting"), Column("First"), Column("Second")),
-        tuple(
-            (*(TableCell(part) for part in label), TableCell(name), TableCell(old), TableCell(new))
-            for label, name, old, new in comparison.settings
-        ),
+        tuple(entries(*label, name, old, new) for label, name, old, new in comparison.settings),
         "The same labels do not mean the same training where settings differ.",
         empty="None: the cells of both folders have the same settings.",
     )
@@ -262,10 +259,7 @@ def document(comparison: Comparison) -> Document:
         "alone",
         "Cells of one folder only",
         (*titles, Column("Folder", "code")),
-        tuple(
-            (*(TableCell(part) for part in label), TableCell(folder))
-            for label, folder in comparison.alone
-        ),
+        tuple(entries(*label, folder) for label, folder in comparison.alone),
         empty="None: both folders have the same cells.",
     )
     section = Section(

@@ -72,10 +72,7 @@ def render_table(table: Table, links: RunLinks | None = None) -> str:
 
 def render_figure(figure: Figure) -> str:
     """Write a figure as an image that lies beside the report."""
-    parts = [
-        f"### {escape(figure.title)}",
-        f"![{escape(figure.alt)}](figures/{figure.name}.svg)",
-    ]
+    parts = [f"### {escape(figure.title)}", f"![{escape(figure.alt)}](figures/{figure.name}.svg)"]
     return "\n\n".join([*parts, escape(figure.note)] if figure.note else parts)
 
 

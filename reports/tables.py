@@ -45,6 +45,15 @@ class TableCell:
     protocol: str = ""
 
 
+Row = tuple[TableCell, ...]
+"""An entry for each column."""
+
+
+def entries(*values: TableCell | float | str | None) -> Row:
+    """Make a table's row; what is a number, a text or nothing becomes an entry of its own."""
+    return tuple(v if isinstance(v, TableCell) else TableCell(v) for v in values)
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: its title, how to write it, and what it means."""
@@ -74,7 +83,7 @@ class Table:
     name: str
     title: str
     columns: tuple[Column, ...]
-    rows: tuple[tuple[TableCell, ...], ...]
+    rows: tuple[Row, ...]
     note: str = ""
     folded: bool = False
     empty: str = "Nothing to show yet."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -101,11 +101,6 @@ def print_statuses(listed: list[Status], root: Path | None) -> None:
     console = Console()
     console.print(table)
     console.print(Text(f"data root: {root}" if root else f"no data root; {ROOT}"), style="dim")
-
-
-def as_json(listed: list[Status]) -> list[dict[str, object]]:
-    """Write them as JSON."""
-    return [asdict(status) for status in listed]
 
 
 def dataset_named(name: str) -> Dataset:

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -254,8 +254,3 @@ def conclusion(findings: Sequence[Finding]) -> str:
     if "missing" in states:
         return "what is marked – is missing for some things; all else works"
     return "all is there"
-
-
-def as_json(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    """Write them as JSON."""
-    return [asdict(finding) for finding in findings]

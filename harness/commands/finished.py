@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import RunOptions
 from harness.errors import GanbenchError
-from harness.registry import KINDS, own_entry_points
+from harness.registry import KINDS, installed_plugins
 from harness.suite.files import suite_bytes
 from harness.suite.strict_yaml import parse
 from harness.tracking.choice import choose_mode
@@ -101,7 +101,7 @@ class RerunShortcut:
         elsewhere = any(
             spec.dataset.where or datasets.get(spec.dataset.id).needs_root for spec in matrix.specs
         )
-        parts = any(map(own_entry_points, KINDS.values()))
+        parts = any(map(installed_plugins, KINDS.values()))
         if self.foreign or elsewhere or parts or self.content is None:
             return
         told = f"all {len(matrix.selected)} runs of {matrix.plan.suite} are done"

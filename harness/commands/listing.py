@@ -59,13 +59,8 @@ def sizes(network: str) -> dict[str, Any]:
     summary = summarize(networks.get(network))
     if summary is None:
         return {}
-    return {
-        "shape": list(summary.shape),
-        "width": summary.width,
-        "latent": summary.latent,
-        "generator_parameters": summary.generator_parameters,
-        "discriminator_parameters": summary.discriminator_parameters,
-    }
+    counts = ("width", "latent", "generator_parameters", "discriminator_parameters")
+    return {"shape": list(summary.shape), **{name: getattr(summary, name) for name in counts}}
 
 
 def layers(network: str) -> dict[str, Any]:
@@ -85,17 +80,9 @@ def layers(network: str) -> dict[str, Any]:
     if summary is None:
         tried = ", ".join(shape_text(shape) for shape in SHAPES)
         raise GanbenchError(f"network {network!r} makes none of the shapes {tried}")
-    return {
-        "id": network,
-        **sizes(network),
-        **{
-            role: None if listed is None else [asdict(layer) for layer in listed]
-            for role, listed in (
-                ("generator", summary.generator),
-                ("discriminator", summary.discriminator),
-            )
-        },
-    }
+    listed = {"generator": summary.generator, "discriminator": summary.discriminator}
+    described = {role: part and [asdict(layer) for layer in part] for role, part in listed.items()}
+    return {"id": network, **sizes(network), **described}
 
 
 def shape_text(shape: Iterable[int]) -> str:

@@ -8,22 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of a command that trains.
-
-    Attributes:
-        suite: Name of a built-in suite, or path of a YAML file.
-        out: Results folder; None for ``results/SUITE``.
-        only: Conditions on cells, ``key=value``.
-        seeds: Number of seeds in place of the suite's; None for the suite's.
-        profile: Profile of the suite file.
-        jobs: Processes at once; None for one per core, or one per GPU.
-        cohort: Most runs that train together; None for what is fastest.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        wandb: Mode of the mirror; None for the default.
-        data_root: Folder of data sets that are files.
-        plugins: Modules, or paths of files, that register parts.
-        extractors: Networks in files, as ``--extractor`` takes them.
-    """
+    """The options of a command that trains; ``ganbench run --help`` says what each is."""
 
     suite: str
     out: Path | None = None

@@ -6,12 +6,11 @@ import os
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from harness.commands.options import RunOptions
-from harness.engines.base import JobOptions
 from harness.engines.local import LocalEngine
 from harness.errors import ExitStatus, GanbenchError
+from harness.jobs.cohort import JobOptions
 from harness.jobs.environment import choose_device
 from harness.planning.backlog import backlog
 from harness.planning.calibration import Calibration
@@ -24,7 +23,7 @@ from harness.store.records import FINAL
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
-from harness.tracking.console import ConsoleMirror
+from harness.tracking.console import ConsoleMirror, quietly
 from harness.tracking.wording import counted
 
 
@@ -50,11 +49,7 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
             return _completeness(folder, matrix.selected)
         places = slots(device, options.jobs)
         calibration = Calibration(
-            device,
-            places,
-            options.plugins,
-            lambda line: console.print(Text(line), style="dim"),
-            largest=options.cohort,
+            device, places, options.plugins, quietly(console), largest=options.cohort
         )
         mirrors = [ConsoleMirror(console), *_wandb(options.wandb, matrix, folder, console)]
         code = train_pending(
@@ -94,26 +89,21 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
     gone = [run for run in before.runs if run.id not in kept]
     begun = sum((store.root / "runs" / run.folder / "spec.json").exists() for run in gone)
     if begun:
-        console.print(
-            Text(
-                f"the plan has changed: {counted(begun, 'run')} of the one before stay on the disk "
-                "and are in no number of the report"
-            ),
-            style="dim",
+        quietly(console)(
+            f"the plan has changed: {counted(begun, 'run')} of the one before stay on the disk "
+            "and are in no number of the report"
         )
 
 
 def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> list[Mirror]:
     mode, message = choose_mode(flag, os.environ)
     if message:
-        console.print(Text(message), style="dim")
+        quietly(console)(message)
     if mode == "disabled":
         return []
     from harness.tracking.wandb_mirror import WandbMirror
 
-    def announce(line: str) -> None:
-        console.print(Text(line), style="dim")
-
+    announce = quietly(console)
     return [WandbMirror(mode, project="ganbench", folder=folder, announce=announce)]
 
 

@@ -20,7 +20,7 @@ from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirrors
-from harness.tracking.console import ConsoleMirror
+from harness.tracking.console import ConsoleMirror, quietly
 from harness.tracking.progress import number
 from harness.tuning.tune import TunedCell, Tuner, trial_spec
 
@@ -57,9 +57,7 @@ def tune_suite(
         if not (folder / "suite.json").exists():
             store.write_plan(matrix.plan)
         console, places = Console(), slots(device, options.jobs)
-        calibration = Calibration(
-            device, places, options.plugins, lambda line: console.print(Text(line), style="dim")
-        )
+        calibration = Calibration(device, places, options.plugins, quietly(console))
         tuner = Tuner(
             folder,
             matrix.plan,

@@ -86,11 +86,7 @@ class Digits(Dataset):
     }
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Read one split from the installed scikit-learn; the root is not used.
-
-        Raises:
-            DataError: if the file is missing or damaged.
-        """
+        """Read one split from the installed scikit-learn; the root is not used."""
         file = digits_file()
         try:
             with gzip.open(file, "rt", encoding="ascii") as lines:

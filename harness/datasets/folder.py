@@ -68,28 +68,16 @@ class Folder(Dataset):
         return self._decoded.notes
 
     def fingerprint(self) -> str:
-        """Name the files' content and the options; the path is no part of it.
-
-        Raises:
-            DataError: if there are no images, or too few.
-        """
+        """Name the files' content and the options; the path is no part of it."""
         return self._decoded.fingerprint
 
     def check(self, root: Path | None = None) -> None:
-        """Read every split.
-
-        Raises:
-            DataError: if there are no images, or too few.
-        """
+        """Read every split."""
         for split in SPLITS:
             self.load(split, root)
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Map one split into memory; the data root is not used.
-
-        Raises:
-            DataError: if there are no images, or too few.
-        """
+        """Map one split into memory; the data root is not used."""
         examples = ArrayCache().load(self._decoded.splits[split])
         if examples is None:  # the cache was cleared or damaged since
             self.__dict__["_decoded"] = self._decode()

@@ -125,12 +125,7 @@ class Published(Dataset):
             ) from error
 
     def check(self, root: Path | None = None) -> None:
-        """Check that every file is there and is what was published.
-
-        Raises:
-            AbsentDataError: if one is absent.
-            DataError: if one is damaged.
-        """
+        """Check that every file is there and is what was published."""
         self.require(tuple(self.files), root)
         for name in self.files:
             self.verified(name, root)

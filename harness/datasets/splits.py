@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from harness.datasets.base import Dataset, Examples
 from harness.spec import ReportSplit, Split, TuningSplit
 
 
@@ -32,14 +30,6 @@ class ReportSplits:
         """The split whose own value is the floor."""
         return "test" if self.reference == "train" else "train"
 
-    def load_reference(self, dataset: Dataset, root: Path | None) -> Examples:
-        """Load the reference."""
-        return dataset.load(self.reference, root)
-
-    def load_held_out(self, dataset: Dataset, root: Path | None) -> Examples:
-        """Load what the floor is drawn from."""
-        return dataset.load(self.held_out, root)
-
 
 @dataclass(frozen=True)
 class TuningSplits:
@@ -62,14 +52,6 @@ class TuningSplits:
     def held_out(self) -> Literal["train"]:
         """The split whose own value is the floor."""
         return "train"
-
-    def load_reference(self, dataset: Dataset, root: Path | None) -> Examples:
-        """Load the reference."""
-        return dataset.load(self.reference, root)
-
-    def load_held_out(self, dataset: Dataset, root: Path | None) -> Examples:
-        """Load what the floor is drawn from."""
-        return dataset.load(self.held_out, root)
 
 
 Splits = ReportSplits | TuningSplits

@@ -80,11 +80,7 @@ class Stacked(Dataset):
     samples: ClassVar[int] = 26_000
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Draw one split's triples.
-
-        Raises:
-            DataError: if the single images are absent or damaged.
-        """
+        """Draw one split's triples."""
         images, digits = self._single(split, root)
         count, seed = SPLITS[split]
         drawn = np.random.RandomState(seed).randint(len(images), size=(count, 3), dtype=np.int64)

@@ -70,11 +70,7 @@ class IDX(Published):
     train_size: ClassVar[int | None] = 60_000
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Read one split from ``<root>/<folder>/raw``; nothing is ever fetched.
-
-        Raises:
-            DataError: naming files that are absent, damaged or not what was published.
-        """
+        """Read one split from ``<root>/<folder>/raw``; nothing is ever fetched."""
         names = IDX_FILES[:2] if split == "train" else IDX_FILES[2:]
         self.require_content(names, root)
         images, labels = (
@@ -227,11 +223,7 @@ class CIFAR10(Published):
     }
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Read one split from ``<root>/cifar-10-batches-py``; nothing is ever fetched.
-
-        Raises:
-            DataError: naming files that are absent, damaged or not what was published.
-        """
+        """Read one split from ``<root>/cifar-10-batches-py``; nothing is ever fetched."""
         names = tuple(n for n in self.files if n.endswith("test_batch") == (split != "train"))
         self.require(names, root)
         images, labels = [], []
@@ -268,11 +260,7 @@ class SVHN(Published):
     }
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Read one split from ``<root>/{train,test}_32x32.mat``; nothing is ever fetched.
-
-        Raises:
-            DataError: naming files that are absent, damaged or not what was published.
-        """
+        """Read one split from ``<root>/{train,test}_32x32.mat``; nothing is ever fetched."""
         part = "train" if split == "train" else "test"
         file = self.verified(f"{part}_32x32.mat", root)
         with self.reading(file):
@@ -312,11 +300,7 @@ class CelebA(Published):
         return 3, self.size, self.size
 
     def read(self, split: Split, root: Path | None = None) -> Examples:
-        """Map one split into memory; decodes all three the first time.
-
-        Raises:
-            DataError: naming files that are absent, damaged or not what was published.
-        """
+        """Map one split into memory; decodes all three the first time."""
         self.require(tuple(self.files), root)
         cache = ArrayCache()
         key = {

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harness.errors import ExitStatus
-
-if TYPE_CHECKING:
-    from harness.jobs.cohort import Cohort
-    from harness.tracking.base import Mirror, TrackedRun
+from harness.jobs.cohort import Cohort
+from harness.tracking.base import Mirror, TrackedRun
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Assignment:
     Attributes:
         cohort: What to train.
         runs: The same runs, in the same order.
-        file: The cohort file that a job reads.
+        file: What a job reads: the cohort, and all that it is told.
     """
 
     cohort: Cohort
@@ -29,41 +27,8 @@ class Assignment:
     file: Path
 
 
-@dataclass(frozen=True)
-class JobOptions:
-    """What every job of an invocation is told.
-
-    Attributes:
-        store: The results folder.
-        data_root: Folder of data sets that are files; None where none is needed.
-        plugins: Modules that a job imports first.
-        checkpoint_seconds: Most work that a kill may cost.
-        extractors: Networks in files, as ``--extractor`` takes them.
-    """
-
-    store: Path
-    data_root: Path | None = None
-    plugins: tuple[str, ...] = ()
-    checkpoint_seconds: float = 30.0
-    extractors: tuple[str, ...] = ()
-
-    def arguments(self, file: Path, device: str) -> list[str]:
-        """Return the command line of ``python -m harness.jobs`` for a cohort file."""
-        arguments = [str(file), "--store", str(self.store), "--device", device]
-        if self.data_root is not None:
-            arguments += ["--data-root", str(self.data_root)]
-        for plugin in self.plugins:
-            arguments += ["--plugin", plugin]
-        for extractor in self.extractors:
-            arguments += ["--extractor", extractor]
-        return [*arguments, "--checkpoint-seconds", str(self.checkpoint_seconds)]
-
-
 class Engine(Protocol):
     """Places jobs and waits for them."""
 
-    def run(
-        self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror
-    ) -> ExitStatus:
+    def run(self, assignments: Sequence[Assignment], mirror: Mirror) -> ExitStatus:
         """Train everything; say how that ended."""
-        ...

@@ -20,9 +20,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 
-from harness.engines.base import Assignment, JobOptions
+from harness.engines.base import Assignment
 from harness.engines.server import STOPPING, start_fork_server
 from harness.errors import ExitStatus, StoreError
+from harness.jobs.outcomes import record_crash
 from harness.store.events import Event, EventLog, decode, split_lines
 from harness.store.folders import hold
 from harness.store.reading import read_run
@@ -81,9 +82,7 @@ class LocalEngine:
         self.grace = grace
         self._signal: int | None = None
 
-    def run(
-        self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror
-    ) -> ExitStatus:
+    def run(self, assignments: Sequence[Assignment], mirror: Mirror) -> ExitStatus:
         """Train everything; say how that ended."""
         context = multiprocessing.get_context("forkserver")
         waiting = list(assignments)
@@ -96,9 +95,7 @@ class LocalEngine:
             while waiting or running:
                 while waiting and free and self._signal is None:
                     slot = free.pop(0)
-                    running.append(
-                        self._start(context.Process, waiting.pop(0), slot, options, mirror)
-                    )
+                    running.append(self._start(context.Process, waiting.pop(0), slot, mirror))
                 if self._signal is not None:
                     self._stop(running, mirror)
                     return (
@@ -126,16 +123,10 @@ class LocalEngine:
         self._signal = number if self._signal is None else self._signal
 
     def _start(
-        self,
-        process: Callable[..., BaseProcess],
-        assignment: Assignment,
-        slot: int,
-        options: JobOptions,
-        mirror: Mirror,
+        self, process: Callable[..., BaseProcess], assignment: Assignment, slot: int, mirror: Mirror
     ) -> Running:
-        arguments = options.arguments(assignment.file, self.devices[slot])
         logs = [str(run.path / "log.txt") for run in assignment.runs]
-        child = process(target=child_main, args=(arguments, logs))
+        child = process(target=child_main, args=(assignment.file, self.devices[slot], logs))
         tails = []
         for run in assignment.runs:
             run.path.mkdir(parents=True, exist_ok=True)
@@ -207,23 +198,11 @@ def cause_of_death(path: Path, code: int) -> str:
 
 def record_death(path: Path, reason: str) -> None:
     """Record that a run's job ended without an outcome, unless another process has the run."""
-    with suppress(StoreError), hold(path):
-        record = read_run(path)
-        steps = [event["step"] for event in record.events if "step" in event]
-        with EventLog(path / "events.jsonl") as log:
-            log.append(
-                {
-                    "type": "outcome",
-                    "outcome": "crashed",
-                    "step": max(steps, default=0),
-                    "onset": None,
-                    "reason": reason,
-                },
-                durable=True,
-            )
+    with suppress(StoreError), hold(path), EventLog(path / "events.jsonl") as log:
+        record_crash(read_run(path), log, reason)
 
 
-def child_main(arguments: list[str], logs: list[str]) -> None:
+def child_main(file: Path, device: str, logs: list[str]) -> None:
     """Run a job in a forked process, with its output in the runs' ``log.txt``."""
     from harness.jobs import job
 
@@ -244,7 +223,7 @@ def child_main(arguments: list[str], logs: list[str]) -> None:
         for number in (1, 2)
     )
     die_with_parent()
-    code = job.main(arguments)
+    code = job.main(file, device)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

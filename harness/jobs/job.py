@@ -1,12 +1,11 @@
 """What a worker process does: one cohort, from its specs to its outcomes.
 
-``python -m harness.jobs COHORT.json --store DIR`` is the same entry for every engine. Exit status:
+``python -m harness.jobs FILE DEVICE`` is the same entry for every engine. Exit status:
 0 all runs have a result, 1 some crashed, 75 preempted (run the same command again).
 """
 
 from __future__ import annotations
 
-import argparse
 import gc
 import signal
 import sys
@@ -22,8 +21,9 @@ import torch
 
 from harness.datasets.base import dataset_of
 from harness.errors import DataError, ExitStatus, GanbenchError
-from harness.jobs.cohort import read_cohort
+from harness.jobs.cohort import read_job
 from harness.jobs.environment import environment
+from harness.jobs.outcomes import last_step, record_crash
 from harness.jobs.training_loop import Run, TrainingLoop, explain, peak_memory
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluator
@@ -42,10 +42,6 @@ from harness.training.game import Game
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 
-CHECKPOINT_SECONDS = 30.0
-PATIENCE_SECONDS = 30.0
-"""For which a job waits for a run whose last process is still saving it."""
-
 
 @dataclass
 class Job:
@@ -62,7 +58,7 @@ class Job:
     store: Store
     device: torch.device
     data_root: Path | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    checkpoint_seconds: float = 30.0
     patience: float = 0.0
     terminated: bool = field(default=False, init=False)
 
@@ -122,7 +118,7 @@ class Job:
     def _out_of_memory(self, run: Run, reason: str) -> None:
         """Record that a run does not fit even alone: a result, with the memory that it took."""
         record = read_run(run.path)
-        step = max((event["step"] for event in record.events if "step" in event), default=0)
+        step = last_step(record)
         run.log.append(
             {
                 "type": "outcome",
@@ -140,18 +136,7 @@ class Job:
 
     def _crashed(self, run: Run, reason: str) -> None:
         try:
-            record = read_run(run.path)
-            if not record.is_final:
-                steps = [e["step"] for e in record.events if "step" in e]
-                run.log.append(
-                    {
-                        "type": "outcome",
-                        "outcome": "crashed",
-                        "step": max(steps, default=0),
-                        "reason": reason,
-                    },
-                    durable=True,
-                )
+            record_crash(read_run(run.path), run.log, reason)
         except (OSError, GanbenchError) as error:
             print(f"{run.path}: could not record the crash: {error}", file=sys.stderr)
 
@@ -210,11 +195,7 @@ class Job:
             run.evaluation_seconds = checkpoint.evaluation_seconds
 
     def _announce(
-        self,
-        runs: list[Run],
-        trainer: Trainer,
-        evaluator: Evaluator,
-        chosen: Sequence[Probe],
+        self, runs: list[Run], trainer: Trainer, evaluator: Evaluator, chosen: Sequence[Probe]
     ) -> None:
         here = environment(self.device)
         for run in runs:
@@ -280,46 +261,25 @@ def compute_as_declared() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def main(arguments: Sequence[str] | None = None) -> ExitStatus:
-    """Train a cohort file; the entry of every engine."""
-    parser = argparse.ArgumentParser(prog="python -m harness.jobs", description=__doc__)
-    parser.add_argument("cohort", type=Path, help="file with the runs' specs")
-    parser.add_argument("--store", type=Path, required=True, help="results folder of the suite")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda:N")
-    parser.add_argument("--data-root", type=Path, help="folder of data sets that are files")
-    parser.add_argument("--plugin", action="append", default=[], help="module to import first")
-    parser.add_argument(
-        "--extractor", action="append", default=[], help="NAME@SHA256=FILE, a network to load"
-    )
-    parser.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        default=CHECKPOINT_SECONDS,
-        help="most work that a kill may cost",
-    )
-    parser.add_argument(
-        "--patience-seconds",
-        type=float,
-        default=PATIENCE_SECONDS,
-        help="how long to wait for a run that another process holds",
-    )
-    given = parser.parse_args(arguments)
+def main(file: Path, device: str) -> ExitStatus:
+    """Train the cohort of a job's file on a device, ``cpu`` or ``cuda:N``."""
     torch.set_num_threads(1)
     compute_as_declared()
     try:
-        for plugin in given.plugin:
+        specs, options = read_job(file)
+        for plugin in options.plugins:
             load_plugin(plugin)
-        for extractor in given.extractor:
+        for extractor in options.extractors:
             register_file(extractor)
         job = Job(
-            Store(given.store),
-            torch.device(given.device),
-            given.data_root,
-            given.checkpoint_seconds,
-            given.patience_seconds,
+            Store(options.store),
+            torch.device(device),
+            options.data_root,
+            options.checkpoint_seconds,
+            options.patience,
         )
         signal.signal(signal.SIGTERM, job.terminate)
-        return job.train(read_cohort(given.cohort))
+        return job.train(specs)
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.INCOMPLETE

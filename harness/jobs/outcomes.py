@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.spec import PATIENCE, Settings
-from harness.store.events import Event
+from harness.store.events import Event, EventLog
+from harness.store.reading import RunRecord
 
 EARLY_ROWS = 5
 VANISHED = 1e-3
@@ -70,6 +71,18 @@ def judge(evaluations: Sequence[Event], settings: Settings) -> Verdict:
     onset = int(streak[-1]["step"])
     when = "from the first evaluation on" if len(streak) == len(trained) else f"from step {onset}"
     return Verdict("collapsed", onset, f"{has_collapsed(streak[0], settings)}, {when}")
+
+
+def last_step(record: RunRecord) -> int:
+    """Return the last step that a run recorded anything of, 0 if it did not."""
+    return max((event["step"] for event in record.events if "step" in event), default=0)
+
+
+def record_crash(record: RunRecord, log: EventLog, reason: str) -> None:
+    """Record that a run crashed, and why, unless it has a result."""
+    if not record.is_final:
+        crash = {"outcome": "crashed", "step": last_step(record), "onset": None, "reason": reason}
+        log.append({"type": "outcome", **crash}, durable=True)
 
 
 def right_share(values: Mapping[str, float]) -> float:

@@ -125,7 +125,6 @@ def refusal(metric: type[Metric], conditions: Conditions) -> str | None:
 
 def protocol(
     dataset: Dataset,
-    *,
     extractor: str,
     samples: int,
     reference: Split,

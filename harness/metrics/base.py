@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,23 @@ class Metric:
     def columns(self) -> list[MetricInfo]:
         """Describe the columns, without their floors."""
         raise NotImplementedError
+
+    def column(
+        self,
+        name: str,
+        better: Literal["lower", "higher", "none"],
+        summary: str,
+        *,
+        primary: bool = False,
+    ) -> MetricInfo:
+        """Describe one of them."""
+        return MetricInfo(name, self.id, summary, better, primary)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes or modes; for metrics that apply only where these are known."""
+        assert self.conditions.classes is not None  # noqa: S101 - it does not apply elsewhere
+        return self.conditions.classes
 
     def reference(self, real: Observation) -> Statistics:
         """Reduce the whole reference split to what :meth:`values` needs; kept on disk."""

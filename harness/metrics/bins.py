@@ -102,18 +102,16 @@ class Bins(Metric):
         """Describe the number of different bins and the divergence over all of them."""
         name = self.conditions.name
         return [
-            MetricInfo(
+            self.column(
                 name("ndb", reference=True),
-                self.id,
+                "lower",
                 f"of {BINS} k-means clusters of the data, how many hold significantly more or "
                 "fewer generated images than their share (5 % level); about 5 for a fair sampler",
-                better="lower",
             ),
-            MetricInfo(
+            self.column(
                 name("jsd", reference=True),
-                self.id,
+                "lower",
                 f"Jensen–Shannon divergence between the shares of {BINS} k-means clusters, in nats",
-                better="lower",
             ),
         ]
 

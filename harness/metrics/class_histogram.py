@@ -50,33 +50,24 @@ class ClassHistogram(Metric):
             and not conditions.stacked
         )
 
-    @property
-    def classes(self) -> int:
-        """Number of classes."""
-        assert self.conditions.classes is not None  # noqa: S101 - it applies only where there are
-        return self.conditions.classes
-
     def columns(self) -> list[MetricInfo]:
         """Describe divergence, missing classes and total variation."""
         name = self.conditions.name
         return [
-            MetricInfo(
+            self.column(
                 name("class-kl", reference=True),
-                self.id,
+                "lower",
                 "KL(generated ‖ data) over classes, in nats",
-                better="lower",
             ),
-            MetricInfo(
+            self.column(
                 name("missing-classes", reference=False),
-                self.id,
+                "lower",
                 "classes that no generated image was classified as",
-                better="lower",
             ),
-            MetricInfo(
+            self.column(
                 name("class-tv", reference=True),
-                self.id,
+                "lower",
                 "total variation between the shares of classes, 0 to 1",
-                better="lower",
             ),
         ]
 

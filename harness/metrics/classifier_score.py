@@ -62,7 +62,7 @@ class ClassifierScore(Metric):
             if conditions.extractor == FID_LABEL
             else conditions.name("cs", reference=False)
         )
-        return [MetricInfo(name, self.id, self.summary, better="higher")]
+        return [self.column(name, "higher", self.summary)]
 
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute the score."""

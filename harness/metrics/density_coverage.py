@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.base import Statistics, metrics
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, radii
+from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, balls
 from harness.store.records import MetricInfo
 
 NEIGHBOURS = 5
@@ -45,27 +45,24 @@ class DensityCoverage(PairMetric):
     def columns(self) -> list[MetricInfo]:
         """Describe density, which may exceed 1, and coverage, which may not."""
         return [
-            MetricInfo(
+            self.column(
                 self.name("density"),
-                self.id,
+                "higher",
                 f"real images whose ball, up to their {NEIGHBOURS}th nearest real neighbour, holds "
                 f"a generated image: mean number over {NEIGHBOURS}, about 1 for real data; against "
                 "as many reference images",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 self.name("coverage"),
-                self.id,
+                "higher",
                 f"share of real images with a generated one nearer than their {NEIGHBOURS}th "
                 "nearest real neighbour; about .97 for real data; against as many reference images",
-                better="higher",
             ),
         ]
 
     def reduce(self, real: Tensor) -> Statistics:
         """Keep the radius of each real example's ball; none if there are too few."""
-        known = len(real) > NEIGHBOURS
-        return {"radii": radii(real, NEIGHBOURS) if known else real.new_empty(0)}
+        return balls(real, NEIGHBOURS)
 
     def tally(self, generated: Tensor, reference: Statistics) -> Tally:
         """Begin to count."""

@@ -31,7 +31,7 @@ class Diversity(Metric):
     def columns(self) -> list[MetricInfo]:
         """Describe the ratio."""
         name = self.conditions.name("diversity", reference=True)
-        return [MetricInfo(name, self.id, self.summary, better="none")]
+        return [self.column(name, "none", self.summary)]
 
     def reference(self, real: Observation) -> Statistics:
         """Keep the mean distance among a fixed random choice of the reference data."""

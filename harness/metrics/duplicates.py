@@ -64,7 +64,7 @@ class Duplicates(PairMetric):
 
     def columns(self) -> list[MetricInfo]:
         """Describe the share; that of real held-out data is its floor."""
-        return [MetricInfo(self.name("duplicates"), self.id, self.summary, better="lower")]
+        return [self.column(self.name("duplicates"), "lower", self.summary)]
 
     def reduce(self, real: Tensor) -> Statistics:
         """Keep the distance that .1 % of the real pairs keep to."""

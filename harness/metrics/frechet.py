@@ -105,7 +105,7 @@ class FrechetDistance(Metric):
         if conditions.modes is not None:
             summary += "; it compares means and covariances, and sees no modes: those who do stand "
             summary += "beside it"
-        return [MetricInfo(name, self.id, summary, better="lower", primary=True)]
+        return [self.column(name, "lower", summary, primary=True)]
 
     def reference(self, real: Observation) -> Statistics:
         """Keep mean, trace and square root of the covariance."""

@@ -45,7 +45,7 @@ class FrechetInfinity(Metric):
             f"squared Fréchet distance, extrapolated to N = ∞ from {POINTS} random subsets of a "
             "tenth to all of the samples"
         )
-        return [MetricInfo(name, self.id, summary, better="lower")]
+        return [self.column(name, "lower", summary)]
 
     def reference(self, real: Observation) -> Statistics:
         """Keep what the Fréchet distance keeps."""

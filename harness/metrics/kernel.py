@@ -124,7 +124,7 @@ class KernelDistance(PairMetric):
             "are no more; against as many reference images; slightly below 0 for a perfect sampler "
             "as often as above"
         )
-        return [MetricInfo(name, self.id, summary, better="lower")]
+        return [self.column(name, "lower", summary)]
 
     def reduce(self, real: Tensor) -> Statistics:
         """Keep the sums over the real subsets that go with a whole set of generated images."""

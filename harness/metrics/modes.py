@@ -12,14 +12,7 @@ from torch import Tensor
 
 from harness.datasets.base import Dataset, Values
 from harness.datasets.splits import Splits
-from harness.metrics.base import (
-    PERFECT,
-    Conditions,
-    Metric,
-    Observation,
-    Statistics,
-    metrics,
-)
+from harness.metrics.base import PERFECT, Conditions, Metric, Observation, Statistics, metrics
 from harness.store.records import MetricInfo
 
 RADIUS = 3.0
@@ -75,30 +68,26 @@ class ModeCoverage(Metric):
         """Describe captured modes, high-quality share, reverse KL and well covered modes."""
         count = self.conditions.protocol(reference=False)
         return [
-            MetricInfo(
+            self.column(
                 f"modes{count}",
-                self.id,
+                "higher",
                 "modes that are nearest to at least one high-quality sample",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 f"high-quality{count}",
-                self.id,
+                "higher",
                 "share of samples within 3 σ of their nearest mode; more than real data's with "
                 "few modes is collapse",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 f"mode-kl{count}",
-                self.id,
+                "lower",
                 "KL(generated ‖ real) over modes of high-quality samples, in nats",
-                better="lower",
             ),
-            MetricInfo(
+            self.column(
                 f"fair-modes{count}",
-                self.id,
+                "higher",
                 "modes with at least 20 % of the high-quality samples that are their share",
-                better="higher",
             ),
         ]
 

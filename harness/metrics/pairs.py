@@ -171,6 +171,12 @@ def radii(features: Tensor, k: int) -> Tensor:
     return torch.cat(distances)
 
 
+def balls(real: Tensor, neighbours: int) -> Statistics:
+    """Keep the squared radius of each real example's ball; none if there are too few."""
+    known = len(real) > neighbours
+    return {"radii": radii(real, neighbours) if known else real.new_empty(0)}
+
+
 def kth_distance(distances: Tensor, k: int) -> Tensor:
     """Return the k-th smallest of each row, after the 0 of the example itself."""
     return distances.topk(k + 1, dim=1, largest=False).values[:, -1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.base import Statistics, metrics
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, kth_distance, radii
+from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, balls, kth_distance
 from harness.store.records import MetricInfo
 
 NEIGHBOURS = 3
@@ -44,26 +44,23 @@ class PrecisionRecall(PairMetric):
     def columns(self) -> list[MetricInfo]:
         """Describe both shares."""
         return [
-            MetricInfo(
+            self.column(
                 self.name("precision"),
-                self.id,
+                "higher",
                 f"share of generated images no farther from some real one than its {NEIGHBOURS}rd "
                 "nearest real neighbour; against as many reference images",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 self.name("recall"),
-                self.id,
+                "higher",
                 f"share of real images no farther from some generated one than its {NEIGHBOURS}rd "
                 "nearest generated neighbour; against as many reference images",
-                better="higher",
             ),
         ]
 
     def reduce(self, real: Tensor) -> Statistics:
         """Keep the radius of each real example's ball; none if there are too few."""
-        known = len(real) > NEIGHBOURS
-        return {"radii": radii(real, NEIGHBOURS) if known else real.new_empty(0)}
+        return balls(real, NEIGHBOURS)
 
     def tally(self, generated: Tensor, reference: Statistics) -> Tally:
         """Begin to mark who lies in whose ball."""

@@ -25,10 +25,7 @@ FLOOR_SEED = 0
 FLOOR_DRAWS = 21
 """Floors are medians over so many draws: the distance of one varies by half of itself."""
 LIBRARIES = ("torch", "torch-fidelity", "numpy")
-DTYPES: dict[Kind, str] = {
-    "images": "float32 features, float64 statistics",
-    "points": "float64",
-}
+DTYPES: dict[Kind, str] = {"images": "float32 features, float64 statistics", "points": "float64"}
 COMPARED_FEATURES = "compared-features"
 """Where the cache has the features that all metrics of pairs share."""
 CALIBRATION = "calibration"
@@ -116,8 +113,8 @@ class Measurement:
     def _measured(self) -> dict[str, Tensor]:
         """Measure everything, as tensors by the names under which the cache keeps them."""
         conditions = self.observer.conditions
-        examples = self.splits.load_reference(self.dataset, self.root)
-        held_out = self.splits.load_held_out(self.dataset, self.root)
+        examples = self.dataset.load(self.splits.reference, self.root)
+        held_out = self.dataset.load(self.splits.held_out, self.root)
         count = min(conditions.samples, len(held_out))
         real = self.observer.real(examples)
         statistics = [metric.reference(real) for metric in self.metrics]

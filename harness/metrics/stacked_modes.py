@@ -12,14 +12,7 @@ from torch import Tensor
 from harness.datasets.base import Dataset, Values
 from harness.datasets.splits import Splits
 from harness.datasets.stacked import Stacked
-from harness.metrics.base import (
-    PERFECT,
-    Conditions,
-    Metric,
-    Observation,
-    Statistics,
-    metrics,
-)
+from harness.metrics.base import PERFECT, Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.class_histogram import class_counts
 from harness.metrics.modes import reverse_kl
 from harness.store.records import MetricInfo
@@ -49,33 +42,24 @@ class StackedModes(Metric):
         """Whether the classes are triples of digits, and the classifier tells them."""
         return conditions.stacked and conditions.classes is not None
 
-    @property
-    def classes(self) -> int:
-        """Number of modes."""
-        assert self.conditions.classes is not None  # noqa: S101 - it applies only where there are
-        return self.conditions.classes
-
     def columns(self) -> list[MetricInfo]:
         """Describe modes, modes hit often, and the divergence from evenness."""
         name = self.conditions.name
         return [
-            MetricInfo(
+            self.column(
                 name("modes", reference=False),
-                self.id,
+                "higher",
                 f"modes, of {self.classes}, that at least one image was classified as",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 name(f"modes-{OFTEN}", reference=False),
-                self.id,
+                "higher",
                 f"modes, of {self.classes}, that at least {OFTEN} images were classified as",
-                better="higher",
             ),
-            MetricInfo(
+            self.column(
                 name("mode-kl", reference=False),
-                self.id,
+                "lower",
                 "KL(generated ‖ uniform) over all modes, in nats",
-                better="lower",
             ),
         ]
 

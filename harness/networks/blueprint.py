@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, Self
 
 Normalization = Literal["batch", "layer", "instance", "virtual", "none"]
+NORMALIZATIONS: tuple[Normalization, ...] = ("batch", "layer", "instance", "virtual", "none")
 Activation = Literal["relu", "leaky-relu", "elu"]
 Upsampling = Literal["transposed", "pixel-shuffle", "nearest"]
 Downsampling = Literal["stride", "average", "max"]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from harness.networks.base import Judgement, SquareFamily, networks
-from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.blueprint import (
+    NORMALIZATIONS,
+    DiscriminatorPlan,
+    GeneratorPlan,
+    Normalization,
+)
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, activation, normalization
 
 SLOPE = 0.1
 """Of D's LeakyReLU."""
@@ -96,10 +101,7 @@ class Discriminator(Hidden):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, 32, 32)``, joined to y."""
-        features: dict[str, Tensor] = {}
-        h = self.through(x, y, features)
-        logits, outputs = self.head(h)
-        return Judgement(logits, features, outputs)
+        return self.judged(x, y)
 
 
 @networks.register(
@@ -115,23 +117,17 @@ class CNN32(SquareFamily):
     size = 32
     default_width = 64
     default_latent = 128
-    normalizations: ClassVar[tuple[Normalization, ...]] = (
-        "batch",
-        "layer",
-        "instance",
-        "virtual",
-        "none",
-    )
-    supports = HONOURED
+    normalizations = NORMALIZATIONS
+    supports = SUPPORTED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""
         return ("hidden1", "hidden2", "hidden3", "hidden4")
 
+    @override
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
-        """Build a generator."""
         return drawn(Generator(plan, latent, shape[0]))
 
+    @override
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
-        """Build a discriminator."""
         return drawn(Discriminator(plan, shape[0]))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import (
+    NORMALIZATIONS,
     DiscriminatorPlan,
     Downsampling,
     GeneratorPlan,
@@ -15,7 +17,7 @@ from harness.networks.blueprint import (
     Upsampling,
 )
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, activation, normalization
 from harness.networks.virtual import VirtualBatchNorm
 
 SOURCE = "Radford et al. 2016, arXiv:1511.06434, §3 and figure 1"
@@ -153,10 +155,7 @@ class Discriminator(Hidden):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge images ``(batch, channels, size, size)``, joined to y."""
-        features: dict[str, Tensor] = {}
-        h = self.through(x, y, features)
-        logits, outputs = self.head(h)
-        return Judgement(logits, features, outputs)
+        return self.judged(x, y)
 
 
 class DCGAN(SquareFamily):
@@ -166,14 +165,8 @@ class DCGAN(SquareFamily):
     """Whether G's first layer is fully connected, and D's logit has a bias."""
     first_norm: ClassVar[bool] = False
     """Whether D's first layer is normalised too."""
-    normalizations: ClassVar[tuple[Normalization, ...]] = (
-        "batch",
-        "layer",
-        "instance",
-        "virtual",
-        "none",
-    )
-    supports = HONOURED | {"upsampling", "downsampling", "first_norm"}
+    normalizations = NORMALIZATIONS
+    supports = SUPPORTED | {"upsampling", "downsampling", "first_norm"}
     default_width = 64
     default_latent = 100
 
@@ -181,12 +174,12 @@ class DCGAN(SquareFamily):
         """Name the generator's hidden layers, 4×4 first."""
         return tuple(f"hidden{i + 1}" for i in range(self.doublings))
 
+    @override
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
-        """Build a generator."""
         return Generator(plan, latent, shape[0], self.doublings, linear=self.linear)
 
+    @override
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
-        """Build a discriminator."""
         return Discriminator(
             plan,
             shape[0],

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from harness.networks.base import Judgement
 from harness.networks.blueprint import Activation, DiscriminatorPlan, Normalization
 from harness.networks.virtual import VirtualBatchNorm
 
-HONOURED = frozenset(
+SUPPORTED = frozenset(
     {
         "activation",
         "classes",
@@ -96,10 +97,12 @@ class Hidden(nn.Module):
 
     Attributes:
         hidden: The layers, in their order.
+        head: Answers, in a discriminator.
         join_all: Whether what follows the first layer has y joined to its input too.
     """
 
     hidden: nn.ModuleDict
+    head: nn.Module
     join_all: bool
 
     def through(
@@ -122,6 +125,12 @@ class Hidden(nn.Module):
             if features is not None:
                 features[name] = h
         return join(h, later)
+
+    def judged(self, x: Tensor, y: Tensor | None) -> Judgement:
+        """Pass through all of them and the network's ``head``."""
+        features: dict[str, Tensor] = {}
+        logits, outputs = self.head(self.through(x, y, features))
+        return Judgement(logits, features, outputs)
 
     def later(self, y: Tensor | None) -> Tensor | None:
         """Return what is joined after the first layer."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import StreamDropout
-from harness.networks.layers import HONOURED, Head, Hidden, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, normalization
 from harness.networks.mlp import Generator
 
 PIECES = 5
@@ -108,7 +108,7 @@ class MaxoutNetworks(Family):
     default_latent = 100
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     # One activation is asked of both networks, and a maxout unit has none that could change.
-    supports = HONOURED - {"activation"}
+    supports = SUPPORTED - {"activation"}
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take images only."""

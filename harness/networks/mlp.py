@@ -9,14 +9,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from harness.networks.base import Family, Judgement, networks
-from harness.networks.blueprint import (
-    Activation,
-    DiscriminatorPlan,
-    GeneratorPlan,
-    Normalization,
-)
+from harness.networks.blueprint import Activation, DiscriminatorPlan, GeneratorPlan, Normalization
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, Hidden, activation, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, activation, normalization
 
 
 class Generator(Hidden):
@@ -96,10 +91,7 @@ class Discriminator(Hidden):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge examples ``(batch, …)``, joined to y."""
-        features: dict[str, Tensor] = {}
-        h = self.through(x.flatten(1), y, features)
-        logits, outputs = self.head(h)
-        return Judgement(logits, features, outputs)
+        return self.judged(x.flatten(1), y)
 
 
 class MLP(Family):
@@ -107,7 +99,7 @@ class MLP(Family):
 
     generator_norm: ClassVar[Normalization] = "none"
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
-    supports = HONOURED
+    supports = SUPPORTED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from harness.networks.base import Family, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
-from harness.networks.layers import HONOURED
+from harness.networks.layers import SUPPORTED
 from harness.networks.mlp import Discriminator, Generator
 
 SOURCE = (
@@ -35,7 +35,7 @@ class MLPS1(Family):
     default_width = 128
     default_latent = 100
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
-    supports = HONOURED
+    supports = SUPPORTED
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take images only."""

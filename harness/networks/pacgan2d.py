@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from harness.networks.base import Family, Judgement, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
-from harness.networks.layers import HONOURED, Head, Hidden, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, normalization
 from harness.networks.maxout import PIECES, Maxout
 from harness.networks.mlp import Generator
 
@@ -38,10 +38,7 @@ class Discriminator(Hidden):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Judgement:
         """Judge points ``(batch, …)``, joined to y."""
-        features: dict[str, Tensor] = {}
-        h = self.through(x.flatten(1), y, features)
-        logits, outputs = self.head(h)
-        return Judgement(logits, features, outputs)
+        return self.judged(x.flatten(1), y)
 
 
 @networks.register(
@@ -61,7 +58,7 @@ class PacGAN2D(Family):
     default_latent = 2
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     # One activation is asked of both networks, and a maxout unit has none that could change.
-    supports = HONOURED - {"activation"}
+    supports = SUPPORTED - {"activation"}
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take points only."""

@@ -7,11 +7,12 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, pad
+from typing_extensions import override
 
 from harness.networks.base import Judgement, SquareFamily, networks
 from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, activation, join
+from harness.networks.layers import SUPPORTED, Head, activation, join
 
 SOURCE = "Huang et al. 2024, arXiv:2501.05441, §3, and the authors' code"
 BLOCKS = 2
@@ -184,7 +185,7 @@ class R3GANNetworks(SquareFamily):
     default_width = 768
     default_latent = 64
     # A gain is made for LeakyReLU; conditions go to the first layers alone.
-    supports = HONOURED - {"activation", "condition_layers"}
+    supports = SUPPORTED - {"activation", "condition_layers"}
 
     @property
     def sizes(self) -> int:
@@ -195,12 +196,12 @@ class R3GANNetworks(SquareFamily):
         """Name the generator's hidden layers, 4×4 first."""
         return tuple(f"hidden{i + 1}" for i in range(self.sizes))
 
+    @override
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
-        """Build a generator."""
         return Generator(plan, latent, shape[0], self.sizes)
 
+    @override
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
-        """Build a discriminator."""
         return Discriminator(plan, shape[0], self.sizes)
 
 

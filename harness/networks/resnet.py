@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from harness.networks.base import Judgement, SquareFamily, networks
-from harness.networks.blueprint import DiscriminatorPlan, GeneratorPlan, Normalization
+from harness.networks.blueprint import (
+    NORMALIZATIONS,
+    DiscriminatorPlan,
+    GeneratorPlan,
+    Normalization,
+)
 from harness.networks.dropout import dropout
-from harness.networks.layers import HONOURED, Head, Hidden, activation, join, normalization
+from harness.networks.layers import SUPPORTED, Head, Hidden, activation, join, normalization
 
 
 def glorot(layer: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -117,10 +122,7 @@ class Discriminator(Hidden):
         width = plan.width
 
         def activated(count: int) -> list[nn.Module]:
-            return [
-                normalization(norm, count, dimensions=2),
-                activation(plan.activation or "relu"),
-            ]
+            return [normalization(norm, count, dimensions=2), activation(plan.activation or "relu")]
 
         first = channels + plan.condition
         layers: dict[str, nn.Module] = {
@@ -176,23 +178,17 @@ class ResNet32(SquareFamily):
     size = 32
     default_width = 128
     default_latent = 128
-    normalizations: ClassVar[tuple[Normalization, ...]] = (
-        "batch",
-        "layer",
-        "instance",
-        "virtual",
-        "none",
-    )
-    supports = HONOURED
+    normalizations = NORMALIZATIONS
+    supports = SUPPORTED
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, 4×4 first."""
         return ("hidden1", "hidden2", "hidden3", "hidden4")
 
+    @override
     def generator(self, plan: GeneratorPlan, latent: int, shape: tuple[int, ...]) -> nn.Module:
-        """Build a generator."""
         return Generator(plan, latent, shape[0], self.doublings)
 
+    @override
     def discriminator(self, plan: DiscriminatorPlan, shape: tuple[int, ...]) -> nn.Module:
-        """Build a discriminator."""
         return Discriminator(plan, shape[0])

@@ -96,11 +96,7 @@ def translated_reflecting(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
 def flipped(x: Tensor, flags: Tensor) -> Tensor:
     """Mirror left and right where flagged (boolean)."""
     height, width = x.shape[3:]
-    return moved(
-        x,
-        lines(height, x).expand(*flags.shape, height),
-        mirrored_from(width, flags),
-    )
+    return moved(x, lines(height, x).expand(*flags.shape, height), mirrored_from(width, flags))
 
 
 def turned(x: Tensor, quarters: Tensor) -> Tensor:

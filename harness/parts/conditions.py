@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from harness.parts.protocols import Draws
+from harness.parts.protocols import Draws
 
 
 @dataclass(frozen=True)

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from harness.datasets.base import Dataset
 from harness.errors import PartError
 from harness.networks.base import Judgement, structure, unsupported
 from harness.networks.blueprint import Blueprint
 from harness.parts.conditions import Condition
 from harness.parts.protocols import Batch, Draws, Game, Targets
 from harness.registry import Registry
-from harness.spec import PerRun, per_run_fields
-
-if TYPE_CHECKING:
-    from harness.datasets.base import Dataset
-    from harness.spec import DatasetSpec, RunSpec, Settings
+from harness.spec import DatasetSpec, PerRun, RunSpec, Settings, per_run_fields
 
 Plan = TypeVar("Plan", Blueprint, "Schedule")
 
@@ -370,12 +367,7 @@ def schedule_of(parts: Iterable[Part]) -> Schedule:
 def plain_blueprint(settings: Settings, data: Dataset | DatasetSpec) -> Blueprint:
     """Return the plan of both networks by the settings alone."""
     return Blueprint.plain(
-        settings.network,
-        settings.width,
-        settings.latent,
-        data.shape,
-        data.classes,
-        settings.batch,
+        settings.network, settings.width, settings.latent, data.shape, data.classes, settings.batch
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -59,21 +59,14 @@ class Optimizer(Protocol):
 class Objective(Protocol):
     """What a part may ask of the variant that it is laid over."""
 
-    @property
-    def has_targets(self) -> bool:
-        """Whether D is taught target values."""
-
-    @property
-    def boundary(self) -> float | None:
-        """The logit above which D takes an example for real; None for a critic."""
-
-    @property
-    def logistic(self) -> bool:
-        """Whether D's answer is a probability, the logit's sigmoid."""
-
-    @property
-    def joint(self) -> bool:
-        """Whether a generator update trains both networks on G's loss."""
+    has_targets: ClassVar[bool]
+    """Whether D is taught target values."""
+    boundary: ClassVar[float | None]
+    """The logit above which D takes an example for real; None for a critic."""
+    logistic: ClassVar[bool]
+    """Whether D's answer is a probability, the logit's sigmoid."""
+    joint: ClassVar[bool]
+    """Whether a generator update trains both networks on G's loss."""
 
     def real_loss(self, logits: Tensor, target: Tensor, /) -> Tensor:
         """D's loss on real data, element by element."""

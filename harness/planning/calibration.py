@@ -63,7 +63,7 @@ WORTH = 20
 RATES = {"cpu": TYPICAL_RATE, "cuda": 300 * TYPICAL_RATE}
 """Operations per second, to tell whether a measurement would pay."""
 MEMORY_SHARE = 0.7
-"""CohortSplit of the free memory that training may fill; data and evaluations need the rest."""
+"""Share of the free memory that training may fill; data and evaluations need the rest."""
 
 Measure = Callable[[RunSpec, str], CostCurve | None]
 """Measures a kind of run by one of them, on a device such as ``cuda:0``; None if it cannot."""

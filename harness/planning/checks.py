@@ -11,7 +11,7 @@ from harness.datasets.splits import splits_of
 from harness.errors import DataError, GanbenchError
 from harness.metrics.applicable import require
 from harness.planning.backlog import Backlog
-from harness.spec import RunSpec, Split, canonical_json
+from harness.spec import RunSpec, canonical_json
 
 
 def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
@@ -33,10 +33,8 @@ def check_data(specs: Iterable[RunSpec], root: Path | None) -> None:
         ]
         if dataset.needs_root:
             splits = splits_of(spec.settings.reference)
-            needed_splits: dict[Split, None] = dict.fromkeys(
-                ("train", splits.reference, splits.held_out)
-            )
-            checks += [partial(dataset.load, split, root) for split in needed_splits]
+            used = dict.fromkeys(("train", splits.reference, splits.held_out))
+            checks += [partial(dataset.load, split, root) for split in used]
         for check in checks:
             try:
                 check()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.engines.base import Assignment, Engine, JobOptions
+from harness.engines.base import Assignment, Engine
 from harness.errors import ExitStatus
-from harness.jobs.cohort import Cohort, write_cohort
+from harness.jobs.cohort import Cohort, JobOptions, write_job
 from harness.planning.backlog import Backlog
 from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
 from harness.planning.cost_curves import Measured
@@ -27,7 +27,7 @@ def train_pending(
     notes: Mapping[str, str] | None = None,
     measured: Measured | None = None,
 ) -> ExitStatus:
-    """Train everything that is pending.
+    """Train everything that is pending, and say how that ended.
 
     Args:
         store: The results folder, held by the caller.
@@ -39,18 +39,15 @@ def train_pending(
         options: What each job is told.
         notes: What tells a run from its like, by id; for mirrors.
         measured: What is known of the cost of cohorts.
-
-    Returns:
-        How that ended.
     """
     labels = {run.id: run for run in plan.runs}
     together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
     cohorts = make_cohorts(todo.pending, device, together, measured)
-    assignments = assign(store, labels, cohorts, notes or {})
+    assignments = assign(store, labels, cohorts, options, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))
     try:
-        return engine.run(assignments, options, mirror) if assignments else ExitStatus.DONE
+        return engine.run(assignments, mirror) if assignments else ExitStatus.DONE
     finally:
         mirror.suite_ended()
 
@@ -59,15 +56,16 @@ def assign(
     store: Store,
     labels: Mapping[str, PlannedRun],
     cohorts: Sequence[Cohort],
+    options: JobOptions,
     notes: Mapping[str, str],
 ) -> list[Assignment]:
-    """Write each cohort's file and attach the labels of its runs, and notes where there are."""
+    """Write each job's file and attach the labels of its runs, and notes where there are."""
     folder = store.root / "cohorts"
     folder.mkdir(exist_ok=True)
     assignments = []
     for cohort in cohorts:
         file = folder / f"{cohort.name}.json"
-        write_cohort(file, cohort.specs)
+        write_job(file, cohort.specs, options)
         cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
             TrackedRun(

@@ -25,10 +25,7 @@ from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically
 
-LOADERS = {
-    ".pt2": 'torch.export.load("{file}").module()',
-    ".pt": 'torch.jit.load("{file}")',
-}
+LOADERS = {".pt2": 'torch.export.load("{file}").module()', ".pt": 'torch.jit.load("{file}")'}
 TOLERANCE = 1e-5
 """Largest difference between what was trained and what is exported, relative to the largest
 value."""

@@ -38,6 +38,11 @@ class RunRecord:
     events: Sequence[Event] = field(repr=False)
     """Effective events: nothing doubled by attempts that were cut off."""
 
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Take a run that has been read, as one of a kind."""
+        return cls(record.path, record.spec, record.events)
+
     def of_type(self, kind: str) -> Sequence[Event]:
         """Return the events of one type, in order."""
         if isinstance(self.events, Packed):
@@ -179,11 +184,6 @@ class ReportedRun(RunRecord):
                 "report; give `reference: train` or `test` and run the suite again"
             )
 
-    @classmethod
-    def of(cls, record: RunRecord) -> Self:
-        """Take a run that has been read."""
-        return cls(record.path, record.spec, record.events)
-
 
 @dataclass(frozen=True)
 class TrialRun(RunRecord):
@@ -196,11 +196,6 @@ class TrialRun(RunRecord):
     def __post_init__(self) -> None:
         if self.spec.settings.reference != "validation":
             raise StoreError(f"{self.path} is no trial: it is measured by what is reported")
-
-    @classmethod
-    def of(cls, record: RunRecord) -> Self:
-        """Take a run that has been read."""
-        return cls(record.path, record.spec, record.events)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from harness.datasets.base import Dataset
 from harness.errors import GanbenchError, MetricRequestError, PartError
 from harness.networks.base import Family, networks, resolve, unsupported
 from harness.parts import Context, refused, schedule_of
 from harness.parts.part import laid_over, plain_blueprint
 from harness.registry import nearest
-from harness.spec import IMAGES, PATIENCE, Settings, Split
+from harness.spec import IMAGES, PATIENCE, Settings
 from harness.suite.defaults import UNUSED, complete
 from harness.suite.layers import Cell, Entry, Rule
 from harness.suite.reader import Reader
@@ -268,27 +267,9 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
 
 
 @lru_cache(maxsize=256)
-def protocol(
-    dataset: Dataset,
-    extractor: str,
-    samples: int,
-    reference: Split,
-    probes: tuple[str, ...],
-    requested: tuple[str, ...],
-) -> str:
-    """Fingerprint the metric protocols of a cell.
-
-    Raises:
-        GanbenchError: if the extractor is unknown, or not for this data set.
-    """
+def protocol(*described: Any) -> str:
+    """Fingerprint the metric protocols of a cell; see :func:`applicable.protocol`."""
     # Metrics take a while to import, and a file with problems never needs them.
     from harness.metrics import applicable
 
-    return applicable.protocol(
-        dataset,
-        extractor=extractor,
-        samples=samples,
-        reference=reference,
-        asked=probes,
-        requested=requested,
-    )
+    return applicable.protocol(*described)

@@ -31,6 +31,30 @@ CELL_CHECKS: tuple[Callable[[KitCell], None], ...] = (
 """What holds of every cell that is not refused."""
 
 
+CONTENT_CHECKS: dict[str, tuple[Callable[[str], None], ...]] = {
+    "network": (
+        contents.answers_by_shape,
+        contents.every_weight_learns,
+        contents.stacked_equals_alone,
+        contents.declared_support_is_true,
+    ),
+    "dataset": (contents.splits_are_sound, contents.images_survive_their_range),
+    "metric": (contents.metric_is_sound,),
+    "probe": (contents.probe_has_columns,),
+}
+"""By kind, what holds of a part that is looked at by itself."""
+
+SIGHT_CHECKS: tuple[Callable[[str, Path | None], None], ...] = (
+    sight.real_falls_with_count,
+    sight.repeats_itself,
+    sight.is_frozen,
+    sight.batches_do_not_matter,
+    sight.takes_what_it_declares,
+    sight.knows_its_classes,
+)
+"""What holds of every extractor, wherever the data root with its weights may be."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One named proof, to be called.
@@ -93,34 +117,15 @@ def checks(
             checklist.append(Check(f"{cell}: changes the step", partial(changes_the_step, cell)))
             checklist.append(Check(f"{cell}: paired", partial(training.paired_by_seed, cell)))
         checklist += cell_checks(cells)
-    elif kind == "network":
-        for check in (
-            contents.answers_by_shape,
-            contents.every_weight_learns,
-            contents.stacked_equals_alone,
-            contents.declared_support_is_true,
-        ):
-            checklist.append(Check(f"{name}: {words(check)}", partial(check, name)))
-    elif kind == "dataset":
-        for check in (contents.splits_are_sound, contents.images_survive_their_range):
-            checklist.append(Check(f"{name}: {words(check)}", partial(check, name)))
     elif kind == "extractor":
         for change in sight.LEVELS:
             run = partial(sight.grows, change, name, root)
             checklist.append(Check(f"{name}: the distance grows with {change}", run))
-        for proof in (
-            sight.real_falls_with_count,
-            sight.repeats_itself,
-            sight.is_frozen,
-            sight.batches_do_not_matter,
-            sight.takes_what_it_declares,
-            sight.knows_its_classes,
-        ):
+        for proof in SIGHT_CHECKS:
             checklist.append(Check(f"{name}: {words(proof)}", partial(proof, name, root)))
-    elif kind == "metric":
-        checklist.append(Check(f"{name}: sound", partial(contents.metric_is_sound, name)))
     else:
-        checklist.append(Check(f"{name}: columns", partial(contents.probe_has_columns, name)))
+        for check in CONTENT_CHECKS[kind]:
+            checklist.append(Check(f"{name}: {words(check)}", partial(check, name)))
     return checklist
 
 

@@ -12,13 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.store.records import short_name
-from harness.tracking.progress import (
-    CohortProgress,
-    Progress,
-    RunProgress,
-    duration,
-    number,
-)
+from harness.tracking.progress import CohortProgress, Progress, RunProgress, duration, number
 from harness.tracking.wording import Wording
 
 REDRAWS_PER_SECOND = 2.0

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from harness.store.events import Event
 from harness.store.records import PlannedRun, SuitePlan
 
@@ -67,22 +69,22 @@ class Mirrors(Mirror):
                 name = type(mirror).__name__
                 warnings.warn(f"{name} failed and was switched off: {error!r}", stacklevel=2)
 
+    @override
     def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
-        """Pass it on."""
         self._tell(lambda mirror: mirror.suite_started(plan, pending, finished))
 
+    @override
     def cohort_started(self, name: str, runs: Sequence[TrackedRun]) -> None:
-        """Pass it on."""
         self._tell(lambda mirror: mirror.cohort_started(name, runs))
 
+    @override
     def event(self, run: TrackedRun, event: Event) -> None:
-        """Pass it on."""
         self._tell(lambda mirror: mirror.event(run, event))
 
+    @override
     def cohort_ended(self, name: str, runs: Sequence[TrackedRun]) -> None:
-        """Pass it on."""
         self._tell(lambda mirror: mirror.cohort_ended(name, runs))
 
+    @override
     def suite_ended(self) -> None:
-        """Pass it on."""
         self._tell(lambda mirror: mirror.suite_ended())

@@ -15,13 +15,7 @@ from harness.store.events import Event
 from harness.store.records import FINAL, SuitePlan, short_name
 from harness.tracking.bars import Bars
 from harness.tracking.base import Mirror, TrackedRun
-from harness.tracking.progress import (
-    CohortProgress,
-    Progress,
-    RunProgress,
-    duration,
-    number,
-)
+from harness.tracking.progress import CohortProgress, Progress, RunProgress, duration, number
 from harness.tracking.wording import Wording
 
 STATUS_SECONDS = 10.0
@@ -189,3 +183,8 @@ class Lines:
 
     def _say(self, line: str) -> None:
         self._console.print(Text(self._wording.clean(line)), soft_wrap=True)
+
+
+def quietly(console: Console) -> Callable[[str], None]:
+    """Return what prints a line in a faint style, whatever marks it holds."""
+    return lambda line: console.print(Text(line), style="dim")

@@ -20,6 +20,8 @@ from harness.training.stack import Noise
 class Batch:
     """What one update sees; each thing is made when first asked for, and once.
 
+    What each is stands in :class:`harness.parts.protocols.Batch`.
+
     Args:
         game: The players.
         phase: Whose update it is.
@@ -34,15 +36,12 @@ class Batch:
         self._inputs = EagerInputs(inputs) if isinstance(inputs, int) else inputs
 
     def input(self, key: Hashable, produce: Callable[[int], Tensor]) -> Tensor:
-        """Return what a function makes of the update's number."""
         return self._inputs.input(key, produce)
 
     def every(self, count: int, offset: int = 0) -> bool:
-        """Whether updates of that player before this one are a multiple of a count."""
         return self._inputs.every(count, offset)
 
     def number(self, name: str, of: Callable[[int], float]) -> Tensor:
-        """Return a number that depends on the update, a tensor without dimensions."""
         dtype, device = self.game.streams.dtype, self.game.data.device
 
         def produce(counter: int) -> Tensor:
@@ -51,14 +50,12 @@ class Batch:
         return self.input(("number", name), produce)
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
-        """Draw U[0, 1) of ``(runs, *shape)``."""
         streams, name = self.game.streams, f"{self.phase}/{stream}"
         return self.input(
             ("uniform", name, shape), lambda counter: streams.uniform(name, counter, shape)
         )
 
     def normal(self, stream: str, *shape: int) -> Tensor:
-        """Draw N(0, 1) of ``(runs, *shape)``."""
         streams, name = self.game.streams, f"{self.phase}/{stream}"
         return self.input(
             ("normal", name, shape), lambda counter: streams.normal(name, counter, shape)
@@ -70,7 +67,6 @@ class Batch:
 
     @cached_property
     def real(self) -> Tensor:
-        """Fresh real data, ``(runs, batch, …)``."""
         game = self.game
         examples = game.data.batch(game.orders[self.phase], game.streams, self.input)
         dtype = game.streams.dtype
@@ -80,7 +76,6 @@ class Batch:
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """Classes of the real data, ``(runs, batch)``."""
         game = self.game
         if game.labels is None:
             return None
@@ -88,21 +83,17 @@ class Batch:
 
     @cached_property
     def latents(self) -> Tensor:
-        """Fresh latents, ``(runs, batch, latent)``."""
         return self.game.latents(self, self.size)
 
     @cached_property
     def condition(self) -> Tensor | None:
-        """What is joined to the latents, ``(runs, batch, condition)``."""
         return self.game.condition(self, self.labels, self.size)
 
     @cached_property
     def fake(self) -> Tensor:
-        """Generated data from fresh latents; carries gradient in a generator update only."""
         return self._generate(self.latents, self.noise)
 
     def generate(self, z: Tensor, label: str) -> Tensor:
-        """Generate from other latents, with the batch's condition."""
         return self._generate(z, self._labelled(label))
 
     def _generate(self, z: Tensor, noise: Noise) -> Tensor:
@@ -114,24 +105,20 @@ class Batch:
         return lambda layer, shape: self.noise(f"{label}/{layer}", shape)
 
     def show(self, x: Tensor, label: str) -> Tensor:
-        """Apply every part's ``show``."""
         for part in self.game.parts:
             x = part.show(self.game, x, self, label)
         return x
 
     @cached_property
     def shown_real(self) -> Tensor:
-        """The real data as D sees them."""
         return self.show(self.real, "real")
 
     @cached_property
     def shown_fake(self) -> Tensor:
-        """The generated data as D sees them."""
         return self.show(self.fake, "fake")
 
     @cached_property
     def opponent(self) -> Tensor | None:
-        """D's weights that this batch is judged by; None for those that it has."""
         theta = own = self.game.D.theta
         if self.phase == "generator":
             for part in self.game.parts:
@@ -139,7 +126,6 @@ class Batch:
         return None if theta is own else theta
 
     def against(self, theta: Tensor) -> Batch:
-        """Return the same batch, judged by a D of other weights."""
         _ = self.shown_real, self.shown_fake  # made once, for all of them
         other = copy.copy(self)
         for judged in ("judged_real", "judged_fake", "_together"):
@@ -148,7 +134,6 @@ class Batch:
         return other
 
     def judge(self, x: Tensor, label: str) -> Judgement:
-        """Ask D about a batch as it is; of several batches in one, each has the condition."""
         plan = self.game.blueprint.discriminator
         y = self.condition if plan.condition else None
         if y is not None:
@@ -168,7 +153,6 @@ class Batch:
 
     @cached_property
     def judged_real(self) -> Judgement:
-        """D's answer to the real data."""
         if self._together is not None:
             return self._together[0]
         # In a generator update D's answer to real data depends on nothing that is trained,
@@ -179,7 +163,6 @@ class Batch:
 
     @cached_property
     def judged_fake(self) -> Judgement:
-        """D's answer to the generated data."""
         if self._together is not None:
             return self._together[1]
         return self.judge(self.shown_fake, "fake")

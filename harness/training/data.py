@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from harness.datasets.base import Values
 from harness.training.streams import DataOrder, Streams
@@ -80,13 +81,13 @@ class HostData(Data):
         """Gather examples on the host and send them to the device."""
         return self._gather(indices).to(self.device, non_blocking=True)
 
+    @override
     def batch(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
-        """Return the examples of every run's update, ``(runs, batch, …)``."""
         key = ("examples", order.stream)
         return make(key, lambda counter: self.gathered(order, streams.seeds, counter))
 
+    @override
     def labels(self, labels: Tensor, order: DataOrder, streams: Streams, make: Input) -> Tensor:
-        """Return the classes of those examples, ``(runs, batch)``, from those of all."""
 
         def produce(counter: int) -> Tensor:
             chosen = labels[order.indices(streams.seeds, counter, self.home)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from harness.parts import Rates
 from harness.parts.protocols import Inputs, Slots
@@ -49,12 +50,7 @@ class Optimizer:
         raise NotImplementedError
 
     def updated(
-        self,
-        theta: Tensor,
-        gradient: Tensor,
-        slot: Slots,
-        ahead: int,
-        inputs: Inputs = EAGER,
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, inputs: Inputs = EAGER
     ) -> tuple[Tensor, Slots]:
         """Return what the ahead-th update from now would make of weights and slots.
 
@@ -94,8 +90,8 @@ class Adam(Optimizer):
     _corrections: tuple[int, Tensor] | None = None
 
     @torch.no_grad()
+    @override
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        """Make one update."""
         mean, square = self.slot["mean"], self.slot["square"]
         mean.lerp_(gradient, 1 - self.beta1)
         square.lerp_(gradient.square(), 1 - self.beta2)
@@ -103,15 +99,10 @@ class Adam(Optimizer):
         self.updates += 1
         theta.addcdiv_(rate * mean, square.sqrt().add_(epsilon), value=-1)
 
+    @override
     def updated(
-        self,
-        theta: Tensor,
-        gradient: Tensor,
-        slot: Slots,
-        ahead: int,
-        inputs: Inputs = EAGER,
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, inputs: Inputs = EAGER
     ) -> tuple[Tensor, Slots]:
-        """Return what an update would make of weights and slots."""
         mean = slot["mean"].lerp(gradient, 1 - self.beta1)
         square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
         rate, epsilon = self._corrected(ahead, inputs)
@@ -146,13 +137,13 @@ class Adam(Optimizer):
             self._corrections = block, both
         return self._corrections[1][place]
 
+    @override
     def follow(self, rates: Rates, lr: Tensor) -> None:
-        """Go by other rates from now on."""
         super().follow(rates, lr)
         self._corrections = None
 
+    @override
     def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position."""
         super().keep(runs)
         self._corrections = None
 
@@ -166,22 +157,17 @@ class RMSprop(Optimizer):
     slots = ("square",)
 
     @torch.no_grad()
+    @override
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        """Make one update."""
         self.updates += 1
         square = self.slot["square"]
         square.lerp_(gradient.square(), 1 - self.beta2)
         theta.addcdiv_(self.lr * gradient, square.sqrt().add_(EPSILON), value=-1)
 
+    @override
     def updated(
-        self,
-        theta: Tensor,
-        gradient: Tensor,
-        slot: Slots,
-        ahead: int,
-        inputs: Inputs = EAGER,
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, inputs: Inputs = EAGER
     ) -> tuple[Tensor, Slots]:
-        """Return what an update would make of weights and slots."""
         square = slot["square"].lerp(gradient.square(), 1 - self.beta2)
         return theta - self.lr * gradient / (root(square) + EPSILON), {"square": square}
 
@@ -195,22 +181,17 @@ class SGD(Optimizer):
     slots = ("velocity",)
 
     @torch.no_grad()
+    @override
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        """Make one update."""
         self.updates += 1
         velocity = self.slot["velocity"]
         velocity.mul_(self.beta1).add_(gradient)
         theta.sub_(self.lr * velocity)
 
+    @override
     def updated(
-        self,
-        theta: Tensor,
-        gradient: Tensor,
-        slot: Slots,
-        ahead: int,
-        inputs: Inputs = EAGER,
+        self, theta: Tensor, gradient: Tensor, slot: Slots, ahead: int, inputs: Inputs = EAGER
     ) -> tuple[Tensor, Slots]:
-        """Return what an update would make of weights and slots."""
         velocity = self.beta1 * slot["velocity"] + gradient
         return theta - self.lr * velocity, {"velocity": velocity}
 

@@ -9,8 +9,7 @@ from harness.parts import Batch, Game, Scalar, Trick, column, tricks
 
 
 @tricks.register(
-    "instance-noise",
-    source="Sønderby et al. 2017, arXiv:1610.04490, §3.2.1; arXiv:1701.04862, §3",
+    "instance-noise", source="Sønderby et al. 2017, arXiv:1610.04490, §3.2.1; arXiv:1701.04862, §3"
 )
 class InstanceNoise(Trick):
     """Add N(0, σ²) to all that D is shown, real and generated data alike, in both players' updates.

@@ -31,7 +31,4 @@ class TTUR(Trick):
 
     def rates(self, rates: Rates, progress: float) -> Rates:
         """Multiply both learning rates."""
-        return rates._replace(
-            lr_g=rates.lr_g * column(self.g),
-            lr_d=rates.lr_d * column(self.d),
-        )
+        return rates._replace(lr_g=rates.lr_g * column(self.g), lr_d=rates.lr_d * column(self.d))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.datasets.base import dataset_of
-from harness.engines.base import Engine, JobOptions
+from harness.engines.base import Engine
 from harness.errors import ExitStatus, GanbenchError, StoreError
+from harness.jobs.cohort import JobOptions
 from harness.metrics.applicable import protocol
 from harness.planning.backlog import Backlog, backlog
 from harness.planning.checks import check_device
@@ -110,9 +111,6 @@ class Tuner:
             cells: What to tune.
             trials: Trials per cell, the default among them.
             batch: Trials of a cell trained together.
-
-        Returns:
-            How that ended.
         """
         asked = {cell.name: self._asked(cell) for cell in cells}
         while True:
@@ -259,10 +257,7 @@ class Tuner:
         """Read the trials that have a result, in order."""
         records = backlog(self.store, specs).finished
         return [
-            (
-                TrialRun.of(record),
-                Trial(rates_of(spec), final_value(record), has_collapsed(record)),
-            )
+            (TrialRun.of(record), Trial(rates_of(spec), final_value(record), has_collapsed(record)))
             for spec in specs
             if (record := records.get(spec.id)) is not None
         ]
@@ -278,11 +273,7 @@ class Tuner:
             self.store.root / cell.name / "summary.json",
             {
                 "schema": 1,
-                "cell": {
-                    "dataset": cell.dataset,
-                    "variant": cell.variant,
-                    "tricks": cell.tricks,
-                },
+                "cell": {"dataset": cell.dataset, "variant": cell.variant, "tricks": cell.tricks},
                 "metric": metric.name if metric else None,
                 "reported_metric": reported.name if reported else None,
                 "trials": [

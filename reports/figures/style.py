@@ -93,10 +93,7 @@ def trick_styles(tricks: Sequence[str]) -> dict[str, dict[str, Any]]:
             styles[label] = {"color": INK, "linestyle": "-"}
         else:
             dash = DASHES[((position - 1) // len(PALETTE)) % len(DASHES)]
-            styles[label] = {
-                "color": PALETTE[(position - 1) % len(PALETTE)],
-                "linestyle": dash,
-            }
+            styles[label] = {"color": PALETTE[(position - 1) % len(PALETTE)], "linestyle": dash}
     return styles
 
 

@@ -9,7 +9,7 @@ from reports.cells import BASELINE, SuiteCells
 from reports.cost import Cost, costs_by_cell, front, surcharges
 from reports.document import Block, Figure, Section
 from reports.figures.cost import Priced, draw_cost
-from reports.tables import ARROWS, Column, Table, TableCell, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, entries, unique_names
 
 LEAD = (
     "Seconds are wall-clock seconds of training, without evaluations. Runs of a cohort train "
@@ -37,12 +37,12 @@ def tricks_table(cells: SuiteCells) -> Table:
             Column("Peak memory", "ratio", "with the trick over without, geometric mean"),
         ),
         tuple(
-            (
-                TableCell(name),
+            entries(
+                name,
                 TableCell(charge.ratio, None, None, charge.runs, "lower"),
-                TableCell(charge.least),
-                TableCell(charge.most),
-                TableCell(charge.cells),
+                charge.least,
+                charge.most,
+                charge.cells,
                 TableCell(charge.memory, None, None, charge.runs, "lower"),
             )
             for name in cells.treatments
@@ -60,20 +60,20 @@ def cost_row(cost: Cost, metric: MetricInfo | None, *, worth: bool, machine: boo
 ]:  # fmt: skip
     """Write one cell's cost as a row."""
     direction, name = (metric.better, metric.name) if metric else ("none", "")
-    return (
-        TableCell(cost.cell.variant),
-        TableCell(cost.cell.tricks),
-        *((TableCell(cost.machine),) if machine else ()),
+    return entries(
+        cost.cell.variant,
+        cost.cell.tricks,
+        *([cost.machine] if machine else []),
         TableCell(cost.seconds, None, cost.whole, cost.runs, "lower"),
         TableCell(cost.rate, None, len(cost.runs), cost.runs, "higher"),
-        TableCell(cost.together),
-        TableCell(cost.evaluation),
+        cost.together,
+        cost.evaluation,
         TableCell(
             None if cost.memory is None else cost.memory / 2**20, None, None, cost.runs, "lower"
         ),
         TableCell(cost.quality, None, len(cost.runs), cost.runs, direction, name),
-        TableCell(f"{cost.failures} of {len(cost.runs)}"),
-        TableCell("yes" if worth else ""),
+        f"{cost.failures} of {len(cost.runs)}",
+        "yes" if worth else "",
     )
 
 
@@ -120,12 +120,7 @@ def blocks_of(dataset: str, costs: Sequence[Cost], name: str) -> list[Block]:
     )
     panels = {
         machine: [
-            Priced(
-                label_of(c),
-                c.seconds,
-                c.quality,
-                id(c) in fronts[machine],
-            )
+            Priced(label_of(c), c.seconds, c.quality, id(c) in fronts[machine])
             for c in alike
             if c.machine == machine and c.seconds is not None and c.quality is not None
         ]

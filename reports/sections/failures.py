@@ -20,7 +20,7 @@ from reports.cells import Result, SuiteCells
 from reports.document import Block, Figure
 from reports.figures.failures import Course, draw_courses
 from reports.statistics.intervals import Interval, t_interval
-from reports.tables import Column, Table, TableCell, percent
+from reports.tables import Column, Table, TableCell, entries, percent
 
 DIAGNOSTICS = (
     "d_loss",
@@ -244,9 +244,7 @@ def build_blocks(cells: SuiteCells) -> list[Block]:
                 for when in groups
             ),
         ),
-        tuple(
-            (TableCell(name), *(before(group, name) for group in groups.values())) for name in names
-        ),
+        tuple(entries(name, *(before(group, name) for group in groups.values())) for name in names),
         f"Over the last {percent(WARNING)} of training before the failure: the chance that a "
         "failing run's value exceeds a survivor's at the same step; 50 % tells nothing, and far "
         "above or below it is a warning. n are failed runs; the interval is over seeds. "

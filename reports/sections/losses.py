@@ -14,7 +14,7 @@ from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.correlations import Correlations, draw_correlations
 from reports.statistics.correlation import mean_correlation, spearman, spearman_interval
-from reports.tables import ARROWS, Column, Table, TableCell, unique_names
+from reports.tables import ARROWS, Column, Table, TableCell, entries, unique_names
 
 DIAGNOSTICS = ("d_loss", "g_loss", "logit_gap")
 FEWEST = 5
@@ -164,14 +164,14 @@ def blocks_of(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: str
         "Wasserstein critic, its estimate of the distance, up to a factor.",
     )
     rows = [
-        (
-            TableCell(cell.variant),
-            TableCell(cell.tricks),
-            TableCell(diagnostic),
+        entries(
+            cell.variant,
+            cell.tricks,
+            diagnostic,
             mean_cell(one.over),
             mean_cell(one.steps),
             final_cell(one),
-            TableCell(median(n for _, _, n in one.over)),
+            median(n for _, _, n in one.over),
         )
         for cell, by_name in meanings
         for diagnostic, one in by_name.items()

@@ -11,7 +11,7 @@ from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean, t_interval
 from reports.statistics.ranks import median_with_failures
-from reports.tables import ARROWS, Column, Table, TableCell, significant, unique_names
+from reports.tables import ARROWS, Column, Row, Table, TableCell, entries, significant, unique_names
 
 LEAD = (
     "One table per data set and metric; two metrics with different protocols never share one. "
@@ -47,9 +47,7 @@ def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
 
 
-def metric_row(
-    cell: CellRuns, metric: MetricInfo, weights: Weights = "values"
-) -> tuple[TableCell, ...]:
+def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") -> Row:
     """Write one metric of one cell as a row, for the measured weights or the raw ones."""
     survivors = [(r, r.last(metric.name, weights)) for r in cell.finals if not r.failed]
     measured = [(r, v) for r, v in survivors if v is not None]
@@ -81,13 +79,13 @@ def metric_row(
     ) -> TableCell:
         return TableCell(value, limits, n, runs, metric.better, metric.name)
 
-    return (
-        TableCell(cell.variant),
-        TableCell(cell.tricks),
+    return entries(
+        cell.variant,
+        cell.tricks,
         made(mean, interval, len(values)),
         made(median, None, len(everyone), everyone),
         made(best_mean, best_interval, len(best)),
-        TableCell(searched if best else None),
+        searched if best else None,
         made(
             float(np.median([value for _, value in untrained])) if untrained else None,
             None,
@@ -97,7 +95,7 @@ def metric_row(
     )
 
 
-def calibration_rows(metric: MetricInfo) -> list[tuple[TableCell, ...]]:
+def calibration_rows(metric: MetricInfo) -> list[Row]:
     """Write what a metric says of samples whose answer is known, real held-out data first."""
     if not metric.calibration:
         return []
@@ -108,11 +106,11 @@ def calibration_rows(metric: MetricInfo) -> list[tuple[TableCell, ...]]:
         margin = 1.96 * spread[0] if spread else 0.0
         known.append((label, mean, Interval(mean - margin, mean + margin) if margin else None))
     return [
-        (
-            TableCell(label),
-            TableCell(CALIBRATION),
+        entries(
+            label,
+            CALIBRATION,
             TableCell(value, limits, None, (), metric.better, metric.name),
-            *[TableCell(None)] * 4,
+            *[None] * 4,
         )
         for label, value, limits in known
     ]
@@ -132,7 +130,7 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
     role = "The primary metric: " if metric.primary else ""
     raw = [has_raw(cell, metric) for cell in cells]
     averaged = any(raw)
-    rows: list[tuple[TableCell, ...]] = []
+    rows: list[Row] = []
     for cell, both in zip(cells, raw, strict=True):
         kinds: tuple[Weights, ...] = ("values", "raw") if both else ("values",)
         for weights in kinds:

@@ -15,7 +15,7 @@ from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
 from reports.figures.samples import points_of, view_of
-from reports.tables import Column, Table, TableCell, percent, unique_names
+from reports.tables import Column, Row, Table, TableCell, entries, percent, unique_names
 
 ORACLE = 1 - math.exp(-4.5)
 """Share of a round Gaussian in the plane within 3σ of its centre, 1 − exp(−9/2)."""
@@ -195,17 +195,17 @@ def modes_table(
 ) -> Table:
     """Say of each cell which modes its runs hit, and how evenly."""
     oracle = ("true density", None, None, modes, 0, 0, ORACLE, *[ORACLE / modes] * 2)
-    rows: list[tuple[TableCell, ...]] = [tuple(map(TableCell, oracle))]
+    rows: list[Row] = [tuple(map(TableCell, oracle))]
     for cell, one in landings:
         hit, shares, n = one.hit, one.shares, len(one.runs)
         rows.append(
-            (
-                TableCell(cell.variant),
-                TableCell(cell.tricks),
-                TableCell(n),
-                TableCell(int((hit == 1).sum())),
-                TableCell(int(((hit > 0) & (hit < 1)).sum())),
-                TableCell(int((hit == 0).sum())),
+            entries(
+                cell.variant,
+                cell.tricks,
+                n,
+                int((hit == 1).sum()),
+                int(((hit > 0) & (hit < 1)).sum()),
+                int((hit == 0).sum()),
                 TableCell(float(shares.sum()), None, n, one.runs),
                 TableCell(float(shares.max()), None, n, one.runs),
                 TableCell(float(shares.min()), None, n, one.runs),

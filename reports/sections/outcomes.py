@@ -9,7 +9,7 @@ from typing import Any
 from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
-from reports.tables import Column, Table, TableCell
+from reports.tables import Column, Row, Table, TableCell, entries
 
 SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
 SIGNS = {
@@ -45,17 +45,17 @@ def onset(cell: CellRuns) -> list[int]:
     return steps
 
 
-def outcome_row(cell: CellRuns) -> tuple[TableCell, ...]:
+def outcome_row(cell: CellRuns) -> Row:
     """Write one cell's outcomes as a row."""
     n = len(cell.finals)
     others = tuple(status for status in STATUSES if status not in SHOWN)
     steps = onset(cell)
     ids = tuple(result.planned.id for result in cell.finals)
     failed = tuple(result.planned.id for result in cell.results if result.failed)
-    return (
-        TableCell(cell.dataset),
-        TableCell(cell.variant),
-        TableCell(cell.tricks),
+    return entries(
+        cell.dataset,
+        cell.variant,
+        cell.tricks,
         *(count_cell(cell, status) for status in SHOWN),
         count_cell(cell, *others),
         TableCell(cell.failures / n if n else None, wilson(cell.failures, n), n, ids, "lower"),
@@ -72,14 +72,14 @@ def count_cell(cell: CellRuns, *statuses: str) -> TableCell:
 def failures_table(cells: SuiteCells) -> Table:
     """List every run that did not end well, with the reason it gave."""
     rows = [
-        (
-            TableCell(cell.dataset),
-            TableCell(cell.variant),
-            TableCell(cell.tricks),
+        entries(
+            cell.dataset,
+            cell.variant,
+            cell.tricks,
             TableCell(result.planned.seed, runs=(result.planned.id,)),
-            TableCell(result.status),
-            TableCell(result.outcome.get("step")),
-            TableCell(str(result.outcome.get("reason") or "")),
+            result.status,
+            result.outcome.get("step"),
+            str(result.outcome.get("reason") or ""),
         )
         for cell in cells.cells
         for result in cell.results
@@ -122,13 +122,13 @@ def signs_table(cells: SuiteCells) -> Table:
         if any(counts):
             ids = tuple(result.planned.id for result in ended)
             rows.append(
-                (
-                    TableCell(cell.dataset),
-                    TableCell(cell.variant),
-                    TableCell(cell.tricks),
+                entries(
+                    cell.dataset,
+                    cell.variant,
+                    cell.tricks,
                     *(TableCell(count, None, None, ids) for count in counts),
                     TableCell(float(median(begun)) if begun else None, None, len(begun)),
-                    TableCell(len(ended)),
+                    len(ended),
                 )
             )
     return Table(
@@ -172,10 +172,7 @@ def build(cells: SuiteCells) -> Section:
         "skipped",
         "Skipped cells",
         (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Reason", "prose")),
-        tuple(
-            (TableCell(s.dataset), TableCell(s.variant), TableCell(s.tricks), TableCell(s.reason))
-            for s in cells.suite.plan.skipped
-        ),
+        tuple(entries(s.dataset, s.variant, s.tricks, s.reason) for s in cells.suite.plan.skipped),
         "Where a trick does not apply, the cell is not run without it under its name.",
         empty="No cell was skipped.",
     )

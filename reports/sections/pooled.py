@@ -21,7 +21,7 @@ from reports.statistics.pooled import (
     pooled_mean_interval,
     probability_of_improvement,
 )
-from reports.tables import Column, Table, TableCell
+from reports.tables import Column, Table, TableCell, entries
 
 FEWEST = 2
 """Data sets from which on there is something to pool, and runs of each."""
@@ -144,9 +144,9 @@ def scores_table(rated: Sequence[tuple[Entrant, TableCell]], count: int, note: s
         everything = np.concatenate(entrant.tasks)
         n = len(everything)
         rows.append(
-            (
-                TableCell(entrant.variant),
-                TableCell(entrant.tricks),
+            entries(
+                entrant.variant,
+                entrant.tricks,
                 mean,
                 TableCell(float(np.median(everything)), None, n, entrant.runs, "higher"),
                 TableCell(float((everything == 0).mean()), None, n, entrant.runs, "lower"),

@@ -9,7 +9,7 @@ from typing import Any
 from harness.store.records import SuitePlan
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Section
-from reports.tables import Column, Table, TableCell, significant
+from reports.tables import Column, Row, Table, TableCell, entries, significant
 
 MOST_VALUES = 6
 
@@ -40,7 +40,7 @@ def environment_table(cells: SuiteCells) -> Table:
         text = "; ".join(f"{value} ({n})" if len(counts) > 1 else value for value, n in shown)
         if len(counts) > MOST_VALUES:
             text += f"; and {len(counts) - MOST_VALUES} more"
-        rows.append((TableCell(key), TableCell(text), TableCell(counts.total())))
+        rows.append(entries(key, text, counts.total()))
     return Table(
         "environment",
         "Versions and devices",
@@ -53,7 +53,7 @@ def environment_table(cells: SuiteCells) -> Table:
 
 def data_table(cells: SuiteCells) -> Table:
     """Show each data set's fingerprint and what the metrics saw of it."""
-    rows: list[tuple[TableCell, ...]] = []
+    rows: list[Row] = []
     notes: list[TableCell] = []
     for dataset in cells.datasets:
         prints = {
@@ -66,14 +66,14 @@ def data_table(cells: SuiteCells) -> Table:
         notes.append(TableCell("; ".join(facts.get("notes") or ()) or None))
         shape = " × ".join(str(side) for side in facts.get("shape") or ())
         rows.append(
-            (
-                TableCell(dataset),
-                TableCell(", ".join(sorted(prints)) or None),
-                TableCell(str(facts.get("kind") or "") or None),
-                TableCell(shape or None),
-                TableCell(facts.get("classes")),
-                TableCell(str(facts.get("extractor") or "") or None),
-                TableCell(facts.get("reference_count")),
+            entries(
+                dataset,
+                ", ".join(sorted(prints)) or None,
+                str(facts.get("kind") or "") or None,
+                shape or None,
+                facts.get("classes"),
+                str(facts.get("extractor") or "") or None,
+                facts.get("reference_count"),
             )
         )
     noted = any(note.value for note in notes)
@@ -96,21 +96,21 @@ def data_table(cells: SuiteCells) -> Table:
 
 def protocol_table(cells: SuiteCells) -> Table:
     """List every metric with its protocol."""
-    rows: dict[tuple[str, str], tuple[TableCell, ...]] = {}
+    rows: dict[tuple[str, str], Row] = {}
     for cell in cells.cells:
         for metric in cell.metrics:
             floor = significant(metric.floor) if metric.floor is not None else None
             rows.setdefault(
                 (cell.dataset, metric.name),
-                (
-                    TableCell(cell.dataset),
-                    TableCell(metric.name),
-                    TableCell(metric.version),
-                    TableCell(metric.summary),
-                    TableCell({"none": "diagnostic"}.get(metric.better, metric.better)),
-                    TableCell("yes" if metric.primary else ""),
-                    TableCell(floor),
-                    TableCell(metric.floor_count),
+                entries(
+                    cell.dataset,
+                    metric.name,
+                    metric.version,
+                    metric.summary,
+                    {"none": "diagnostic"}.get(metric.better, metric.better),
+                    "yes" if metric.primary else "",
+                    floor,
+                    metric.floor_count,
                 ),
             )
     return Table(
@@ -166,7 +166,7 @@ def measurement_table(cells: SuiteCells) -> Table:
             Column("Normalization in evaluation", "prose", "statistics that G normalises by"),
             Column("Runs", "count"),
         ),
-        tuple((*map(TableCell, key), TableCell(count)) for key, count in counts.items()),
+        tuple(entries(*key, count) for key, count in counts.items()),
         "Of one run, `ganbench show RUN` says the same.",
         folded=True,
         empty="No run says what its numbers rest on: all were measured by an older version.",
@@ -177,11 +177,7 @@ def gaps_table(cells: SuiteCells) -> Table:
     """List what is not in the numbers: stale folders, unreadable and unfinished runs."""
     suite = cells.suite
     rows = [
-        (
-            TableCell("stale"),
-            TableCell(folder),
-            TableCell("the plan no longer has it; it is in no number"),
-        )
+        entries("stale", folder, "the plan no longer has it; it is in no number")
         for folder in suite.stale
     ]
     for result in cells.results:
@@ -189,7 +185,7 @@ def gaps_table(cells: SuiteCells) -> Table:
             text = suite.corrupt.get(result.planned.id, "")
             text = text or str(result.outcome.get("reason") or "run the suite again to finish it")
             run = TableCell(result.planned.folder, runs=(result.planned.id,))
-            rows.append((TableCell(result.status), run, TableCell(text)))
+            rows.append(entries(result.status, run, text))
     return Table(
         "gaps",
         "What is missing from the numbers",
@@ -218,12 +214,12 @@ def folders_table(cells: SuiteCells) -> Table:
             Column("with a result", "count"),
         ),
         tuple(
-            (
-                TableCell(folder),
-                TableCell(device),
-                TableCell(", ".join(sorted({result.planned.variant for result in results}))),
+            entries(
+                folder,
+                device,
+                ", ".join(sorted({result.planned.variant for result in results})),
                 TableCell(len(results), runs=tuple(result.planned.id for result in results)),
-                TableCell(sum(result.final for result in results)),
+                sum(result.final for result in results),
             )
             for (folder, device), results in by_origin.items()
         ),
@@ -256,12 +252,7 @@ def commands_table(cells: SuiteCells) -> Table:
         "Repeat a cell",
         (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Command", "code")),
         tuple(
-            (
-                TableCell(cell.dataset),
-                TableCell(cell.variant),
-                TableCell(cell.tricks),
-                TableCell(command(cells.suite.plan, cell)),
-            )
+            entries(cell.dataset, cell.variant, cell.tricks, command(cells.suite.plan, cell))
             for cell in cells.cells
         ),
         "Seeds, settings and data fingerprints are part of each run's identity, so a repeated cell "

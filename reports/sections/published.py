@@ -15,7 +15,7 @@ from harness.store.records import MetricInfo
 from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import t_interval
-from reports.tables import ARROWS, Column, Table, TableCell, significant, unique_names
+from reports.tables import ARROWS, Column, Row, Table, TableCell, entries, significant, unique_names
 
 FILE = Path(__file__).parent.parent / "published.yaml"
 OURS, THEIRS = "ours", "published, not ours"
@@ -149,7 +149,7 @@ def unlike(cell: CellRuns, published: PublishedTable) -> str:
 
 def our_row(
     cell: CellRuns, columns: dict[str, MetricInfo], published: PublishedTable | None
-) -> tuple[TableCell, ...]:
+) -> Row:
     """Write one of our cells."""
     numbers = []
     for info in columns.values():
@@ -175,20 +175,12 @@ def our_row(
     name = f"{cell.variant} × {cell.tricks}"
     training = unlike(cell, published) if published else ""
     whole = f"{len(cell.finals)}{failed}"
-    return (
-        TableCell(OURS),
-        TableCell(name),
-        *numbers,
-        TableCell(whole),
-        TableCell(None),
-        TableCell(None),
-        TableCell(training),
-    )
+    return entries(OURS, name, *numbers, whole, None, None, training)
 
 
 def their_rows(
     published: PublishedTable, source: Source, columns: dict[str, MetricInfo]
-) -> list[tuple[TableCell, ...]]:
+) -> list[Row]:
     """Write one source's rows, in our columns."""
     rows = []
     for row in published.rows:
@@ -200,17 +192,17 @@ def their_rows(
             if (error := errors.get(name)) is not None
         ]
         rows.append(
-            (
-                TableCell(THEIRS),
-                TableCell(row.method),
+            entries(
+                THEIRS,
+                row.method,
                 *(
                     TableCell(values.get(name), better=info.better, protocol=name)
                     for name, info in columns.items()
                 ),
-                TableCell(str(published.runs) if published.runs else "not stated"),
-                TableCell("; ".join(said) or None),
-                TableCell(source.title),
-                TableCell(None),
+                str(published.runs) if published.runs else "not stated",
+                "; ".join(said) or None,
+                source.title,
+                None,
             )
         )
     return rows

@@ -15,7 +15,7 @@ from reports.document import Block, Figure, Section
 from reports.figures.rates import RateCurve, draw_rates
 from reports.statistics.ranks import median_with_failures
 from reports.statistics.rates import basin, rate_sensitivity
-from reports.tables import ARROWS, Column, Table, TableCell, unique_names
+from reports.tables import ARROWS, Column, Row, Table, TableCell, entries, unique_names
 
 FEWEST = 3
 """Rates from which a grid is one."""
@@ -98,7 +98,7 @@ def curve_of(grid: Grid, metric: str, *, lower: bool) -> RateCurve:
     return RateCurve(rates, tuple(values), tuple(failures), tuple(medians), basin_ends, start)
 
 
-def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[TableCell, ...]:
+def grid_row(grid: Grid, curve: RateCurve, metric: str) -> Row:
     """Write one grid as a row."""
     best = min(zip(curve.medians, curve.rates, strict=True))
     learnt = math.isfinite(best[0])
@@ -107,18 +107,18 @@ def row(grid: Grid, curve: RateCurve, metric: str) -> tuple[TableCell, ...]:
     broken = next((rate for rate in above), None) if curve.basin else None
     at = curve.rates.index(broken) if broken is not None else 0
     runs = tuple(result.planned.id for _, cell in grid.cells for result in cell.finals)
-    return (
-        TableCell(grid.dataset),
-        TableCell(grid.label),
-        TableCell(best[1] if learnt else None),
+    return entries(
+        grid.dataset,
+        grid.label,
+        best[1] if learnt else None,
         TableCell(
             best[0], None, len(curve.values[curve.rates.index(best[1])]), runs, "lower", metric
         ),
-        TableCell(span(curve.basin)),
-        TableCell(width),
-        TableCell(broken),
-        TableCell(cliff(curve, at) if broken is not None else None),
-        TableCell(rate_sensitivity(curve.medians, curve.start)),
+        span(curve.basin),
+        width,
+        broken,
+        cliff(curve, at) if broken is not None else None,
+        rate_sensitivity(curve.medians, curve.start),
     )
 
 
@@ -157,7 +157,7 @@ def table(curves: Sequence[tuple[Grid, RateCurve]], metric: str, name: str) -> T
             Column("How"),
             Column("Sensitivity ↓", "number"),
         ),
-        tuple(row(grid, curve, metric) for grid, curve in curves),
+        tuple(grid_row(grid, curve, metric) for grid, curve in curves),
     )
 
 

@@ -15,7 +15,7 @@ from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.probes import Probed, draw_probes
 from reports.statistics.intervals import Interval, t_interval, wilson
-from reports.tables import Column, Table, TableCell, unique_names
+from reports.tables import Column, Row, Table, TableCell, entries, unique_names
 
 PROBE = "representation"
 LEAD = (
@@ -88,7 +88,7 @@ def mean_cell(values: Sequence[tuple[str, float]], low: float, name: str) -> Tab
     return TableCell(float(np.mean(numbers)), interval, len(numbers), ids, "higher", name)
 
 
-def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[TableCell, ...], Probed] | None:
+def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[Row, Probed] | None:
     """Write one cell as a row, and what is drawn of it; None before any run has finished."""
     name = protocol.column.name
     alike = [r for r in cell.results if (p := protocol_of(r)) and p.column.name == name]
@@ -102,15 +102,15 @@ def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[TableCell, ..
     k_means = protocol.baselines[protocol.others[0].name]["share"]
     accuracy = mean_cell(trained, 0.0, name)
     start = mean_cell(untrained, 0.0, name)
-    row = (
-        TableCell(cell.variant),
-        TableCell(cell.tricks),
+    row = entries(
+        cell.variant,
+        cell.tricks,
         accuracy,
         start,
         mean_cell(gains, -1.0, name),
         mean_cell([(run, value - k_means) for run, value in trained], -1.0, name),
-        TableCell(median(m.details["dimensions"] for m in after.values())),
-        TableCell(float(median(m.details["C"] for m in after.values()))),
+        median(m.details["dimensions"] for m in after.values()),
+        float(median(m.details["C"] for m in after.values())),
     )
     values = tuple(value for _, value in trained)
     mean = float(np.mean(values))
@@ -118,13 +118,13 @@ def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[tuple[TableCell, ..
     return row, Probed(values, mean, accuracy.interval, early)
 
 
-def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[TableCell, ...]:
+def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> Row:
     """Write a baseline as a row: one number, whose interval is over the classified images."""
     baseline = protocol.baselines[column.name]
     right = round(baseline["share"] * protocol.examples)
-    return (
-        TableCell(label),
-        TableCell(None),
+    return entries(
+        label,
+        None,
         TableCell(
             baseline["share"],
             wilson(right, protocol.examples),
@@ -133,11 +133,11 @@ def baseline_row(column: MetricInfo, label: str, protocol: Protocol) -> tuple[Ta
             "higher",
             column.name,
         ),
-        TableCell(None),
-        TableCell(None),
-        TableCell(None),
-        TableCell(int(baseline["dimensions"])),
-        TableCell(baseline["penalty"]),
+        None,
+        None,
+        None,
+        int(baseline["dimensions"]),
+        baseline["penalty"],
     )
 
 

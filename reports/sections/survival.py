@@ -9,7 +9,7 @@ from reports.document import Figure, Section, left_out
 from reports.figures.survival import draw_survival
 from reports.statistics.ranks import holm
 from reports.statistics.survival import Lifetimes, kaplan_meier, log_rank
-from reports.tables import Column, Table, TableCell
+from reports.tables import Column, Table, TableCell, entries
 
 MOST_VARIANTS = 36
 """Plots of the figure."""
@@ -68,12 +68,8 @@ def survival_table(cells: SuiteCells) -> Table:
             curve.shares[-1], curve.intervals[-1], len(lifetimes(treated).times), ids, "higher"
         )
         rows.append(
-            (
-                TableCell(name),
-                end,
-                TableCell(test.observed),
-                TableCell(test.expected),
-                TableCell(adjusted[name], None, None, ids),
+            entries(
+                name, end, test.observed, test.expected, TableCell(adjusted[name], None, None, ids)
             )
         )
     return Table(

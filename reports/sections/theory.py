@@ -17,7 +17,7 @@ from reports.figures.theory import (
     draw_optimal_discriminator,
 )
 from reports.statistics.intervals import Interval, t_interval
-from reports.tables import Column, Table, TableCell, unique_names
+from reports.tables import Column, Row, Table, TableCell, entries, unique_names
 
 COMPARED = ("gan", "gan-saturating")
 """Variants that differ in nothing but G's loss."""
@@ -124,7 +124,7 @@ def deviations(shown: Snapshot) -> dict[str, float]:
     return distances
 
 
-def optimum_row(cell: CellRuns) -> tuple[TableCell, ...] | None:
+def optimum_row(cell: CellRuns) -> Row | None:
     """Write how near D came to its optimum at the end, over a cell's seeds; None without any."""
     last = [(r, s[-1]) for r in cell.finals if (s := snapshots_of(r, 2))]
     if not last:
@@ -142,13 +142,7 @@ def optimum_row(cell: CellRuns) -> tuple[TableCell, ...] | None:
         ids = tuple(run for run, _ in values)
         return TableCell(float(np.mean(numbers)), interval, len(numbers), ids, "lower")
 
-    return (
-        TableCell(cell.variant),
-        TableCell(cell.tricks),
-        made("optimum"),
-        made("half"),
-        made("variation"),
-    )
+    return entries(cell.variant, cell.tricks, made("optimum"), made("half"), made("variation"))
 
 
 def optimum_blocks(dataset: str, cells: list[CellRuns], name: str) -> list[Block]:

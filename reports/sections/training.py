@@ -43,10 +43,7 @@ def drawable(cells: list[CellRuns], labels: SuiteCells, most: int) -> tuple[list
     ]
     missing = [
         f"the first {limit} of {len(names)} {noun}"
-        for names, limit, noun in (
-            (variants, most, "variants"),
-            (treatments, styles, "tricks"),
-        )
+        for names, limit, noun in ((variants, most, "variants"), (treatments, styles, "tricks"))
         if len(names) > limit
     ]
     said = f" To stay readable, {' and '.join(missing)} are drawn." if missing else ""

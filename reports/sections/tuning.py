@@ -17,7 +17,7 @@ from reports.document import Block, Figure, Section
 from reports.effects import SEEDS_FOR_A_CLAIM
 from reports.figures.curves import draw_cliff
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
-from reports.tables import Column, Table, TableCell, unique_names
+from reports.tables import Column, Row, Table, TableCell, entries, unique_names
 
 LEAD = (
     "Trials were tuned on the validation half and are biased by being chosen; only the rows on "
@@ -118,19 +118,19 @@ def compare(
     return geometric_mean(ratios), geometric_interval(ratios), len(ratios)
 
 
-def setting_row(search: Search, name: str, setting: Mapping[str, Any]) -> tuple[TableCell, ...]:
+def setting_row(search: Search, name: str, setting: Mapping[str, Any]) -> Row:
     """Write one setting on fresh seeds as a row."""
     values = fresh_values(setting)
     good = [value for value in values.values() if value is not None]
     mean = geometric_mean(good)
     own = setting is search.default
     ratio, interval, n = (None, None, 0) if own else compare(setting, search.default)
-    return (
-        TableCell(search.title),
-        TableCell(name),
-        TableCell(rates(setting.get("params") or {})),
+    return entries(
+        search.title,
+        name,
+        rates(setting.get("params") or {}),
         TableCell(mean, geometric_interval(good), len(good), (), "lower", search.reported),
-        TableCell(f"{len(values) - len(good)} of {len(values)}"),
+        f"{len(values) - len(good)} of {len(values)}",
         TableCell(ratio, interval, n if ratio is not None else None, (), "lower"),
     )
 

@@ -25,8 +25,10 @@ from reports.tables import (
     ARROWS,
     NO_BREAK,
     Column,
+    Row,
     Table,
     TableCell,
+    entries,
     p_value,
     percent,
     percentage_points,
@@ -166,19 +168,19 @@ def _p_words(p: float) -> str:
     return text if text.startswith("<") else f"= {text}"
 
 
-def effect_row(effect: Effect) -> tuple[TableCell, ...]:
+def effect_row(effect: Effect) -> Row:
     """Write an effect as a row of :data:`COLUMNS`."""
     n, runs = effect.pairs, effect.runs
     known = n > 0
-    return (
-        TableCell(effect.tricks),
-        TableCell(effect.verdict),
+    return entries(
+        effect.tricks,
+        effect.verdict,
         TableCell(effect.ratio, effect.interval, effect.survivors, runs, "lower"),
-        TableCell(f"{effect.pairs} of {effect.planned}"),
-        TableCell(effect.seeds),
+        f"{effect.pairs} of {effect.planned}",
+        effect.seeds,
         TableCell(effect.better, None, n, runs, "higher"),
         TableCell(effect.p_holm if known else None, None, None, runs),
-        TableCell(f"{effect.failures[1]} → {effect.failures[0]} of {n}"),
+        f"{effect.failures[1]} → {effect.failures[0]} of {n}",
         TableCell(effect.failure_change, effect.failure_interval, n, runs, "lower"),
         TableCell(effect.failure_p_holm if known else None, None, None, runs),
     )
@@ -208,10 +210,10 @@ def shifts_table(metric_shifts: Sequence[Shift]) -> Table:
             Column("Difference", "number", "with minus without, interval over seeds"),
         ),
         tuple(
-            (
-                TableCell(shift.dataset),
-                TableCell(shift.tricks),
-                TableCell(f"{shift.metric.name} {ARROWS[shift.metric.better]}"),
+            entries(
+                shift.dataset,
+                shift.tricks,
+                f"{shift.metric.name} {ARROWS[shift.metric.better]}",
                 TableCell(
                     shift.treated, None, None, shift.runs, shift.metric.better, shift.metric.name
                 ),
@@ -243,14 +245,7 @@ def differences_table(unlike_settings: Sequence[tuple[CellRuns, str, Any, Any]])
             Column("Without"),
         ),
         tuple(
-            (
-                TableCell(cell.dataset),
-                TableCell(cell.variant),
-                TableCell(cell.tricks),
-                TableCell(name),
-                TableCell(str(mine)),
-                TableCell(str(base)),
-            )
+            entries(cell.dataset, cell.variant, cell.tricks, name, str(mine), str(base))
             for cell, name, mine, base in unlike_settings
         ),
         "An effect in these cells is that of the trick and of the setting together; cells that "

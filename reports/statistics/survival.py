@@ -64,10 +64,7 @@ def kaplan_meier(lived: Lifetimes, level: float = LEVEL) -> SurvivalCurve | None
     n = times.size
     intervals = []
     for share, low, high in zip(
-        function.probabilities,
-        limits.low.probabilities,
-        limits.high.probabilities,
-        strict=True,
+        function.probabilities, limits.low.probabilities, limits.high.probabilities, strict=True
     ):
         if np.isfinite(low) and np.isfinite(high) and 0 < share < 1:
             intervals.append(Interval(float(low), float(high)))

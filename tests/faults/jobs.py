@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.local import child_main
-from harness.jobs.cohort import write_cohort
+from harness.jobs.cohort import JobOptions, write_job
 from harness.spec import RunSpec
 from harness.store.events import Event
 from harness.store.reading import RunRecord, read_run
@@ -33,28 +33,20 @@ def start_job(
     """Start a job in a process; it saves a checkpoint at every evaluation unless told otherwise."""
     root.mkdir(parents=True, exist_ok=True)
     cohort = root.parent / f"{root.name}-cohort.json"
-    write_cohort(cohort, specs)
-    arguments = [
-        str(cohort),
-        "--store",
-        str(root),
-        "--checkpoint-seconds",
-        str(checkpoint_seconds),
-        "--patience-seconds",
-        "0.2",
-    ]
+    options = JobOptions(root, checkpoint_seconds=checkpoint_seconds, patience=0.2)
+    write_job(cohort, specs, options)
     process = CONTEXT.Process(
-        target=enter, args=(arguments, str(root.parent / f"{root.name}.log"), failpoint)
+        target=enter, args=(cohort, str(root.parent / f"{root.name}.log"), failpoint)
     )
     process.start()
     return process
 
 
-def enter(arguments: list[str], log: str, failpoint: str) -> None:
+def enter(file: Path, log: str, failpoint: str) -> None:
     """Run the job's entry with a failpoint armed."""
     if failpoint:
         os.environ["GANBENCH_FAILPOINT"] = failpoint
-    child_main(arguments, [log])
+    child_main(file, "cpu", [log])
 
 
 def run_job(root: Path, specs: Sequence[RunSpec], **options: Any) -> int:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.datasets.digits import Digits
-from harness.engines.base import JobOptions
 from harness.errors import DataError, GanbenchError, SuiteError
+from harness.jobs.cohort import JobOptions, read_job, write_job
 from harness.metrics.applicable import require
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
@@ -26,6 +26,7 @@ from harness.metrics.extractors.exported import NamedFile, register_file
 from harness.suite import cell_settings
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand
+from harness.testing.specs import make_spec
 
 CPU = torch.device("cpu")
 SUITE = """
@@ -244,8 +245,8 @@ def test_a_fixed_batch_or_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_jobs_are_told(tmp_path: Path) -> None:
     options = JobOptions(tmp_path, extractors=("mine@aa=net.pt2",))
-    words = options.arguments(tmp_path / "cohort.json", "cpu")
-    assert words[words.index("--extractor") + 1] == "mine@aa=net.pt2"
+    write_job(tmp_path / "job.json", [make_spec()], options)
+    assert read_job(tmp_path / "job.json") == ([make_spec()], options)
 
 
 @pytest.mark.slow

@@ -5,18 +5,19 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from harness.jobs.cohort import write_cohort
+from harness.jobs.cohort import JobOptions, write_job
 from harness.testing.specs import make_spec
 
 JOB = """
     import importlib
     import sys
+    from pathlib import Path
     from harness.engines.server import preloaded
     for module in preloaded():
         importlib.import_module(module)
     before = set(sys.modules)
     from harness.jobs import job
-    assert job.main(sys.argv[1:]) == 0
+    assert job.main(Path(sys.argv[1]), "cpu") == 0
     late = {module for module in set(sys.modules) - before if module.startswith("harness.")}
     late |= {"torch._dynamo"} & set(sys.modules)
     sys.exit(", ".join(sorted(late)) or 0)
@@ -24,9 +25,8 @@ JOB = """
 
 
 def test_a_job_imports_nothing_of_the_program_and_no_compiler(tmp_path: Path) -> None:
-    write_cohort(tmp_path / "cohort.json", [make_spec("ring8", "gan", steps=2)])
+    options = JobOptions(tmp_path / "store")
+    write_job(tmp_path / "cohort.json", [make_spec("ring8", "gan", steps=2)], options)
     command = [sys.executable, "-c", dedent(JOB), f"{tmp_path}/cohort.json"]
-    done = subprocess.run(
-        [*command, "--store", f"{tmp_path}/store"], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

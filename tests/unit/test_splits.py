@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import torch
 
 from harness.datasets.mixtures import Ring8
 from harness.datasets.splits import ReportSplits, TuningSplits, splits_of
-from harness.engines.base import JobOptions
 from harness.errors import StoreError, SuiteError
+from harness.jobs.cohort import JobOptions, read_job
 from harness.jobs.job import Job
-from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.reading import ReportedRun, TrialRun, read_run, read_suite
 from harness.store.records import SuitePlan
@@ -95,10 +93,9 @@ class Guarded:
         self.monkeypatch = monkeypatch
         self.seen: dict[str, set[str]] = {"trial": set(), "fresh": set()}
 
-    def run(self, assignments: Any, options: JobOptions, mirror: Mirror) -> int:
+    def run(self, assignments: Any, mirror: Mirror) -> int:
         for assignment in assignments:
-            specs = [RunSpec.model_validate(s) for s in json.loads(assignment.file.read_text())
-                     ["specs"]]  # fmt: skip
+            specs, options = read_job(assignment.file)
             is_trial = specs[0].seed == TUNING_SEED
             with self.monkeypatch.context() as patch:
                 seen = forbid(patch, "test" if is_trial else "validation")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.engines.base import Assignment, JobOptions
+from harness.engines.base import Assignment
 from harness.errors import GanbenchError, StoreError
-from harness.jobs.cohort import read_cohort
+from harness.jobs.cohort import JobOptions, read_job
 from harness.jobs.job import Job
 from harness.planning.cost_curves import Measured
 from harness.store.folders import Store
@@ -95,11 +95,11 @@ class InProcess:
         self.trained: list[str] = []
         self.stop_after = stop_after
 
-    def run(self, assignments: Sequence[Assignment], options: JobOptions, mirror: Mirror) -> int:
+    def run(self, assignments: Sequence[Assignment], mirror: Mirror) -> int:
         for assignment in assignments:
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 return 75
-            specs = read_cohort(assignment.file)
+            specs, options = read_job(assignment.file)
             self.trained += [spec.id for spec in specs]
             assert Job(Store(options.store), torch.device("cpu")).train(specs) == 0
         return 0
@@ -122,7 +122,7 @@ def test_trials_train_together_as_measured(tmp_path: Path) -> None:
     tuned = tuner(tmp_path, engine)
     tuned.measured = lambda specs: Measured({}, 1, 0, largest=1)
     assert tuned.tune([cell()], trials=2, batch=2) == 0
-    cohorts = [read_cohort(file) for file in (tuned.store.root / "cohorts").iterdir()]
+    cohorts = [read_job(file)[0] for file in (tuned.store.root / "cohorts").iterdir()]
     assert {len(cohort) for cohort in cohorts} == {1}
 
 

@@ -124,11 +124,7 @@ class FileExtractor(Extractor):
 
     @classmethod
     def try_on(cls, shape: tuple[int, ...]) -> None:
-        """Look at a few images of a shape, and check all that an extractor must be.
-
-        Raises:
-            DataError: naming the file, what is wrong with it and how to put it right.
-        """
+        """Look at a few images of a shape, and check all that an extractor must be."""
         if shape not in cls._tried:
             cls._tried[shape] = try_network(cls.path, cls.load(torch.device("cpu")), shape)
         cls.has_classes = cls._tried[shape]

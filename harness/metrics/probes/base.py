@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from harness.datasets.base import Dataset
 from harness.metrics.cache import ReferenceCache
+from harness.networks.blueprint import Blueprint
 from harness.registry import Registry
 from harness.spec import Split
 from harness.store.records import MetricInfo
-
-if TYPE_CHECKING:
-    from harness.networks.blueprint import Blueprint
 
 Hidden = Callable[[Tensor], dict[str, Tensor]]
 """Maps uint8 images ``(n, channels, height, width)`` to one run's D's hidden activations by layer,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,11 +20,9 @@ from harness.datasets.base import Dataset, Examples, Values
 from harness.errors import DataError
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.probes.base import Finding, Hidden, Probe, probes
+from harness.networks.blueprint import Blueprint
 from harness.spec import Split
 from harness.store.records import MetricInfo
-
-if TYPE_CHECKING:
-    from harness.networks.blueprint import Blueprint
 
 SCORED: Split = "test"
 """The split whose images are classified; a reported number never rests on validation."""
