@@ -15,9 +15,6 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.errors import GanbenchError, UnknownNameError
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
-"""What every id looks like."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -99,6 +96,7 @@ class Registry(Generic[T]):
         Raises:
             GanbenchError: if the id is malformed or taken, or the class has no docstring.
         """
+        from harness.spec import NAME_PATTERN  # whose pydantic a list of kinds need not load
 
         def add(cls: type[T]) -> type[T]:
             if not re.fullmatch(NAME_PATTERN, name):

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from harness.registry import NAME_PATTERN
 from harness.version import RESULTS_VERSION
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16"]
@@ -22,6 +21,8 @@ IMAGES = 64
 """Images of a run's sample grid, 8×8, drawn from those of an evaluation."""
 
 ID_LENGTH = 12
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_.-]{0,63}$"
+"""What every id of a part looks like."""
 Split = Literal["train", "validation", "test"]
 ReportSplit = Literal["train", "test"]
 """Splits that reported numbers may be measured against."""

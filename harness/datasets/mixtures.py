@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from typing_extensions import override
 
 from harness.datasets.base import Dataset, Examples, Kind, datasets, from_options
 from harness.spec import Split
@@ -103,8 +104,8 @@ class Planar(Mixture):
         """Pinned hash of each split."""
         return {**self.pins, "train": self.large} if self.identity else self.pins
 
+    @override
     def count(self, split: Split) -> int:
-        """Return the points of a split."""
         return self.points if split == "train" else super().count(split)
 
 

@@ -120,8 +120,8 @@ class CNN32(SquareFamily):
     normalizations = NORMALIZATIONS
     supports = SUPPORTED
 
+    @override
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
-        """Name the generator's hidden layers, 4×4 first."""
         return ("hidden1", "hidden2", "hidden3", "hidden4")
 
     @override

@@ -170,8 +170,8 @@ class DCGAN(SquareFamily):
     default_width = 64
     default_latent = 100
 
+    @override
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
-        """Name the generator's hidden layers, 4×4 first."""
         return tuple(f"hidden{i + 1}" for i in range(self.doublings))
 
     @override

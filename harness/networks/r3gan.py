@@ -192,8 +192,8 @@ class R3GANNetworks(SquareFamily):
         """How many sides feature maps have, from 4 to the image's."""
         return self.doublings + 1
 
+    @override
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
-        """Name the generator's hidden layers, 4×4 first."""
         return tuple(f"hidden{i + 1}" for i in range(self.sizes))
 
     @override

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import Problem, SuiteError
-from harness.registry import NAME_PATTERN, nearest
+from harness.registry import nearest
+from harness.spec import NAME_PATTERN
 from harness.suite.strict_yaml import Document, Place, place_text, shorten, strange_characters
 
 MAX_LISTED = 100

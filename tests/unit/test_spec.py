@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.registry import NAME_PATTERN
 from harness.spec import (
     ID_LENGTH,
+    NAME_PATTERN,
     DatasetSpec,
     PartSpec,
     RunSpec,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from harness.errors import DataError, GanbenchError
 from harness.metrics.extractors.base import Extractor, extractors, read_verified
-from harness.registry import NAME_PATTERN
+from harness.spec import NAME_PATTERN
 
 SUFFIXES = (".pt2", ".pt")
 PINNED = r"[0-9a-f]{8,64}"
