@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +47,8 @@ class VirtualBatchNorm(nn.Module):
 class VirtualBatch(nn.Module):
     """A generator that runs its reference batch beside every batch.
 
-    The reference latents are drawn once, when the network is made, and never change.
+    The reference latents are drawn once, when the network is made, follow the law of all latents
+    from the start of training on, and never change.
 
     Args:
         module: A generator with :class:`VirtualBatchNorm` layers.
@@ -53,6 +56,8 @@ class VirtualBatch(nn.Module):
         reference: Size of the reference batch.
     """
 
+    latent_buffers: ClassVar[tuple[str, ...]] = ("reference_z",)
+    """Buffers that hold draws from N(0, 1), to be given the law of the run's latents."""
     reference_z: Tensor
 
     def __init__(self, module: nn.Module, latent: int, reference: int) -> None:

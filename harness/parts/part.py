@@ -119,6 +119,8 @@ class Part(BaseModel):
     """Names of the diagnostics that :meth:`watch` gives."""
     penalises_gradient: ClassVar[bool] = False
     """Whether it puts a derivative of D by its input into D's loss."""
+    only_remembers: ClassVar[bool] = False
+    """Whether :meth:`after_discriminator_update` changes nothing but what the part remembers."""
 
     def inapplicable(self, context: Context) -> str | None:
         """Say why this part cannot be used in a cell, or None where it can."""
@@ -170,8 +172,20 @@ class Part(BaseModel):
         """Change what D is taught to answer."""
         return targets
 
+    def replaced_generator_loss(self, game: Game, batch: Batch) -> Tensor | None:
+        """Return another loss for G in place of the variant's, ``(runs,)``; None to leave it.
+
+        One part of a cell may. What is added to G's loss is added to this one, so that no order
+        of parts can lose a term.
+        """
+        return None
+
+    def loss_factor(self, game: Game, batch: Batch) -> float:
+        """Return what a player's own loss is multiplied by, before parts add to it."""
+        return 1.0
+
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
-        """Replace D's loss ``(runs,)``, or add to it."""
+        """Add to D's loss ``(runs,)``."""
         return loss
 
     def opponent(self, game: Game, batch: Batch, theta: Tensor) -> Tensor:
@@ -179,7 +193,7 @@ class Part(BaseModel):
         return theta
 
     def generator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
-        """Replace G's loss ``(runs,)``, or add to it."""
+        """Add to G's loss ``(runs,)``; to replace it is for :meth:`replaced_generator_loss`."""
         return loss
 
     def gradient(self, game: Game, batch: Batch, gradient: Tensor) -> Tensor:
@@ -257,8 +271,6 @@ class Variant(Part):
     """Whether a generator update trains both networks on G's loss, as an auto-encoder's does."""
     adversarial: ClassVar[bool] = True
     """Whether D and G play against each other."""
-    irreplaceable: ClassVar[str | None] = None
-    """What G's loss holds beside fooling D, so that no trick may put another in its place."""
 
     def joins(self, classes: int | None) -> Condition:
         """Say what is joined to z, of which a user may ask for values when sampling.

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import relu
 
 from harness.parts.precision import full_precision
+from harness.parts.protocols import Batch
 
 
 def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -26,7 +27,8 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
             trained, as generated data do in a generator update, so does the result.
 
     Returns:
-        Gradients flattened to ``(runs, batch, dimensions)``.
+        Gradients flattened to ``(runs, batch, dimensions)``. Where D answers to packs of several
+        examples, those of a pack are one.
     """
     # An alias, because the weights that judge x may themselves depend on it.
     x = x.view_as(x) if x.requires_grad else x.detach().requires_grad_()
@@ -34,7 +36,22 @@ def input_gradient(judge: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         logits = judge(x)
     value = logits if logits.ndim == 2 else logits.flatten(2).mean(2)
     (gradient,) = torch.autograd.grad(value.sum(), x, create_graph=True)
-    return gradient.flatten(2)
+    return gradient.reshape(len(gradient), value.shape[1], -1)
+
+
+def data_gradient(batch: Batch, x: Tensor, kind: str, label: str) -> Tensor:
+    """Differentiate D's answers to examples by the examples, before parts change what D is shown.
+
+    Args:
+        batch: Of the update.
+        x: The examples, ``(runs, batch, …)``.
+        kind: ``real`` or ``fake``: by whose draws they are changed.
+        label: Names the draws of D's dropout.
+
+    Returns:
+        As :func:`input_gradient`.
+    """
+    return input_gradient(lambda each: batch.judge(batch.show(each, kind), label).logits, x)
 
 
 def interpolate(real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:

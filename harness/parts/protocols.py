@@ -52,6 +52,10 @@ class Optimizer(Protocol):
         """
 
     @property
+    def updates(self) -> int:
+        """How many it has made."""
+
+    @property
     def slot(self) -> Slots:
         """Its own tensors, ``(runs, parameters)`` each, by name."""
 
@@ -112,6 +116,18 @@ class Game(Protocol):
     @property
     def optimizer_d(self) -> Optimizer:
         """The discriminators' optimiser."""
+
+    def latents(self, draws: Draws, count: int, stream: str, /) -> Tensor:
+        """Draw latents beside the batch's own, by the law of the run's latents.
+
+        Args:
+            draws: Where to draw from: the batch.
+            count: Examples of each run.
+            stream: Names the draw; ``latent`` is the batch's own.
+
+        Returns:
+            ``(runs, count, latent)``.
+        """
 
     def targets(self, batch: Batch, /) -> Targets:
         """Return the targets after every part has had its say."""
@@ -229,5 +245,10 @@ class Batch(Draws, Inputs, Protocol):
     def judge(self, x: Tensor, label: str, /) -> Judgement:
         """Ask D about a batch as it is; the label names the draws of its dropout."""
 
-    def against(self, theta: Tensor, /) -> Batch:
-        """Return the same batch, judged by a D of other weights ``(runs, parameters)``."""
+    def against(self, theta: Tensor, ahead: int, /) -> Batch:
+        """Return the same data as an update of D to come would see them, by weights of its own.
+
+        Args:
+            theta: D's weights by then, ``(runs, parameters)``.
+            ahead: Which update of D from now it is, from 1.
+        """

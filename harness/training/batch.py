@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import to_unit_range
+from harness.errors import PartError
 from harness.networks.base import Judgement
 from harness.parts import protocols
 from harness.training.game import Game, Phase
@@ -32,6 +33,8 @@ class Batch:
     def __init__(self, game: Game, phase: Phase, inputs: protocols.Inputs | int) -> None:
         self.game = game
         self.phase: Phase = phase
+        self._drawn_for: Phase = phase
+        self._ahead = 0
         self.size = game.sizes[phase]
         self._inputs = EagerInputs(inputs) if isinstance(inputs, int) else inputs
 
@@ -39,24 +42,32 @@ class Batch:
         return self._inputs.input(key, produce)
 
     def every(self, count: int, offset: int = 0) -> bool:
+        if self._ahead and count > 1:
+            raise PartError(
+                f"what is done in one of {count} updates of D cannot be foreseen: leave out "
+                "unrolled, or do it in every update"
+            )
         return self._inputs.every(count, offset)
 
     def number(self, name: str, of: Callable[[int], float]) -> Tensor:
-        dtype, device = self.game.streams.dtype, self.game.data.device
+        game, ahead = self.game, self._ahead
+        dtype, device = game.streams.dtype, game.data.device
 
         def produce(counter: int) -> Tensor:
+            if ahead:
+                counter = game.optimizer_d.updates + ahead - 1
             return torch.full((), of(counter), dtype=dtype, device=device)
 
-        return self.input(("number", name), produce)
+        return self.input(("number", name, ahead), produce)
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
-        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        streams, name = self.game.streams, f"{self._drawn_for}/{stream}"
         return self.input(
             ("uniform", name, shape), lambda counter: streams.uniform(name, counter, shape)
         )
 
     def normal(self, stream: str, *shape: int) -> Tensor:
-        streams, name = self.game.streams, f"{self.phase}/{stream}"
+        streams, name = self.game.streams, f"{self._drawn_for}/{stream}"
         return self.input(
             ("normal", name, shape), lambda counter: streams.normal(name, counter, shape)
         )
@@ -68,7 +79,7 @@ class Batch:
     @cached_property
     def real(self) -> Tensor:
         game = self.game
-        examples = game.data.batch(game.orders[self.phase], game.streams, self.input)
+        examples = game.data.batch(game.orders[self._drawn_for], game.streams, self.input)
         dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
@@ -79,7 +90,8 @@ class Batch:
         game = self.game
         if game.labels is None:
             return None
-        return game.data.labels(game.labels, game.orders[self.phase], game.streams, self.input)
+        order = game.orders[self._drawn_for]
+        return game.data.labels(game.labels, order, game.streams, self.input)
 
     @cached_property
     def latents(self) -> Tensor:
@@ -97,7 +109,7 @@ class Batch:
         return self._generate(z, self._labelled(label))
 
     def _generate(self, z: Tensor, noise: Noise) -> Tensor:
-        with torch.set_grad_enabled(self.phase == "generator"):
+        with torch.set_grad_enabled(self._drawn_for == "generator"):
             made: Tensor = self.game.G(z, self.condition, noise=noise)
         return made
 
@@ -120,14 +132,16 @@ class Batch:
     @cached_property
     def opponent(self) -> Tensor | None:
         theta = own = self.game.D.theta
-        if self.phase == "generator":
+        if self._drawn_for == "generator":
             for part in self.game.parts:
                 theta = part.opponent(self.game, self, theta)
         return None if theta is own else theta
 
-    def against(self, theta: Tensor) -> Batch:
+    def against(self, theta: Tensor, ahead: int) -> Batch:
         _ = self.shown_real, self.shown_fake  # made once, for all of them
         other = copy.copy(self)
+        other.phase = "discriminator"
+        other._ahead = ahead
         for judged in ("judged_real", "judged_fake", "_together"):
             other.__dict__.pop(judged, None)
         other.__dict__["opponent"] = theta

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.datasets.base import to_unit_range
+from harness.errors import PartError
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Targets, Trick, Variant, protocols, schedule_of
@@ -71,11 +72,17 @@ class Game:
         self.orders = {
             phase: DataOrder(len(data), size, phase) for phase, size in self.sizes.items()
         }
+        for name in G.latent_buffers:
+            G.buffers[name] = self._by_law(G.buffers[name])
         self.memory: dict[str, dict[str, Tensor]] = {}
         for part in self.parts:
             remembered = part.remember(self)
             if remembered:
-                self.memory[part.id] = remembered
+                # Copies that lie densely, whatever they were made like.
+                self.memory[part.id] = {
+                    name: value.detach().clone(memory_format=torch.contiguous_format)
+                    for name, value in remembered.items()
+                }
 
     @property
     def runs(self) -> int:
@@ -115,16 +122,35 @@ class Game:
 
     def discriminator_loss(self, batch: protocols.Batch) -> Tensor:
         """Return D's loss as the parts change it, ``(runs,)``."""
-        loss = self.variant.discriminator_loss(self, batch)
+        loss = self._scaled(batch, self.variant.discriminator_loss(self, batch))
         for part in self.parts:
             loss = part.discriminator_objective(self, batch, loss)
         return loss
 
     def generator_loss(self, batch: protocols.Batch) -> Tensor:
-        """Return G's loss as the parts change it, ``(runs,)``."""
-        loss = self.variant.generator_loss(self, batch)
+        """Return G's loss as the parts change it, ``(runs,)``.
+
+        Raises:
+            PartError: if two parts replace it.
+        """
+        loss, replacing = None, None
+        for part in self.parts:
+            other = part.replaced_generator_loss(self, batch)
+            if other is not None:
+                if replacing is not None:
+                    raise PartError(f"both {replacing} and {part.id} replace G's loss; leave one")
+                loss, replacing = other, part.id
+        if loss is None:
+            loss = self.variant.generator_loss(self, batch)
+        loss = self._scaled(batch, loss)
         for part in self.parts:
             loss = part.generator_objective(self, batch, loss)
+        return loss
+
+    def _scaled(self, batch: protocols.Batch, loss: Tensor) -> Tensor:
+        for part in self.parts:
+            if type(part).loss_factor is not Part.loss_factor:
+                loss = loss * part.loss_factor(self, batch)
         return loss
 
     def gradient(self, batch: protocols.Batch, gradient: Tensor) -> Tensor:
@@ -133,9 +159,11 @@ class Game:
             gradient = part.gradient(self, batch, gradient)
         return gradient
 
-    def latents(self, draws: protocols.Draws, count: int) -> Tensor:
+    def latents(self, draws: protocols.Draws, count: int, stream: str = "latent") -> Tensor:
         """Draw latents ``(runs, count, latent)`` by the law that the parts ask for."""
-        z = draws.normal("latent", count, self.blueprint.latent)
+        return self._by_law(draws.normal(stream, count, self.blueprint.latent))
+
+    def _by_law(self, z: Tensor) -> Tensor:
         for part in self.parts:
             z = part.latents(z)
         return z

@@ -260,5 +260,9 @@ class Replays:
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
     """Say whether two tensors hold the same, NaN for NaN."""
-    whole = (value.detach().contiguous().flatten().view(torch.uint8) for value in (one, other))
+    # A copy, because a tensor of one element may have any stride and still count as contiguous.
+    whole = (
+        value.detach().clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8)
+        for value in (one, other)
+    )
     return torch.equal(*whole)

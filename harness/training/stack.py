@@ -57,6 +57,11 @@ class Stack:
         self.sizes = [p.numel() for _, p in first.named_parameters()]
         flat = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in modules]
         self.theta = torch.stack(flat).to(device, dtype).requires_grad_()
+        self.latent_buffers = [
+            f"{name}.{held}" if name else held
+            for name, module in first.named_modules()
+            for held in getattr(module, "latent_buffers", ())
+        ]
         noise = set(self.dropouts)
         self.buffers: dict[str, Tensor] = {}
         for name in dict(first.named_buffers()):

@@ -18,7 +18,7 @@ from harness.parts.augmentations import (
     turned,
     whole,
 )
-from harness.tricks.diffaugment import augments, eighth
+from harness.tricks.diffaugment import augments
 
 
 @tricks.register("ada", source="Karras et al. 2020, arXiv:2006.06676, §2 and §3, appendix B")
@@ -30,14 +30,17 @@ class ADA(Trick):
     which the objective is undecided.
 
     Each of six transformations, in this order, befalls each image with probability p: mirroring
-    (half of those chosen), turning by a random number of quarters, shifting by up to an eighth of
-    each side with reflection, brightness + N(0, 0.2²), contrast × 2^N(0, 0.5²) about mid-grey,
-    saturation × 2^N(0, 1). That is the paper's pixel blitting, and its colour without luma flip
-    and hue rotation; left out are its geometric (scaling, rotation by any angle, fractional
-    shifts), filtering and corrupting transformations. The paper lets p exceed 1, to no effect.
+    (half of those chosen), turning by a random number of quarters, shifting by U(−1, 1) times an
+    eighth of each side, rounded to whole pixels, with reflection, brightness + N(0, 0.2²),
+    contrast × 2^N(0, 0.5²) about mid-grey, saturation × 2^N(0, 1). That is the paper's pixel
+    blitting, and its colour without luma flip and hue rotation; left out are its geometric
+    (scaling, rotation by any angle, fractional shifts), filtering and corrupting transformations.
+    The authors let p exceed 1, to no effect while it does; here it is clamped to 1, from where it
+    falls at once.
     """
 
     watched: ClassVar[tuple[str, ...]] = ("ada_p", "ada_r")
+    only_remembers = True
 
     target: Annotated[float, PerRun()] = Field(
         default=0.6, gt=-1, lt=1, description="what r_t is steered to"
@@ -80,8 +83,8 @@ class ADA(Trick):
 
         x = flipped(x, chosen("mirror") & (uniform("mirror") < 0.5))
         x = turned(x, chosen("turn") * whole(uniform("turn"), 4))
-        reach = eighth(x.shape[3])
-        down, right = (whole(uniform(name), 2 * reach + 1) - reach for name in ("down", "right"))
+        reach = x.shape[3] / 8
+        down, right = (((2 * uniform(name) - 1) * reach).round() for name in ("down", "right"))
         shifting = chosen("shift")
         x = translated_reflecting(x, shifting * down, shifting * right)
         x = brightened(x, 0.2 * normal("brightness") * chosen("brightness"))

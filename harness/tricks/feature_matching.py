@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
-from harness.parts import Batch, Context, Game, PerRun, Trick, tricks
+from harness.parts import Batch, Game, PerRun, Trick, tricks
 
 
 @tricks.register("feature-matching", source="Salimans et al. 2016, arXiv:1606.03498, §3.1")
@@ -26,19 +26,19 @@ class FeatureMatching(Trick):
     )
     weight: Annotated[float, PerRun()] = Field(default=1.0, gt=0, description="factor of the term")
 
-    def inapplicable(self, context: Context) -> str | None:
-        """Refuse to replace a loss that G cannot do without."""
-        variant = context.variant
-        if self.mode == "replace" and variant.irreplaceable is not None:
-            return f"{variant.id} would lose {variant.irreplaceable}; add the term (mode: add)"
-        return None
+    def replaced_generator_loss(self, game: Game, batch: Batch) -> Tensor | None:
+        """Put the distance in the place of G's loss, in mode ``replace``."""
+        return self.distance(batch) if self.mode == "replace" else None
 
     def generator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
-        """Replace G's loss by the distance between feature means, or add it."""
+        """Add the distance to G's loss, in mode ``add``."""
+        return loss + self.distance(batch) if self.mode == "add" else loss
+
+    def distance(self, batch: Batch) -> Tensor:
+        """Return the weighted distance between the means of D's last features, ``(runs,)``."""
         layer = list(batch.judged_fake.features)[-1]
         real = batch.judged_real.features[layer].mean(1).flatten(1)
         fake = batch.judged_fake.features[layer].mean(1).flatten(1)
         gap = real - fake
         distance = gap.square().sum(1) if self.norm == "l2" else gap.abs().sum(1)
-        term = self.weight * distance
-        return term if self.mode == "replace" else loss + term
+        return self.weight * distance

@@ -28,12 +28,9 @@ class GradientClipping(Trick):
     player: Literal["G", "D", "both"] = Field(default="both", description="whose gradient")
 
     def inapplicable(self, context: Context) -> str | None:
-        """Refuse players that cannot be told apart, and updates that are foreseen unclipped."""
+        """Refuse players that cannot be told apart."""
         if context.variant.joint and self.player != "both":
             return f"{context.variant.id} updates both networks at once: clip both"
-        foreseen = any(trick.id == "unrolled" for trick in context.tricks)
-        if foreseen and self.player != "G":
-            return "unrolled foresees D's updates without clipping: clip G's gradient only"
         return None
 
     def gradient(self, game: Game, batch: Batch, gradient: Tensor) -> Tensor:

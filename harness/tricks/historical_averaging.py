@@ -16,6 +16,8 @@ class HistoricalAveraging(Trick):
     gradient. The paper gives no coefficient.
     """
 
+    only_remembers = True
+
     weight: Scalar = Field(default=1.0, gt=0, description="c")
 
     def inapplicable(self, context: Context) -> str | None:

@@ -17,10 +17,10 @@ class LeCam(Trick):
     """Hold D's logits for real data near the average for generated data, and the reverse.
 
     D's loss gains λ [E relu(D(x) − m_f)² + E relu(m_r − D(G(z)))²], with m_r and m_f exponential
-    moving averages of D's mean logits for real and generated data over its own updates. As in the
-    authors' code the gap counts only while D tells the two apart; the paper's equation has no
-    relu. Until ``start`` updates are done there is no term, and the averages are the last means;
-    the very first update never has one.
+    moving averages of D's mean logits for real and generated data over its own updates, the
+    present one included, without bias from their start. As in the authors' code the gap counts
+    only while D tells the two apart; the paper's equation has no relu. Decay and start are those
+    of their code for StyleGAN2; their code for BigGAN leaves the first 1,000 updates out.
     """
 
     watched: ClassVar[tuple[str, ...]] = ("lecam_real", "lecam_fake")
@@ -34,31 +34,46 @@ class LeCam(Trick):
     )
 
     def remember(self, game: Game) -> dict[str, Tensor]:
-        """Keep both averages, and how many updates they have seen."""
+        """Keep both averages, what they have to be divided by, and the updates so far."""
         zeros = torch.zeros_like(game.D.theta[:, 0], requires_grad=False)
-        return {name: zeros.clone() for name in ("real", "fake", "updates")}
+        return {name: zeros.clone() for name in ("real", "fake", "total", "updates")}
 
     def begun(self, game: Game) -> Tensor:
-        """Whether the averages have something to hold on to, ``(runs,)``."""
-        return game.memory[self.id]["updates"] >= max(self.start, 1)
+        """Whether averaging has begun, ``(runs,)``."""
+        return game.memory[self.id]["updates"] >= self.start
+
+    def moved(self, game: Game, batch: Batch) -> dict[str, Tensor]:
+        """Return the averages with what D answers in the update, ``(runs,)`` each."""
+        held = game.memory[self.id]
+        share = self.begun(game) * (1 - torch.as_tensor(self.decay))
+        seen = {
+            "real": run_mean(batch.judged_real.logits.detach()),
+            "fake": run_mean(batch.judged_fake.logits.detach()),
+            "total": torch.ones_like(held["total"]),
+        }
+        return {name: held[name].lerp(value, share) for name, value in seen.items()}
+
+    def averages(self, game: Game, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return m_r and m_f, ``(runs,)`` each; 0 before they have begun."""
+        moved = self.moved(game, batch)
+        total = moved["total"].clamp_min(torch.finfo(moved["total"].dtype).tiny)
+        return moved["real"] / total, moved["fake"] / total
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Add the term."""
-        held = game.memory[self.id]
+        mean_real, mean_fake = self.averages(game, batch)
         real, fake = batch.judged_real.logits.flatten(1), batch.judged_fake.logits.flatten(1)
-        above = relu(real - column(held["fake"])).square()
-        below = relu(column(held["real"]) - fake).square()
+        above = relu(real - column(mean_fake)).square()
+        below = relu(column(mean_real) - fake).square()
         return loss + self.weight * self.begun(game) * (run_mean(above) + run_mean(below))
 
     def after_discriminator_update(self, game: Game, batch: Batch) -> None:
-        """Move the averages towards what D answered in the update."""
+        """Keep the averages that the update went by."""
         held = game.memory[self.id]
-        share = torch.where(self.begun(game), 1 - torch.as_tensor(self.decay), 1.0)
-        held["real"].lerp_(run_mean(batch.judged_real.logits), share)
-        held["fake"].lerp_(run_mean(batch.judged_fake.logits), share)
+        for name, value in self.moved(game, batch).items():
+            held[name].copy_(value)
         held["updates"].add_(1)
 
     def watch(self, game: Game, batch: Batch) -> tuple[Tensor, ...]:
         """Show both averages."""
-        held = game.memory[self.id]
-        return held["real"], held["fake"]
+        return self.averages(game, batch)

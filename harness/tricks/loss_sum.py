@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from harness.parts import Batch, Game, Trick, tricks
 
 
@@ -15,17 +13,12 @@ class LossSum(Trick):
 
     Each loss is multiplied by the number of examples that D judges (pairs or triples count once
     under packing; a map of logits counts by its mean). For sgd that is a learning rate times the
-    batch; Adam and RMSprop hardly see it, but a penalty beside it weighs less. It multiplies what
-    stands before it: [loss-sum, gradient-penalty] sums the objective and averages the penalty,
-    while the own penalty of a variant such as wgan-gp is summed with its objective.
+    batch; Adam and RMSprop hardly see it, but a penalty beside it weighs less: what a variant or
+    a trick adds to a loss, such as a gradient penalty, stays a mean.
     """
 
     needs_adversary = False
 
-    def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
-        """Multiply D's loss."""
-        return loss * batch.shown_real.shape[1]
-
-    def generator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
-        """Multiply G's loss; the real data, of equal number, cost no pass through D."""
-        return loss * batch.shown_real.shape[1]
+    def loss_factor(self, game: Game, batch: Batch) -> float:
+        """Multiply by the examples; the real data, of equal number, cost no pass through D."""
+        return batch.shown_real.shape[1]

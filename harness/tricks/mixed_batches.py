@@ -19,9 +19,7 @@ class MixedBatches(Trick):
     """
 
     def inapplicable(self, context: Context) -> str | None:
-        """Refuse a D that judges each example by itself, and updates of D that it cannot mix."""
-        if any(trick.id == "unrolled" for trick in context.tricks):
-            return "the updates of D that unrolled sees ahead would not be mixed"
+        """Refuse a D that judges each example by itself."""
         blueprint = context.planned()
         if unsupported(blueprint) is not None:
             return None  # which is the reason that will be given

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from harness.parts import Batch, tricks
+from harness.parts.penalties import data_gradient, zero_centred_penalty
 from harness.tricks.r1 import ZeroCentred
 
 
@@ -12,9 +13,10 @@ from harness.tricks.r1 import ZeroCentred
 class R2(ZeroCentred):
     """Add γ/2 E‖∇D(G(z))‖² on generated data to D's loss.
 
-    The norm goes over all dimensions of one example. ``lazy`` is as for ``r1``.
+    The norm goes over all dimensions of one example. Where the gradient is taken, ``lazy`` and the
+    ½ are as for ``r1``.
     """
 
-    def penalised(self, batch: Batch) -> Tensor:
-        """Take the gradient at generated data, as D is shown them."""
-        return batch.shown_fake
+    def penalty(self, batch: Batch) -> Tensor:
+        """Take the gradient by generated data."""
+        return zero_centred_penalty(data_gradient(batch, batch.fake, "fake", self.id))

@@ -7,9 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from harness.networks.base import discriminator_has, unsupported
-from harness.parts import Batch, Context, Game, Trick, tricks
-from harness.tricks.weight_clipping import WeightClipping
-from harness.variants.wgan import WGAN
+from harness.parts import Batch, Context, Game, Part, Trick, tricks
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -20,7 +18,8 @@ class Unrolled(Trick):
 
     The updates are those of D's own optimiser, on D's whole loss, all on the batch of the
     generator update. G's gradient is the total derivative: G moves the examples that D learns
-    from, and so the D that judges it. D, its buffers and its optimiser are then as before.
+    from, and so the D that judges it. D, its buffers and its optimiser are then as before. What
+    parts remember, such as moving averages, stands still in the updates ahead.
     """
 
     k: int = Field(default=5, ge=1, le=50, description="updates of D that G sees ahead; 1, 5, 10")
@@ -28,8 +27,13 @@ class Unrolled(Trick):
     def inapplicable(self, context: Context) -> str | None:
         """Refuse what changes D in ways that the updates ahead leave out."""
         parts = (context.variant, *context.tricks)
-        if any(isinstance(part, WGAN | WeightClipping) for part in parts):
-            return "the updates that G sees ahead would lack the clipping of D's weights"
+        for part in parts:
+            acts = type(part).after_discriminator_update is not Part.after_discriminator_update
+            if acts and not part.only_remembers:
+                return (
+                    f"the updates that G sees ahead would lack what {part.id} does after each "
+                    "update of D"
+                )
         if any(part.penalises_gradient for part in parts):
             blueprint = context.planned()
             if unsupported(blueprint) is None and discriminator_has(blueprint, *BATCH_NORMS):
@@ -41,7 +45,7 @@ class Unrolled(Trick):
         slot = game.optimizer_d.slot
         with game.D.preserved():
             for ahead in range(1, self.k + 1):
-                inner = batch.against(theta)
+                inner = batch.against(theta, ahead)
                 loss = game.discriminator_loss(inner)
                 (gradient,) = torch.autograd.grad(loss.sum(), theta, create_graph=True)
                 gradient = game.gradient(inner, gradient)

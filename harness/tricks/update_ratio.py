@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import Field
 
 from harness.parts import Context, Schedule, Trick, tricks
@@ -12,8 +14,9 @@ class UpdateRatio(Trick):
     """Make d discriminator updates, then g generator updates, in every step.
 
     Each discriminator update sees fresh real data and fresh latents, and each generator update
-    fresh latents. It replaces the variant's own schedule, boosts included: 2:1 is more of D for a
-    variant that updates 1:1, and less for a critic of 5:1.
+    fresh latents. It replaces the variant's own ratio, boosts included: 2:1 is more of D for a
+    variant that updates 1:1, and less for a critic of 5:1. The rest of its schedule, such as a
+    larger batch of G, stays.
     """
 
     d: int = Field(default=2, ge=1, le=100, description="discriminator updates per step")
@@ -21,10 +24,11 @@ class UpdateRatio(Trick):
 
     def inapplicable(self, context: Context) -> str | None:
         """Refuse to repeat the schedule that the variant has anyway."""
-        if context.variant.schedule(Schedule()) == Schedule(self.d, self.g):
+        own = context.variant.schedule(Schedule())
+        if self.schedule(own) == own:
             return f"{context.variant.id} already updates {self.d}:{self.g}"
         return None
 
     def schedule(self, schedule: Schedule) -> Schedule:
-        """Replace the schedule."""
-        return Schedule(d=self.d, g=self.g)
+        """Replace the ratio."""
+        return replace(schedule, d=self.d, g=self.g, boost=0, boost_first=0, boost_every=0)

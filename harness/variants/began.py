@@ -27,6 +27,7 @@ class BEGAN(Variant):
     networks: ClassVar[dict[str, str]] = {"points": "autoencoder2d", "images": "autoencoder"}
     boundary = None
     watched = ("convergence", "k")
+    only_remembers = True
 
     gamma: Annotated[float, PerRun()] = Field(
         default=0.5, gt=0, le=1, description="diversity ratio L(G(z)) / L(x) to hold"

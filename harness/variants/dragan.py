@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
 from harness.parts import Batch, Game, PerRun, variants
-from harness.parts.penalties import centred_penalty, input_gradient, interpolate
+from harness.parts.penalties import centred_penalty, data_gradient, interpolate
 from harness.variants.gan import GAN
 
 
@@ -41,11 +41,9 @@ class DRAGAN(GAN):
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Add the weighted gradient penalty."""
-        real = batch.shown_real
+        real = batch.real
         spread = real.flatten(1).std(1, correction=0).reshape((-1,) + (1,) * (real.ndim - 1))
         perturbed = real + spread / 2 * batch.uniform("perturbation", *real.shape[1:])
         alpha = batch.uniform("penalty", real.shape[1])
-        gradient = input_gradient(
-            lambda x: batch.judge(x, "penalty").logits, interpolate(real, perturbed, alpha)
-        )
+        gradient = data_gradient(batch, interpolate(real, perturbed, alpha), "real", "penalty")
         return loss + self.penalty_weight * centred_penalty(gradient)

@@ -28,7 +28,6 @@ class InfoGAN(GAN):
     # The authors have 62 dimensions of noise beside the codes; here ``latent`` says how many.
     recipe: ClassVar[Recipe] = Recipe(lr_g=1e-3, lr_d=2e-4)
     networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "dcgan"}
-    irreplaceable = "the information about its codes"
     watched = ("info_categorical", "info_continuous")
 
     categories: int = Field(default=10, ge=2, le=1000, description="values of the categorical code")

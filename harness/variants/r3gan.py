@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.networks.blueprint import Blueprint
 from harness.parts import Batch, Context, Game, PerRun, Rates, Recipe, column, variants
-from harness.parts.penalties import input_gradient, zero_centred_penalty
+from harness.parts.penalties import data_gradient, zero_centred_penalty
 from harness.variants.rsgan import RSGAN
 
 
@@ -77,8 +77,8 @@ class R3GAN(RSGAN):
 
     def discriminator_objective(self, game: Game, batch: Batch, loss: Tensor) -> Tensor:
         """Add R1 and R2, weighted by the γ of the moment."""
-        on_real = input_gradient(lambda x: batch.judge(x, "r1").logits, batch.shown_real)
-        on_fake = input_gradient(lambda x: batch.judge(x, "r2").logits, batch.shown_fake)
+        on_real = data_gradient(batch, batch.real, "real", "r1")
+        on_fake = data_gradient(batch, batch.fake, "fake", "r2")
         share = batch.number("r3gan/share", lambda _: cosine(game.progress))
         gamma = self.gamma + share * (self.gamma_end - self.gamma)
         return loss + gamma * (zero_centred_penalty(on_real) + zero_centred_penalty(on_fake))

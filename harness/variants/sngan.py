@@ -37,7 +37,7 @@ class SNGAN(Variant):
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Train D ``d_steps`` times per generator update, G on ``g_batch`` batches at once."""
-        return Schedule(d=self.d_steps, g=1, g_batch=self.g_batch)
+        return replace(schedule, d=self.d_steps, g_batch=self.g_batch)
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Ask for a margin of 1 above zero; the hinge has no target."""

@@ -50,7 +50,7 @@ class VAE(Variant):
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Make one update of both networks per step, and none of D alone."""
-        return Schedule(d=0, g=1)
+        return replace(schedule, d=0)
 
     def build(self, blueprint: Blueprint) -> Blueprint:
         """Let D answer with a mean and a log variance for each dimension of z."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -23,7 +24,7 @@ class Wasserstein(Variant):
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Train the critic ``d_steps`` times per generator update."""
-        return Schedule(d=self.d_steps, g=1)
+        return replace(schedule, d=self.d_steps)
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Push the critic up on real data; a critic has no target."""
@@ -55,9 +56,10 @@ class WGAN(Wasserstein):
 
     def schedule(self, schedule: Schedule) -> Schedule:
         """Train the critic longer at the start and now and then, if ``boost``."""
+        schedule = super().schedule(schedule)
         if not self.boost:
-            return Schedule(d=self.d_steps, g=1)
-        return Schedule(d=self.d_steps, g=1, boost=100, boost_first=25, boost_every=500)
+            return schedule
+        return replace(schedule, boost=100, boost_first=25, boost_every=500)
 
     def after_discriminator_update(self, game: Game, batch: Batch) -> None:
         """Clip the critic's weights to ± ``clip``."""

@@ -37,7 +37,7 @@ def augmented(x: Tensor, p: float, batch: Batch, label: str, run: int) -> Tensor
             image = torch.rot90(image, math.floor(4 * uniform("turn", n)), (1, 2))
         if chosen("shift"):
             padded = torch.nn.functional.pad(image, (2, 2, 2, 2), mode="reflect")
-            i, j = (4 - math.floor(5 * uniform(way, n)) for way in ("down", "right"))
+            i, j = (2 - round((2 * uniform(way, n) - 1) * 0.125 * 16) for way in ("down", "right"))
             image = padded[:, i : i + 16, j : j + 16]
         if chosen("brightness"):
             image = image + 0.2 * normal("brightness", n)
@@ -67,6 +67,23 @@ class TestADA:
                 expected = augmented(plain[run], p, batch, label, run)
                 torch.testing.assert_close(shown[run], expected)
                 assert torch.equal(shown[run], plain[run]) == (p == 0)
+
+    def test_the_longest_shifts_are_half_as_likely(self) -> None:
+        """Of 16 pixels round(U(−1, 1)·2) is −2 to 2: an eighth, a quarter each, an eighth."""
+        trick, count = tricks.get("ada")(), 40_000
+        game = FixedGame(1, memory={"ada": {"p": torch.ones(1, dtype=torch.float64)}})
+        never, middle = torch.ones(1, count).double(), torch.full((1, count), 0.5).double()
+        names = ("mirror", "turn", "shift", "brightness", "contrast", "saturation")
+        noise = {f"ada/x/{name}": middle for name in (*names, "down")}
+        noise |= {f"ada/x/{name}?": never for name in names}
+        noise["ada/x/shift?"] = torch.zeros_like(never)
+        noise["ada/x/right"] = (torch.arange(count).double()[None] + 0.5) / count
+        # A grey ramp, whose value at its middle tells how far it was shifted.
+        x = torch.arange(16).double().expand(1, count, 1, 16, 16)
+        found = 8 - trick.show(game, x, FixedBatch(noise=noise), "x")[0, :, 0, 8, 8]
+        shares = [(found == shift).double().mean().item() for shift in (-2, -1, 0, 1, 2)]
+        assert shares == pytest.approx([0.125, 0.25, 0.25, 0.25, 0.125], abs=1e-4)
+        assert found.abs().mean().item() == pytest.approx(1.0, abs=1e-4)
 
     def test_colour_images_lose_or_gain_saturation(self) -> None:
         trick = tricks.get("ada")()

@@ -102,7 +102,7 @@ class TestHistoricalAveraging:
         mean = game.memory["historical-averaging"]["D"]
         assert len(seen.kept) == 2
         for theta, loss in seen.kept:
-            own = game.variant.discriminator_loss(game, batch.against(theta))
+            own = game.variant.discriminator_loss(game, batch.against(theta, 1))
             torch.testing.assert_close(loss - own, 2.0 * (theta - mean).square().sum(1))
 
     def test_it_applies_everywhere(self) -> None:

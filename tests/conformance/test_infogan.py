@@ -202,13 +202,12 @@ def test_steps_equal_a_plain_loop(dataset: str) -> None:
             )
 
 
-def test_feature_matching_may_be_added_but_not_take_its_place() -> None:
-    reason = refusal(make_spec("ring8", "infogan", ["feature-matching"]))
-    assert reason == (
-        "infogan would lose the information about its codes; add the term (mode: add)"
-    )
-    added = ("feature-matching", {"mode": "add"})
-    assert refusal(make_spec("ring8", "infogan", [added])) is None
+def test_feature_matching_leaves_the_information_where_it_is() -> None:
+    game = game_of("ring8", "infogan", "feature-matching")
+    batch = Batch(game, "generator", 0)
+    variant, matching = game.parts
+    expected = matching.distance(batch) - variant.information(batch)
+    torch.testing.assert_close(game.generator_loss(batch), expected)
 
 
 def test_a_head_that_cannot_read_codes_is_refused() -> None:

@@ -44,30 +44,43 @@ class TestLeCam:
     @pytest.mark.parametrize("shape", [(4,), (3, 2, 2)], ids=["logits", "maps"])
     @pytest.mark.parametrize("start", [0, 1, 3])
     def test_formula(self, start: int, shape: tuple[int, ...]) -> None:
+        """Averages first, then the term; each weighted mean is written out from all updates."""
         trick = stacked(start)
         game = remembering(trick)
-        means = [[0.0, 0.0], [0.0, 0.0]]
+        seen: list[list[tuple[float, float]]] = [[], []]
         for update, (real, fake) in enumerate(logits(*shape)):
             batch = logits_batch(real, fake)
             own = torch.tensor([1.0, -2.0], dtype=torch.float64)
             found = trick.discriminator_objective(game, batch, own)
-            for run in range(2):
-                r, f = real[run].flatten().tolist(), fake[run].flatten().tolist()
-                term = 0.0
-                if update >= max(start, 1):
-                    mean_r, mean_f = means[run]
-                    term += sum(max(0.0, v - mean_f) ** 2 for v in r) / len(r)
-                    term += sum(max(0.0, mean_r - v) ** 2 for v in f) / len(f)
-                expected = own[run].item() + WEIGHTS[run] * term
-                assert found[run].item() == pytest.approx(expected, rel=1e-12)
-                keep = DECAYS[run] if update >= max(start, 1) else 0.0
-                for kind, values in enumerate((r, f)):
-                    mean = sum(values) / len(values)
-                    means[run][kind] = keep * means[run][kind] + (1 - keep) * mean
-            trick.after_discriminator_update(game, batch)
             watched = trick.watch(game, batch)
             for run in range(2):
-                assert [row[run].item() for row in watched] == pytest.approx(means[run], rel=1e-12)
+                r, f = real[run].flatten().tolist(), fake[run].flatten().tolist()
+                term, means = 0.0, (0.0, 0.0)
+                if update >= start:
+                    seen[run].append((sum(r) / len(r), sum(f) / len(f)))
+                    weights = [DECAYS[run] ** age for age in range(len(seen[run]))][::-1]
+                    means = tuple(
+                        sum(w * pair[kind] for w, pair in zip(weights, seen[run], strict=True))
+                        / sum(weights)
+                        for kind in (0, 1)
+                    )
+                    term += sum(max(0.0, v - means[1]) ** 2 for v in r) / len(r)
+                    term += sum(max(0.0, means[0] - v) ** 2 for v in f) / len(f)
+                expected = own[run].item() + WEIGHTS[run] * term
+                assert found[run].item() == pytest.approx(expected, rel=1e-12)
+                assert [row[run].item() for row in watched] == pytest.approx(means, rel=1e-12)
+            trick.after_discriminator_update(game, batch)
+
+    def test_the_averages_are_constants_to_the_gradient(self) -> None:
+        trick = stacked(0)
+        real, fake = (each.requires_grad_() for each in logits(4)[0])
+        loss = trick.discriminator_objective(
+            remembering(trick), logits_batch(real, fake), torch.zeros(2, dtype=torch.float64)
+        )
+        found = torch.autograd.grad(loss.sum(), real)[0]
+        gap = (real - fake.mean(1, keepdim=True)).clamp_min(0)
+        expected = torch.tensor(WEIGHTS, dtype=torch.float64)[:, None] * 2 * gap / 4
+        torch.testing.assert_close(found, expected)
 
     def test_training_holds_what_was_judged(self) -> None:
         trainer = trainer_of("ring8", "gan", ("lecam", {"decay": 0.75}), runs=2)
@@ -84,8 +97,8 @@ class TestLeCam:
         held = trainer.game.memory["lecam"]
         for kind, name in enumerate(("real", "fake")):
             first, second, third = (pair[kind].detach() for pair in seen)
-            expected = 0.75 * (0.75 * first + 0.25 * second) + 0.25 * third
-            torch.testing.assert_close(held[name], expected)
+            expected = (0.75**2 * first + 0.75 * second + third) / (0.75**2 + 0.75 + 1)
+            torch.testing.assert_close(held[name] / held["total"], expected)
         assert held["updates"].tolist() == [3, 3]
 
     def test_the_step_changes_once_it_has_begun(self) -> None:
@@ -96,7 +109,7 @@ class TestLeCam:
             for trainer in (plain, now, later):
                 trainer.train_step()
             theta = plain.game.D.theta
-            assert torch.equal(now.game.D.theta, theta) == (step < 1)
+            assert not torch.equal(now.game.D.theta, theta)
             assert torch.equal(later.game.D.theta, theta) == (step < 2)
 
     def test_the_generators_loss_is_as_before(self) -> None:

@@ -54,7 +54,7 @@ class TestLossSum:
         torch.testing.assert_close(summed.game.D.theta, averaged.game.D.theta)
         assert not torch.equal(summed.game.G.theta, start)
 
-    def test_it_multiplies_what_stands_before_it(self) -> None:
+    def test_what_is_added_stays_a_mean_wherever_it_stands(self) -> None:
         class Penalty(Trick):
             """Adds 1 to D's loss."""
 
@@ -66,13 +66,18 @@ class TestLossSum:
         game = game_of("ring8", "gan", "loss-sum")
         variant, summed = game.parts
         own = game_of("ring8", "gan").discriminator_loss(Batch(game, "discriminator", 0)).item()
-        for parts, expected in (
-            ([variant, summed, Penalty()], 8 * own + 1),
-            ([variant, Penalty(), summed], 8 * (own + 1)),
-        ):
+        for parts in ([variant, summed, Penalty()], [variant, Penalty(), summed]):
             game.parts = parts
             found = game.discriminator_loss(Batch(game, "discriminator", 0)).item()
-            assert found == pytest.approx(expected, rel=1e-12)
+            assert found == pytest.approx(8 * own + 1, rel=1e-12)
+
+    def test_the_penalty_of_a_variant_stays_a_mean(self) -> None:
+        plain, summed = game_of("ring8", "wgan-gp"), game_of("ring8", "wgan-gp", "loss-sum")
+        batch = Batch(plain, "discriminator", 0)
+        own = plain.variant.discriminator_loss(plain, batch)
+        penalty = plain.discriminator_loss(batch) - own
+        found = summed.discriminator_loss(Batch(summed, "discriminator", 0))
+        torch.testing.assert_close(found, 8 * own + penalty)
 
     def test_it_costs_no_pass_through_the_discriminator(self) -> None:
         game = game_of("digits", "dcgan", "loss-sum")

@@ -245,16 +245,16 @@ class TestOpponent:
         batch = Batch(game, phase, 3)
         own = batch.judged_real, batch.judged_fake
         theta = (game.D.theta * 3).detach()
-        other = batch.against(theta)
+        other = batch.against(theta, 1)
         for name in ("real", "latents", "fake", "shown_real", "shown_fake"):
             assert getattr(other, name) is getattr(batch, name)
-        assert (other.phase, other.size) == (phase, 8)
+        assert (other.phase, other.size) == ("discriminator", 8)
         assert torch.equal(other.uniform("anything", 4), batch.uniform("anything", 4))
         assert other.opponent is theta
         assert other.judged_real is not own[0]
         torch.testing.assert_close(other.judged_fake.logits, game.D(batch.fake, theta=theta).logits)
         assert (batch.judged_real, batch.judged_fake) == own
-        again = other.against(game.D.theta)
+        again = other.against(game.D.theta, 1)
         torch.testing.assert_close(again.judged_real.logits, own[0].logits)
 
 
@@ -333,7 +333,7 @@ class TestDropoutInD:
     def test_the_same_label_has_the_same_mask_whoever_judges(self) -> None:
         game = self.game([0])
         batch = Batch(game, "generator", 5)
-        other = batch.against(game.D.theta * 3)
+        other = batch.against(game.D.theta * 3, 1)
         torch.testing.assert_close(other.judged_fake.logits, 3 * batch.judged_fake.logits)
         again = Batch(game, "generator", 5)
         assert torch.equal(again.judged_fake.logits, batch.judged_fake.logits)

@@ -3,6 +3,7 @@
 import copy
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from harness.errors import PartError
 from harness.parts import Trick, tricks, variants
 from harness.testing.cells import refusal, trainer_of
 from harness.testing.specs import Named, make_spec
@@ -29,14 +31,17 @@ def plain_value(trainer: Trainer, k: int) -> Tensor:
     optimizer = copy.deepcopy(trainer.optimizer_d)
     theta = game.D.theta.detach().clone().requires_grad_()
     with game.D.preserved():
-        for _ in range(k):
-            loss = game.discriminator_loss(batch.against(theta))
+        for ahead in range(1, k + 1):
+            inner = batch.against(theta, ahead)
+            loss = game.discriminator_loss(inner)
             (gradient,) = torch.autograd.grad(loss.sum(), theta, retain_graph=True)
-            optimizer.step(theta, game.gradient(batch, gradient))
+            optimizer.step(theta, game.gradient(inner, gradient))
         with torch.no_grad():
             for name, buffer in game.D.buffers.items():
                 buffer.copy_(trainer.before[name])
-        return game.generator_loss(batch.against(theta.detach())).detach()
+        answered = Batch(game, "generator", trainer.optimizer_g.updates)
+        answered.__dict__["opponent"] = theta.detach()
+        return game.generator_loss(answered).detach()
 
 
 SETTINGS: list[tuple[str, Named, list[Named], dict[str, Any]]] = [
@@ -49,7 +54,9 @@ SETTINGS: list[tuple[str, Named, list[Named], dict[str, Any]]] = [
     ("ring8", "gan", ["minibatch-discrimination"], {}),
     ("ring8", "gan", ["historical-averaging", "instance-noise"], {}),
     ("ring8", "gan", ["feature-matching"], {}),
+    ("ring8", "gan", [("gradient-clipping", {"player": "D", "max_norm": 0.01})], {}),
     ("digits", "dcgan", [], {"lr_d": 1e-3}),
+    ("digits", "dcgan", ["mixed-batches"], {"lr_d": 1e-3}),
 ]
 
 
@@ -182,12 +189,50 @@ class TestUnrolled:
         ).game
         assert Batch(game, "generator", 0).opponent.item() == 1.0
 
-    def test_clipped_weights_are_refused(self) -> None:
-        reason = "the updates that G sees ahead would lack the clipping of D's weights"
-        assert refusal(make_spec("ring8", "wgan", ["unrolled"])) == reason
-        assert refusal(make_spec("ring8", "gan", ["unrolled", "weight-clipping"])) == reason
-        for variant in ("gan", "lsgan", "wgan-gp", "sngan"):
+    def test_whatever_acts_on_d_after_its_updates_is_refused(self) -> None:
+        class Late(Trick):
+            """Does something after each update of D, and says no more of it."""
+
+            id = "late"
+
+            def after_discriminator_update(self, game: Any, batch: Any) -> None:
+                game.D.theta.mul_(0.5)
+
+        reason = "the updates that G sees ahead would lack what {} does after each update of D"
+        unrolled = tricks.get("unrolled")()
+        for variant, part, name in (
+            ("wgan", None, "wgan"),
+            ("gan", tricks.get("weight-clipping")(), "weight-clipping"),
+            ("gan", tricks.get("lecam")(), "lecam"),
+            ("gan", Late(), "late"),
+        ):
+            made = variants.get(variant)()
+            parts = (unrolled,) if part is None else (part, unrolled)
+            context = SimpleNamespace(variant=made, tricks=parts)
+            assert unrolled.inapplicable(context) == reason.format(name)
+        for variant in ("gan", "lsgan", "wgan-gp", "sngan", "began"):
             assert refusal(make_spec("ring8", variant, ["unrolled"])) is None
+            both: list[Named] = ["historical-averaging", "unrolled"]
+            assert refusal(make_spec("ring8", variant, both)) is None
+
+    def test_what_is_done_in_some_updates_only_is_refused(self) -> None:
+        reason = "unrolled foresees updates that are all alike: set lazy to 1"
+        for order in ([("r1", {"lazy": 2}), "unrolled"], ["unrolled", ("r2", {"lazy": 16})]):
+            assert refusal(make_spec("ring8", "gan", order)) == reason
+        game = trainer_of("ring8", "gan").game
+        foreseen = Batch(game, "generator", 0).against(game.D.theta, 1)
+        with pytest.raises(PartError, match="one of 4 updates of D cannot be foreseen"):
+            foreseen.every(4)
+
+    def test_a_number_of_an_update_ahead_is_that_of_ds_update(self) -> None:
+        trainer = trainer_of("ring8", ("wgan-gp", {"d_steps": 3}))
+        trainer.train_step()
+        batch = Batch(trainer.game, "generator", trainer.optimizer_g.updates)
+        for ahead in (1, 2, 5):
+            inner = batch.against(trainer.game.D.theta, ahead)
+            assert inner.number("count", float).item() == 3 + ahead - 1
+            assert inner.phase == "discriminator"
+        assert batch.number("count", float).item() == 1
 
     def test_a_penalty_on_a_batch_normalised_discriminator_is_refused(self) -> None:
         for name in ("r1", "r2", "gradient-penalty"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from harness.parts import Schedule, tricks
+from harness.parts import Schedule, tricks, variants
 from harness.testing.cells import refusal, trainer_of
 from harness.testing.specs import Named, make_spec
 from harness.training.trainer import Trainer
@@ -35,6 +35,25 @@ class TestUpdateRatio:
 
     def test_the_default_is_two_to_one(self) -> None:
         assert tricks.get("update-ratio")().schedule(Schedule()) == Schedule(d=2, g=1)
+
+    def test_the_rest_of_the_variants_schedule_stays(self) -> None:
+        ratio = ("update-ratio", {"d": 5, "g": 1})
+        variant = ("sngan", {"d_steps": 5, "g_batch": 2})
+        with_it, without = (trainer_of("ring8", variant, *each) for each in ([ratio], []))
+        assert with_it.game.schedule == without.game.schedule == Schedule(d=5, g_batch=2)
+        for trainer in (with_it, without):
+            trainer.train_step()
+        assert torch.equal(with_it.game.G.theta, without.game.G.theta)
+        reason = "sngan already updates 5:1"
+        assert refusal(make_spec("ring8", variant, [ratio])) == reason
+
+    @pytest.mark.parametrize("name", variants.names())
+    def test_no_part_resets_what_it_does_not_name(self, name: str) -> None:
+        """Whatever a schedule is given to hold, a variant and the trick hand on."""
+        given = Schedule(g_batch=7)
+        for part in (variants.get(name)(), tricks.get("update-ratio")()):
+            changed = part.schedule(given)
+            assert changed.g_batch == (1 if name == "sngan" and part.id == name else 7)
 
     def test_every_update_has_fresh_data_and_latents(self) -> None:
         trainer = trainer_of("ring8", "gan", ("update-ratio", {"d": 4, "g": 3}))

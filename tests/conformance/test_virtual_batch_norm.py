@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,6 +106,15 @@ class TestVirtualBatchNorm:
         assert first.shape == (5, 4)
         assert not torch.equal(first, second)
         assert torch.equal(game_of("ring8", "gan", FIVE).G.buffers["reference_z"][0], first)
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_the_reference_follows_the_law_of_the_latents(self, order: tuple[int, ...]) -> None:
+        pair: list[Any] = [("virtual-batch-norm", {"reference": 4096}), "latent"]
+        uniform = game_of("ring8", "gan", *(pair[i] for i in order)).G.buffers["reference_z"]
+        normal = game_of("ring8", "gan", pair[0]).G.buffers["reference_z"]
+        assert normal.var().item() == pytest.approx(1, abs=0.03)
+        assert uniform.var().item() == pytest.approx(1 / 3, abs=0.01)
+        torch.testing.assert_close(uniform, (normal / math.sqrt(2)).erf())
 
     def test_training_differs_from_training_without(self) -> None:
         plain, virtual = trainer_of("digits", "dcgan"), trainer_of("digits", "dcgan", FIVE)
