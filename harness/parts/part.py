@@ -104,6 +104,20 @@ class Context:
             return True  # for which such a cell is refused anyway
         return structure(before) != structure(after)
 
+    def overwritten(self, part: Part) -> bool:
+        """Whether other parts put something else in the place of all that one builds in a network.
+
+        Then a trick would be named in the results of networks that do not have it.
+        """
+        below = self.plain if part is self.variant else laid_over(self.plain, [self.variant])
+        alone = laid_over(below, [part])
+        with_it, without = self.planned(), self.planned(without=part)
+        return any(
+            getattr(alone, player) != getattr(below, player)
+            and getattr(with_it, player) == getattr(without, player)
+            for player in ("generator", "discriminator")
+        )
+
 
 class Part(BaseModel):
     """A variant or a trick: its options are its fields, its effects are the hooks it overrides."""
@@ -120,7 +134,8 @@ class Part(BaseModel):
     penalises_gradient: ClassVar[bool] = False
     """Whether it puts a derivative of D by its input into D's loss."""
     only_remembers: ClassVar[bool] = False
-    """Whether :meth:`after_discriminator_update` changes nothing but what the part remembers."""
+    """Whether :meth:`after_discriminator_update` changes nothing but what the part remembers. It
+    then comes after those of other parts, which may change D's weights."""
 
     def inapplicable(self, context: Context) -> str | None:
         """Say why this part cannot be used in a cell, or None where it can."""
@@ -324,7 +339,10 @@ def refused(part: Part, context: Context) -> str | None:
     variant = context.variant
     if isinstance(part, Trick) and part.needs_adversary and not variant.adversarial:
         return f"{part.id} acts on the game of two players; {variant.id} has no adversary"
-    return part.inapplicable(context)
+    reason = part.inapplicable(context)
+    if reason is None and isinstance(part, Trick) and context.overwritten(part):
+        return f"what {part.id} builds is built otherwise by another trick; leave one of them out"
+    return reason
 
 
 def column(scalar: float | Tensor) -> float | Tensor:
@@ -359,8 +377,12 @@ def all_parts(spec: RunSpec) -> list[Part]:
 
 
 def remarks(spec: RunSpec) -> list[str]:
-    """List what a run's variant and tricks say that follows from their options and its data."""
-    said = [part.remark(spec.dataset.shape) for part in all_parts(spec)]
+    """List what follows from a run's data and from the options and the order of its parts."""
+    parts = all_parts(spec)
+    said = [part.remark(spec.dataset.shape) for part in parts]
+    showing = [part.id for part in parts if type(part).show is not Part.show]
+    if len(showing) > 1:
+        said.append(f"{', then '.join(showing)} change what D sees, in this order")
     return [remark for remark in said if remark is not None]
 
 

@@ -174,7 +174,7 @@ class Trainer:
         self.monitor.discriminator(discriminator_row(loss, gradient, batch), self._now(batch))
         self.optimizer_d.step(theta, game.gradient(batch, gradient), batch)
         with torch.no_grad():
-            for part in game.parts:
+            for part in sorted(game.parts, key=lambda part: part.only_remembers):
                 part.after_discriminator_update(game, batch)
 
     def _update_generator(self, batch: Batch) -> None:
