@@ -120,7 +120,7 @@ def train(path: Path, start: int, stop: int, *, pictures: str = ".npy") -> list[
                     "values": {METRIC: math.inf if step == 0 else 8.0 / step, "modes": 8.0},
                     "seconds": 0.25,
                     "diversity": 0.75,
-                    "coverage": 1.0,
+                    "mode_coverage": 1.0,
                 }
             )
     return records
@@ -158,6 +158,6 @@ def logged_rows(path: Path) -> list[dict[str, Any]]:
             row.update({f"{event['type']}/{k}": v for k, v in event["values"].items()})
             if event["type"] == "evaluation":
                 row["evaluation/diversity"] = event["diversity"]
-                row["evaluation/coverage"] = event["coverage"]
+                row["evaluation/mode_coverage"] = event["mode_coverage"]
             rows.append(row)
     return rows

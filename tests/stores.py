@@ -159,7 +159,7 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                         "seconds": 0.1,
                         "values": dict(zip(names, measured, strict=True)),
                         "histogram": hits,
-                        "coverage": spread / classes,
+                        "mode_coverage": spread / classes,
                     }
                 )
             if step in (0, end // 2 // settings.log_every * settings.log_every):

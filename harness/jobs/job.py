@@ -31,6 +31,7 @@ from harness.metrics.extractors.exported import register_file
 from harness.metrics.line import Line
 from harness.metrics.probes.base import Probe, probes
 from harness.networks.layers import evaluation_statistics
+from harness.parts import Variant
 from harness.registry import load_plugin
 from harness.spec import RunSpec
 from harness.store.events import EventLog
@@ -166,6 +167,8 @@ class Job:
         training = dataset.load("train", self.data_root)
         recorder = recorder_for(self.device)
         trainer = Trainer([run.spec for run in runs], training, self.device, recorder)
+        if evaluator.class_counts is not None:
+            trainer.game.class_counts = evaluator.class_counts
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator, chosen)
         line = Line.of(dataset, training)
@@ -230,7 +233,15 @@ def provenance_of(evaluator: Evaluator, game: Game) -> Provenance:
         evaluator.provenance,
         weights=game.averaging or "raw",
         normalization=evaluation_statistics(game.G.modules()),
+        classes=class_law(game, evaluator.provenance.reference),
     )
+
+
+def class_law(game: Game, reference: str) -> str:
+    """Say which classes a conditional generator's samples have; empty where it has none."""
+    if type(game.variant).condition is not Variant.condition:
+        return f"as {game.variant.id} draws it"
+    return f"as often as in {reference}" if game.variant.joins(game.classes).classes else ""
 
 
 def begin(record: RunRecord, log: EventLog) -> Run:

@@ -37,24 +37,28 @@ class Verdict:
     reason: str = ""
 
 
+WORDS = {"mode_coverage": "share of modes found", "diversity": "diversity"}
+"""What a collapse is told by; classes count as modes, and *coverage* is a metric of its own."""
+
+
 def has_collapsed(evaluation: Event, settings: Settings) -> str | None:
     """Say which threshold an evaluation falls below, or None.
 
     Args:
         evaluation: An ``evaluation`` record with ``diversity`` (share of the real data's) and
-            ``coverage`` (share of modes or classes found; NaN where they cannot be told apart,
+            ``mode_coverage`` (share of modes or classes found; NaN where they cannot be told apart,
             which is no sign of anything).
         settings: The run's thresholds.
     """
     for name, threshold in (
-        ("coverage", settings.collapse_coverage),
+        ("mode_coverage", settings.collapse_coverage),
         ("diversity", settings.collapse_diversity),
     ):
         value = evaluation[name]
-        if name == "coverage" and math.isnan(value):
+        if name == "mode_coverage" and math.isnan(value):
             continue
         if not value >= threshold:
-            return f"{name} {value:.2f} is below {threshold:g}"
+            return f"{WORDS[name]} {value:.2f} is below {threshold:g}"
     return None
 
 

@@ -227,7 +227,7 @@ class TrainingLoop:
                 **({} if raw is None else {"raw": raw.values}),
                 "histogram": evaluation.histogram,
                 "diversity": evaluation.diversity,
-                "coverage": evaluation.coverage,
+                "mode_coverage": evaluation.mode_coverage,
                 "seconds": seconds,
             },
             durable=True,

@@ -34,13 +34,13 @@ class Evaluation:
         histogram: Generated examples per class, or high-quality samples per mode; None where
             the data has neither, or the extractor cannot tell them.
         diversity: Mean pairwise feature distance over the real data's; NaN like the values.
-        coverage: Share of modes or classes that were hit, 0 to 1; NaN where there is no histogram.
+        mode_coverage: Share of modes or classes that were hit, 0 to 1; NaN without a histogram.
     """
 
     values: dict[str, float]
     histogram: list[int] | None
     diversity: float
-    coverage: float
+    mode_coverage: float
 
 
 class Evaluator:
@@ -63,6 +63,7 @@ class Evaluator:
             ``floor_count`` says how many there were.
         provenance: What the numbers rest on, but for how the generator was evaluated.
         data: What reports need to know of data and protocol, as JSON.
+        class_counts: How often each class occurs in the reference; None without labels.
 
     Raises:
         DataError: if data or weights are needed and absent or damaged.
@@ -118,6 +119,9 @@ class Evaluator:
             "reference_count": known.count,
             "extractor": conditions.extractor,
         }
+        self.class_counts = None if known.class_counts is None else tuple(known.class_counts)
+        if self.class_counts is not None:
+            self.data["class_counts"] = list(self.class_counts)
         if dataset.notes:
             self.data["notes"] = list(dataset.notes)
         key = measurement.key

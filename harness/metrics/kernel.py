@@ -105,6 +105,7 @@ class KernelDistance(PairMetric):
     """Squared maximum mean discrepancy of the features, cubic kernel, unbiased."""
 
     draws = True
+    version = 2
 
     @classmethod
     def applies(cls, conditions: Conditions) -> bool:
@@ -120,24 +121,30 @@ class KernelDistance(PairMetric):
             else self.name("kd")
         )
         summary = (
-            f"{self.summary}: mean over {SUBSETS} subsets of {SUBSET_SIZE}, or of all where there "
-            "are no more; against as many reference images; slightly below 0 for a perfect sampler "
-            "as often as above"
+            f"{self.summary}: mean over {SUBSETS} subsets of {SUBSET_SIZE} of each side, or of all "
+            f"where there are no more; absent where the reference has fewer than {SUBSET_SIZE}; "
+            "slightly below 0 for a perfect sampler as often as above"
         )
         return [self.column(name, "lower", summary)]
 
+    @property
+    def subset(self) -> int:
+        """Examples of each side in a subset."""
+        return min(SUBSET_SIZE, self.conditions.compared)
+
     def reduce(self, real: Tensor) -> Statistics:
         """Keep the sums over the real subsets that go with a whole set of generated images."""
-        count = self.conditions.compared
-        size = min(SUBSET_SIZE, count, len(real))
+        count, size = self.conditions.compared, self.subset
+        if len(real) < size:
+            return {}
         held = draw_subsets(SUBSETS, size, count, len(real))[1]
         return {"within": sums_within(real, held.to(real.device))}
 
     def tally(self, generated: Tensor, reference: Statistics) -> Tally:
-        """Begin to sum; fewer examples than a subset are a subset of their own."""
+        """Begin to sum; fewer generated examples than a subset are a subset of their own."""
         real = reference["features"]
-        size = min(SUBSET_SIZE, len(generated), len(real))
-        if size < 2:
+        size = min(self.subset, len(generated))
+        if size < 2 or len(real) < self.subset:
             return Undefined(1)
         drawn = draw_subsets(SUBSETS, size, len(generated), len(real))
         made, held = (side.to(real.device) for side in drawn)

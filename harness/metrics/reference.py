@@ -28,8 +28,12 @@ LIBRARIES = ("torch", "torch-fidelity", "numpy")
 DTYPES: dict[Kind, str] = {"images": "float32 features, float64 statistics", "points": "float64"}
 COMPARED_FEATURES = "compared-features"
 """Where the cache has the features that all metrics of pairs share."""
+CLASS_COUNTS = "class_counts"
+"""Where the cache has how often each class occurs."""
 CALIBRATION = "calibration"
 """What the cached answers to known samples begin with; the rest names metric and samples."""
+LAYOUT = 2
+"""Raised by every change of what the cache holds, and of what features are compared."""
 CALIBRATION_VERSION = 1
 """Raised by every change of what a metric's ``calibrate`` gives."""
 
@@ -43,6 +47,7 @@ class Reference:
         statistics: What each metric keeps of them, in the order of the metrics, on the device.
         floors: By column, the median over draws of real held-out examples; NaN where undefined.
         floor_count: Examples in each draw.
+        class_counts: How often each class occurs among them; None without labels.
         calibrations: By column, the numbers of samples whose right answer is known, by what they
             are: the mean over draws, and the standard deviation where there were several.
     """
@@ -51,6 +56,7 @@ class Reference:
     statistics: list[Statistics]
     floors: list[float]
     floor_count: int
+    class_counts: list[int] | None
     calibrations: list[dict[str, list[float]]]
 
 
@@ -89,6 +95,7 @@ class Measurement:
             "metrics": [[metric.id, metric.version] for metric in self.metrics],
             "floors": [FLOOR_SEED, FLOOR_DRAWS, self.splits.held_out],
             "calibration": CALIBRATION_VERSION,
+            "layout": LAYOUT,
             "libraries": [[name, version(name)] for name in LIBRARIES],
         }
 
@@ -107,6 +114,7 @@ class Measurement:
             statistics=self._statistics(kept),
             floors=kept["floors"].tolist(),
             floor_count=int(kept["floor_count"]),
+            class_counts=kept[CLASS_COUNTS].tolist() if CLASS_COUNTS in kept else None,
             calibrations=self._calibrations(kept),
         )
 
@@ -142,6 +150,8 @@ class Measurement:
             "floors": torch.from_numpy(np.median(np.array(draws), axis=0)),
             "floor_count": torch.tensor(count),
         }
+        if examples.labels is not None and self.dataset.classes is not None:
+            kept[CLASS_COUNTS] = torch.bincount(examples.labels, minlength=self.dataset.classes)
         for metric, reference in zip(self.metrics, statistics, strict=True):
             kept |= {place(metric, name): tensor.cpu() for name, tensor in reference.items()}
         if COMPARED_FEATURES in kept:

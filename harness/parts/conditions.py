@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,17 +42,20 @@ class Condition:
 
         Args:
             draws: Where to draw from.
-            labels: Classes, int64 ``(runs, count)``; None draws them, all equally likely.
+            labels: Classes, int64 ``(runs, count)``; None where none are joined.
             count: Examples of each run.
             dtype: Of the result.
 
         Returns:
             ``(runs, count, size)``.
+
+        Raises:
+            ValueError: if classes are joined and none are given.
         """
         pieces = []
         if self.classes:
             if labels is None:
-                labels = uniform_indices(draws.uniform("class", count), self.classes)
+                raise ValueError("a class is joined to the latents, and no labels are given")
             pieces.append(one_hot(labels, self.classes, dtype))
         for number, size in enumerate(self.categories):
             drawn = uniform_indices(draws.uniform(f"category-{number}", count), size)
@@ -90,6 +95,30 @@ class Condition:
                 raise ValueError(f"no continuous code {number}, {among(self.continuous)}")
             y[..., self.size - self.continuous + number] = amount
         return y
+
+
+@lru_cache(maxsize=8)
+def in_proportion(counts: tuple[int, ...], length: int) -> Tensor:
+    """Line up classes so that every beginning has their shares, as nearly as whole numbers can.
+
+    Each next class is the one that is furthest behind its share. What is measured of samples with
+    these classes does not vary by chance with how many of each there are.
+
+    Args:
+        counts: How often each class occurs in what gives the shares.
+        length: Of the result.
+
+    Returns:
+        int64 ``(length,)``: the first of any longer one.
+    """
+    shares = np.array(counts, dtype=np.float64) / sum(counts)
+    taken = np.zeros(len(counts))
+    line = np.empty(length, dtype=np.int64)
+    for place in range(length):
+        behind = int(np.argmax(shares * (place + 1) - taken))
+        line[place] = behind
+        taken[behind] += 1
+    return torch.from_numpy(line)
 
 
 def slices(sizes: tuple[int, ...], start: int = 0) -> tuple[slice, ...]:

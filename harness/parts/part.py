@@ -170,7 +170,8 @@ class Part(BaseModel):
         Args:
             game: The players.
             draws: Where to draw from.
-            labels: Classes of the real data in the batch; None when samples are drawn.
+            labels: Classes of the real data in the batch, int64 ``(runs, count)``; of samples,
+                classes by the shares of the data that they are compared with. None without labels.
             count: Examples of each run.
         """
         return None

@@ -17,9 +17,10 @@ from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.parts import Condition, Draws, Part, all_parts, parts_of, schedule_of
 from harness.parts.blueprint import blueprint_of
+from harness.parts.conditions import in_proportion
 from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
-from harness.store.reading import read_run
+from harness.store.reading import RunRecord, read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game
 from harness.training.stack import inner_batch
@@ -55,6 +56,8 @@ class TrainedGenerator:
         conditions: Draws that.
         laws: Parts of the run that give latents another law than N(0, 1), in their order.
         copies: Generators in it that take turns in a batch.
+        class_counts: How often each class occurs in the data whose shares samples have; None
+            where no class is joined.
     """
 
     spec: RunSpec
@@ -66,6 +69,7 @@ class TrainedGenerator:
     conditions: Conditions
     laws: tuple[Part, ...] = ()
     copies: int = 1
+    class_counts: tuple[int, ...] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -83,7 +87,11 @@ class TrainedGenerator:
         for number in range(-(-count // CHUNK)):
             draws = Stream(streams, STREAM, number)
             z.append(draws.normal("latent", CHUNK, self.latent)[0])
-            drawn = self.conditions.condition(draws, None, CHUNK)
+            labels = None
+            if self.class_counts is not None:
+                line = in_proportion(self.class_counts, (number + 1) * CHUNK)
+                labels = line[None, number * CHUNK :]
+            drawn = self.conditions.condition(draws, labels, CHUNK)
             if drawn is not None:
                 y.append(drawn[0])
         return torch.cat(z)[:count], torch.cat(y)[:count] if y else None
@@ -208,7 +216,20 @@ def load_generator(path: Path) -> TrainedGenerator:
         conditions=game,
         laws=tuple(part for part in game.parts if type(part).latents is not Part.latents),
         copies=plan.copies,
+        class_counts=class_counts(record) if condition.classes else None,
     )
+
+
+def class_counts(record: RunRecord) -> tuple[int, ...]:
+    """Return how often each class occurs in the data that a run's samples are compared with.
+
+    Raises:
+        StoreError: if the run's record does not say.
+    """
+    counts = next((e["data"].get("class_counts") for e in record.of_type("protocol")), None)
+    if counts is None:
+        raise StoreError(f"{record.path} does not say how often each class occurs in its data")
+    return tuple(counts)
 
 
 def restore(spec: RunSpec, saved: Checkpoint) -> Game:

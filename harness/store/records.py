@@ -78,6 +78,7 @@ class Provenance:
         libraries: Version of each that takes part.
         weights: Whose weights of G are measured: ``raw``, or what averages them, such as ``ema``.
         normalization: By which statistics G normalises while it is measured.
+        classes: How often a conditional G is asked for each class; empty for another G.
     """
 
     extractor: str
@@ -92,6 +93,7 @@ class Provenance:
     libraries: dict[str, str]
     weights: str = "raw"
     normalization: str = ""
+    classes: str = ""
 
 
 def short_name(metric: str) -> str:

@@ -21,11 +21,14 @@ def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:
         if provenance["weights"] == "raw"
         else f"the average of its weights ({provenance['weights']}), the raw ones beside it"
     )
+    law = provenance.get("classes")
+    classes = f"; it is asked for each class {law}" if law else ""
     return [
         f"extractor {provenance['extractor']}{weights}",
         f"{provenance['samples']} samples against {provenance['reference']} "
         f"({provenance['reference_count']} examples), real data from {provenance['floor']}",
         f"{provenance['dtype']}, preprocessing {provenance['preprocessing']}, "
         f"on {provenance['device']}; {libraries}",
-        f"G is measured by {measured}; normalization in evaluation: {provenance['normalization']}",
+        f"G is measured by {measured}; normalization in evaluation: {provenance['normalization']}"
+        f"{classes}",
     ]

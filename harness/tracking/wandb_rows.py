@@ -110,7 +110,7 @@ def rows(events: Sequence[Event]) -> list[Row]:
 
 def _values(section: str, event: Event) -> dict[str, float]:
     values = {f"{section}/{name}": value for name, value in event["values"].items()}
-    for name in ("diversity", "coverage"):
+    for name in ("diversity", "mode_coverage"):
         if isinstance(event.get(name), int | float):
             values[f"{section}/{name}"] = event[name]
     return {AXIS: event["kimg"], **values}

@@ -15,6 +15,7 @@ from harness.errors import PartError
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import Part, Targets, Trick, Variant, protocols, schedule_of
+from harness.parts.conditions import in_proportion
 from harness.training.data import Data
 from harness.training.stack import Stack
 from harness.training.streams import DataOrder, Stream, Streams
@@ -37,6 +38,8 @@ class Game:
 
     Attributes:
         recording: Whether the update in progress is recorded, to be replayed later.
+        class_counts: How often each class occurs in the data whose shares samples have; at first
+            the training data. None without labels.
         memory: What each part remembers, by its id and by name, ``(runs, …)`` each.
     """
 
@@ -64,6 +67,10 @@ class Game:
         self.streams = streams
         self.schedule = schedule_of(self.parts)
         self.recording = False
+        self.class_counts: tuple[int, ...] | None = None
+        if labels is not None and blueprint.classes is not None:
+            counted = torch.bincount(labels, minlength=blueprint.classes)
+            self.class_counts = tuple(counted.tolist())
         self._progress = 0.0
         self.sizes: dict[Phase, int] = {
             "discriminator": blueprint.batch,
@@ -195,7 +202,8 @@ class Game:
         """Draw examples from every generator in evaluation mode.
 
         The stream's name fixes latents and dropout, so two calls with the same name show the
-        same latents, and cells with the same seed share them.
+        same latents, and cells with the same seed share them. Where a class is joined to the
+        latents, samples have the classes of :func:`harness.parts.conditions.in_proportion`.
 
         Args:
             count: Examples per run.
@@ -210,14 +218,22 @@ class Game:
         made = torch.empty(shape, dtype=self.streams.dtype, device=self.data.device)
         with torch.no_grad():
             theta = self.evaluated() if theta is None else theta
+            labels = self._labels_of_samples(count + chunk)
             for number, start in enumerate(range(0, count, chunk)):
                 # A whole chunk is always made, so that no draw depends on the count.
                 draws = Stream(self.streams, stream, number)
                 z = self.latents(draws, chunk)
-                y = self.condition(draws, None, chunk)
+                own = None if labels is None else labels[:, start : start + chunk]
+                y = self.condition(draws, own, chunk)
                 piece = self.G(z, y, theta=theta, training=False, noise=draws.noise)
                 made[:, start : start + chunk] = piece[:, : count - start]
         return made
+
+    def _labels_of_samples(self, count: int) -> Tensor | None:
+        if self.class_counts is None or not self.blueprint.generator.condition:
+            return None
+        line = in_proportion(self.class_counts, count).to(self.data.device)
+        return line.expand(self.runs, -1)
 
     def hidden(self, run: int) -> Callable[[Tensor], dict[str, Tensor]]:
         """Return what shows images to one run's D, as it is now and as if it were alone.

@@ -17,9 +17,9 @@ class CGAN(GAN):
     """The GAN objective, the class as one-hot joined to z and to what D judges.
 
     D minimises E sp(−D(x|y)) + E sp(D(G(z|y)|y)), G minimises E sp(−D(G(z|y)|y)). In training,
-    generated data have the classes of the real data in the batch; samples have classes that are
-    drawn with equal chances. On images, D sees a class as constant maps beside the channels, or
-    beside the pixels where its network is fully connected.
+    generated data have the classes of the real data in the batch; samples have each class as often
+    as the data that they are compared with. On images, D sees a class as constant maps beside the
+    channels, or beside the pixels where its network is fully connected.
 
     The defaults are those of gan, not the paper's SGD and maxout networks with dropout.
     """

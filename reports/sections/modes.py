@@ -31,7 +31,7 @@ def captured(result: Result) -> tuple[float, int] | None:
     """Return the share of modes or classes with a generated example, and how many there are."""
     evaluations = result.record.newest("evaluation") if result.record else ()
     counted = next((event for event in evaluations if event.get("histogram")), None)
-    return (counted["coverage"], len(counted["histogram"])) if counted else None
+    return (counted["mode_coverage"], len(counted["histogram"])) if counted else None
 
 
 def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:

@@ -139,6 +139,8 @@ def measurement_table(cells: SuiteCells) -> Table:
             known = result.record.provenance if result.record else None
             if known is not None:
                 weights = "raw" if known.weights == "raw" else f"averaged by {known.weights}"
+                if known.classes:
+                    weights += f"; asked for each class {known.classes}"
                 libraries = ", ".join(f"{name} {text}" for name, text in known.libraries.items())
                 counts[
                     cell.dataset,

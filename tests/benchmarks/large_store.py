@@ -122,7 +122,7 @@ def evaluation(images: bool, step: int, value: float, spread: int, draw: float) 
     return {
         "type": "evaluation", "step": step, "kimg": step * 0.128,
         "values": dict(zip(names, values, strict=False)), "histogram": hits,
-        "diversity": values[2], "coverage": spread / classes, "seconds": 0.0234 + 0.001 * draw,
+        "diversity": values[2], "mode_coverage": spread / classes, "seconds": 0.0234 + 0.001 * draw,
     }  # fmt: skip
 
 

@@ -5,11 +5,14 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.datasets.base import Dataset
 from harness.networks.base import build_discriminator, build_generator
 from harness.parts import Condition, Context, variants
 from harness.parts.blueprint import blueprint_of
+from harness.parts.conditions import in_proportion
 from harness.testing.cells import game_of, refusal, trainer_of
 from harness.testing.specs import make_spec
 from harness.training.batch import Batch
@@ -76,19 +79,41 @@ def test_discriminator_and_generator_meet_under_the_same_class() -> None:
     torch.testing.assert_close(batch.fake, game.G(batch.latents, batch.condition))
 
 
-def test_samples_have_classes_drawn_with_equal_chances() -> None:
+def test_samples_have_each_class_as_often_as_the_data() -> None:
     game = game_of("digits", "cgan", runs=2)
-    draws = Stream(game.streams, "evaluation", 0)
-    y = game.condition(draws, None, 4096)
-    assert y is not None
-    assert torch.equal(y.sum(2), torch.ones(2, 4096, dtype=torch.float64))
-    counts = y.sum(1)
-    # Four standard deviations of a binomial.
-    assert (counts - 409.6).abs().max() < 4 * (4096 * 0.1 * 0.9) ** 0.5
-    assert not torch.equal(y[0], y[1])
-    again = game.condition(Stream(game.streams, "evaluation", 0), None, 4096)
-    assert torch.equal(y, again)
-    assert game.sample(7, "grid").shape == (2, 7, 1, 16, 16)
+    asked: list[torch.Tensor] = []
+    inner = game.G
+
+    def recording(z: Any, y: Any, **options: Any) -> Any:
+        asked.append(y)
+        return inner(z, y, **options)
+
+    game.G = type("G", (), {"__call__": staticmethod(recording), "runs": 2, "theta": inner.theta})()  # type: ignore[assignment]
+    counts = (5, 1, 0, 2, 2, 0, 0, 0, 0, 10)
+    for shares, count in ((game.class_counts, 1000), (counts, 20), (counts, 700)):
+        assert shares is not None
+        asked.clear()
+        game.class_counts = shares
+        made = game.sample(count, "evaluation")
+        assert made.shape == (2, count, 1, 16, 16)
+        y = torch.cat(asked, dim=1)[:, :count]
+        assert torch.equal(y.sum(2), torch.ones(2, count, dtype=torch.float64))
+        for run in range(2):
+            expected = torch.tensor(shares).double() / sum(shares) * count
+            assert (y[run].sum(0) - expected).abs().max() <= 1
+        exact = [n * count / sum(shares) for n in shares]
+        if all(share == int(share) for share in exact):
+            assert y[0].sum(0).tolist() == exact
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12).filter(any), st.integers(1, 200))
+def test_every_beginning_has_the_shares(counts: list[int], length: int) -> None:
+    line = in_proportion(tuple(counts), length)
+    assert torch.equal(line, in_proportion(tuple(counts), length + 37)[:length])
+    for end in (1, length // 2 + 1, length):
+        found = torch.bincount(line[:end], minlength=len(counts)).double()
+        assert (found - torch.tensor(counts).double() / sum(counts) * end).abs().max() < len(counts)
+        assert found[[count == 0 for count in counts]].sum() == 0
 
 
 def test_unlabelled_data_are_refused() -> None:
@@ -125,7 +150,13 @@ class TestCondition:
 
     def drawn(self) -> torch.Tensor:
         game = game_of("ring8", "gan", runs=2)
-        return self.everything.draw(Stream(game.streams, "test", 0), None, 5, torch.float64)
+        labels = torch.tensor([[0, 1, 2, 0, 1], [2, 2, 1, 0, 0]])
+        return self.everything.draw(Stream(game.streams, "test", 0), labels, 5, torch.float64)
+
+    def test_a_class_is_never_made_up(self) -> None:
+        game = game_of("ring8", "gan", runs=2)
+        with pytest.raises(ValueError, match="no labels are given"):
+            self.everything.draw(Stream(game.streams, "test", 0), None, 5, torch.float64)
 
     def test_its_parts_lie_in_order(self) -> None:
         assert self.everything.size == 11

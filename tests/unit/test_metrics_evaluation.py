@@ -241,13 +241,13 @@ class TestResults:
         assert value(result, "fd[data]@2500/train") < 0.01
         assert value(result, "cs[data]@2500") == pytest.approx(8, abs=0.3)
         assert result.diversity == pytest.approx(1, abs=0.02)
-        assert result.coverage == 1
+        assert result.mode_coverage == 1
         assert sum(result.histogram) == round(2500 * value(result, "high-quality@"))
 
     def test_real_digits_get_full_marks(self, digits):
         values = Digits().load("validation").values
         (result,) = digits(to_unit_range(values, torch.float32).unsqueeze(0))
-        assert result.coverage == 1
+        assert result.mode_coverage == 1
         assert sum(result.histogram) == 300
         assert max(abs(count - 30) for count in result.histogram) <= 3
         assert result.diversity == pytest.approx(1, abs=0.05)
@@ -258,7 +258,7 @@ class TestResults:
         real = Ring8().load("train")
         points = real.values[real.labels < 4][:2500].unsqueeze(0)
         (result,) = ring(points)
-        assert result.coverage == 0.5
+        assert result.mode_coverage == 0.5
         assert result.histogram[4:] == [0] * 4
         assert value(result, "mode-kl@") == pytest.approx(math.log(2), abs=0.02)
         assert value(result, "cs[") == pytest.approx(4, abs=0.1)
@@ -268,7 +268,7 @@ class TestResults:
         (images,) = digits(torch.full((1, 300, 1, 16, 16), constant))
         assert all(math.isfinite(v) for v in images.values.values())
         assert images.diversity == 0
-        assert images.coverage == 0.1
+        assert images.mode_coverage == 0.1
         (points,) = ring(torch.full((1, 2500, 2), constant))
         undefined = {n for n, v in points.values.items() if not math.isfinite(v)}
         assert undefined <= {"mode-kl@2500"}
@@ -283,13 +283,13 @@ class TestResults:
             (result,) = evaluate(samples)
             assert all(math.isnan(v) for v in result.values.values())
             assert math.isnan(result.diversity)
-            assert 0 <= result.coverage <= 0.1
+            assert 0 <= result.mode_coverage <= 0.1
             assert sum(result.histogram) in (0, shape[0] - 1)
 
     def test_huge_points_are_an_answer(self, ring):
         (result,) = ring(torch.full((1, 2500, 2), 3e38) * torch.rand(1, 2500, 2))
         assert value(result, "fd[") > 1e60
-        assert result.coverage == 0
+        assert result.mode_coverage == 0
 
     def test_wrong_shapes_are_refused(self, ring):
         with pytest.raises(ValueError, match="2500"):
@@ -355,6 +355,7 @@ class TestDescription:
             "sigma": None,
             "reference_count": 1197,
             "extractor": DigitsClassifier.label(),
+            "class_counts": [118, 122, 117, 123, 121, 122, 121, 119, 114, 120],
         }
         assert ring.data["modes"] == Ring8.modes.tolist()
         assert (ring.data["sigma"], ring.data["extractor"]) == (0.01, "data")
@@ -376,7 +377,7 @@ class TestDescription:
         assert [info.metric for info in one.metrics] == ["frechet", "diversity"]
         (result,) = one(torch.randn(1, 200, 2))
         assert result.histogram is None
-        assert math.isnan(result.coverage)
+        assert math.isnan(result.mode_coverage)
 
     def test_default_extractors(self):
         chosen = [default_extractor(dataset) for dataset in (Ring8(), Grid25(), Digits(), MNIST())]

@@ -233,14 +233,21 @@ class TestKernel:
         assert distance == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6)
         assert distance > 0.05
 
-    @pytest.mark.parametrize(("n", "m"), [(300, 300), (1000, 300)])
-    def test_a_side_of_fewer_is_one_subset(self, n, m):
-        metric = KernelDistance(conditions(1000))
-        generated, real = draw(0, n, shift=0.2), draw(1, m)
+    def test_fewer_samples_are_one_subset(self):
+        generated, real = draw(0, 300, shift=0.2), draw(1, 1000)
+        metric = KernelDistance(conditions(300))  # as for a floor of fewer held-out examples
         reference = metric.reference(Observation(real, None))
         (distance,) = metric.values(Observation(generated, None), reference)
-        expected = kid_features_to_metric(generated, real, kid_subset_size=m, verbose=False)
+        kept = reference["features"]
+        expected = kid_features_to_metric(generated, kept, kid_subset_size=300, verbose=False)
         assert distance == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6)
+
+    @pytest.mark.parametrize(("n", "m"), [(1000, 300), (300, 300), (1000, 999)])
+    def test_a_reference_of_fewer_than_its_name_says_gives_no_number(self, n, m):
+        metric = KernelDistance(conditions(1000))
+        reference = metric.reference(Observation(draw(1, m), None))
+        (distance,) = metric.values(Observation(draw(0, n), None), reference)
+        assert math.isnan(distance)
 
     def test_is_unbiased(self):
         values = [

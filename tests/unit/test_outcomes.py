@@ -24,7 +24,7 @@ def evaluation(step: int, diversity: float = 1.0, coverage: float = 1.0, fd: flo
         "type": "evaluation",
         "step": step,
         "diversity": diversity,
-        "coverage": coverage,
+        "mode_coverage": coverage,
         "values": {"fd": fd},
     }
 
@@ -44,8 +44,8 @@ class TestHasCollapsed:
             (0.1, 0.5, None),
             (0.0999, 1.0, "diversity 0.10 is below 0.1"),
             (0.0, 1.0, "diversity 0.00 is below 0.1"),
-            (1.0, 0.375, "coverage 0.38 is below 0.5"),
-            (0.0, 0.125, "coverage 0.12 is below 0.5"),
+            (1.0, 0.375, "share of modes found 0.38 is below 0.5"),
+            (0.0, 0.125, "share of modes found 0.12 is below 0.5"),
             (NAN, 1.0, "diversity nan is below 0.1"),
             (1.0, NAN, None),
             (0.05, NAN, "diversity 0.05 is below 0.1"),
@@ -92,7 +92,9 @@ class TestJudge:
     def test_the_last_evaluation_gives_the_reason(self) -> None:
         evaluations = [evaluation(10, 0.01), evaluation(20, 0.02), evaluation(30, 1.0, 0.25)]
         found = judge(evaluations, thresholds())
-        assert found.reason == "coverage 0.25 is below 0.5, from the first evaluation on"
+        assert (
+            found.reason == "share of modes found 0.25 is below 0.5, from the first evaluation on"
+        )
 
     def test_data_whose_classes_cannot_be_told_apart_do_not_collapse_for_it(self) -> None:
         evaluations = [evaluation(step, 1.0, NAN) for step in range(0, 60, 10)]

@@ -229,13 +229,21 @@ class Uniform:
     layout: Condition
 
     def condition(self, draws: Draws, labels: Tensor | None, count: int) -> Tensor:
-        assert labels is None
+        assert (labels is not None) == bool(self.layout.classes)
         return self.layout.draw(draws, labels, count, torch.float32)
 
 
 def make_conditional(condition: Condition) -> TrainedGenerator:
+    counts = (1,) * condition.classes or None
     return TrainedGenerator(
-        SPECS["images"], 10, Telltale(), 4, (1, 16, 16), condition, Uniform(condition)
+        SPECS["images"],
+        10,
+        Telltale(),
+        4,
+        (1, 16, 16),
+        condition,
+        Uniform(condition),
+        class_counts=counts,
     )
 
 
@@ -361,6 +369,7 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
     saved = last_state(runs[name], spec.id)
     assert saved is not None
     trainer.load_networks(0, saved.tensors())
+    trainer.game.class_counts = G.class_counts
     expected = trainer.game.sample(600, "evaluation")[0]
     made = G(*G.inputs(spec.seed, 600), seed=spec.seed)
     assert made.dtype == expected.dtype
