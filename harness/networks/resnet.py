@@ -171,7 +171,8 @@ class ResNet32(SquareFamily):
     """SNGAN's residual networks for 32×32 images: 256 channels in G, 128 in D.
 
     G has batch normalisation, D none: its weights are normalised by ``sngan``, the fully
-    connected last one too. D's answer is a linear function of its features' sum over the map.
+    connected last one too. D's answer is a linear function of its features' sum over the map,
+    with a bias, which the authors' code leaves out.
     The width is D's; G has twice as many channels. z has 128 dimensions.
     """
 

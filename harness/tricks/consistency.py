@@ -32,7 +32,8 @@ class Consistency(Trick):
     a random mirroring and a shift by up to an eighth of each side. ``zcr`` adds
     λ_D E(D(G(z)) − D(G(z + δ)))² to D's loss and −λ_G E‖G(z) − G(z + δ)‖² to G's, δ ~ N(0, σ²).
     ``icr`` is bcr and zcr. A map of logits differs by the mean over the map. What other tricks do
-    to the images that D sees, they do to both sides by the same draws.
+    to the images that D sees, they do to both sides by the same draws. ‖·‖² sums over pixels and
+    channels, as the paper writes it; code that averages over them needs as many times the λ_G.
     """
 
     mode: Literal["cr", "bcr", "zcr", "icr"] = Field(

@@ -15,7 +15,8 @@ class FeatureMatching(Trick):
     """Let G match the batch mean of D's last hidden features instead of fooling D.
 
     G minimises ‖E h(x) − E h(G(z))‖₂², a distance between *means over the batch*, never between
-    single examples. Real data are fresh, and carry no gradient.
+    single examples. Real data are fresh, and carry no gradient. The norm sums over features; the
+    authors' code averages over them, which is a smaller ``weight``.
     """
 
     mode: Literal["replace", "add"] = Field(

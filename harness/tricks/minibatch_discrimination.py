@@ -16,7 +16,8 @@ class MinibatchDiscrimination(Trick):
 
     With projections ``M_i`` of the features, ``o(x_i)_b = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)`` for each
     kernel b. Real and generated batches are judged apart. The defaults are the paper's; memory
-    grows with the square of the batch, times kernels and dimensions.
+    grows with the square of the batch, times kernels and dimensions. The authors' code normalises
+    the projections' weights and adds a bias to each closeness; the paper and this do neither.
     """
 
     kernels: int = Field(default=100, ge=1, le=1000, description="closenesses that D is told")

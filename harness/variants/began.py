@@ -18,11 +18,13 @@ class BEGAN(Variant):
 
     With L(v) = mean |v − D(v)|, D minimises L(x) − k·L(G(z)) and G minimises L(G(z)). k starts
     at 0 and follows k ← clip(k + λ_k(γL(x) − L(G(z))), 0, 1) after each update of D, on D's
-    batch. M = L(x) + |γL(x) − L(G(z))| measures convergence; the paper halves the learning rates
-    whenever it stalls, and draws z uniformly, which is left to tricks here. The logit is −L.
+    batch; the paper's rule takes L(G(z)) of the generator's batch, after both have moved.
+    M = L(x) + |γL(x) − L(G(z))| measures convergence; the paper halves the learning rates
+    whenever it stalls, and draws z uniformly, which is left to tricks here. The rate is the
+    larger of those that the paper starts with, and β₁ = 0.5 the one usual for GANs: the paper
+    names none. The logit is −L.
     """
 
-    # The decays are those usual for GANs: the paper names none.
     recipe: ClassVar[Recipe] = Recipe(lr_g=1e-4, lr_d=1e-4)
     networks: ClassVar[dict[str, str]] = {"points": "autoencoder2d", "images": "autoencoder"}
     boundary = None

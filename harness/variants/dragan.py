@@ -22,7 +22,9 @@ class DRAGAN(GAN):
 
     D's loss gains λ E(‖∇D(x + αδ)‖₂ − 1)², where δ = ½ std(x) u with u ~ U[0, 1] for each number,
     α ~ U[0, 1] for each example, and std over the whole real batch of a run. The gradient is that
-    of the logit. D has no batch normalisation, which would couple the examples of a batch.
+    of the logit, by the perturbed data before parts change what D is shown. D has no batch
+    normalisation, which would couple the examples of a batch. Rates are those of ``gan``; the
+    authors' code has Adam 1e-4 (0.5, 0.9).
     """
 
     networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "dcgan"}

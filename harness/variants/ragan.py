@@ -20,7 +20,8 @@ class RaGAN(Relativistic):
     """Each example against the average of the other kind.
 
     With r = D(x) − E D(G(z)) and f = D(G(z)) − E D(x), D minimises E sp(−r) + E sp(f) and G the
-    mirror image, E sp(r) + E sp(−f): both terms of both players, with sp the softplus.
+    mirror image, E sp(r) + E sp(−f): both terms of both players, with sp the softplus. The
+    author's code halves both sums.
     """
 
     def discriminator_loss(self, game: Game, batch: Batch) -> Tensor:

@@ -41,7 +41,11 @@ class Wasserstein(Variant):
 
 @variants.register("wgan", source="Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1")
 class WGAN(Wasserstein):
-    """Wasserstein objective, the critic's weights clipped after each of its updates."""
+    """Wasserstein objective, the critic's weights clipped after each of its updates.
+
+    So does algorithm 1; the authors' code clips before each update instead, so that G plays
+    against weights that have just left the bounds.
+    """
 
     recipe: ClassVar[Recipe] = Recipe("rmsprop", lr_g=5e-5, lr_d=5e-5, beta1=0.0, beta2=0.99)
 
