@@ -74,6 +74,14 @@ def nearest(name: str, names: list[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def others(kind: str) -> str:
+    """Say how to see what there is of a kind, and how to add to it."""
+    return (
+        f"`ganbench list {kind}s` shows what there is; for one of your own, give the file that "
+        "registers it with --plugin"
+    )
+
+
 class Registry(Generic[T]):
     """The classes of one kind, found in one package, in entry points and in plugins.
 
@@ -130,8 +138,7 @@ class Registry(Generic[T]):
         self._discover()
         if name not in self._classes:
             raise UnknownNameError(
-                f"unknown {self.kind} {name!r}{nearest(name, self.names())}; "
-                f"`ganbench list {self.kind}s` shows what there is"
+                f"unknown {self.kind} {name!r}{nearest(name, self.names())}; {others(self.kind)}"
             )
         return self._classes[name]
 

@@ -19,6 +19,7 @@ from harness.planning.checks import check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_curves import makespan
 from harness.planning.machine import slots
+from harness.planning.rehearsal import rehearse
 from harness.store.reading import read_run
 from harness.suite.matrix import Matrix
 from harness.tracking.progress import duration
@@ -70,6 +71,7 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         console.print(skipped)
     pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
     check_precision(pending, device)
+    rehearse(pending)
     places = slots(device, options.jobs)
     calibration = Calibration(device, places, largest=options.cohort)
     measured = calibration.cached(pending)

@@ -17,6 +17,7 @@ from harness.planning.calibration import Calibration
 from harness.planning.checks import check_data, check_device, check_precision
 from harness.planning.dispatch import train_pending
 from harness.planning.machine import slots
+from harness.planning.rehearsal import rehearse
 from harness.store.folders import Store
 from harness.store.reading import read_suite
 from harness.store.records import FINAL
@@ -43,6 +44,7 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         check_device(todo, device)
         if todo.pending:
             check_data(todo.pending, options.data_root)
+        rehearse(todo.pending)
         store.write_plan(matrix.plan)
         if not todo.pending:
             console.print(f"all {len(todo.finished)} runs of {matrix.plan.suite} are done")

@@ -16,6 +16,7 @@ from harness.jobs.environment import choose_device
 from harness.planning.calibration import Calibration
 from harness.planning.checks import check_data, check_precision
 from harness.planning.machine import slots
+from harness.planning.rehearsal import rehearse
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.suite.matrix import Matrix
@@ -52,6 +53,7 @@ def tune_suite(
     check_precision(selected, device)
     # Trials look at another split than what is reported: both must be there.
     check_data([*selected, *(trial_spec(cell, cell.default) for cell in cells)], options.data_root)
+    rehearse(selected)
     store = Store(folder)
     with store.hold():
         if not (folder / "suite.json").exists():

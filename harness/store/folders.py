@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,7 @@ class Store:
         self.root = root
         if root.is_symlink():
             raise StoreError(f"{root} is a symbolic link; give the folder it points to")
+        self._made = [each for each in (root / "runs", root, *root.parents) if not each.exists()]
         try:
             (root / "runs").mkdir(parents=True, exist_ok=True)
             probe = root / f".writable-{os.getpid()}"
@@ -117,9 +118,23 @@ class Store:
             raise StoreError(f"{file} describes another run; delete the folder to train it again")
         return path
 
-    def hold(self) -> AbstractContextManager[None]:
-        """Hold the whole folder for one invocation; see :func:`hold`."""
-        return hold(self.root)
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the whole folder for one invocation; see :func:`hold`.
+
+        A command that is refused before it has a plan leaves nothing: folders that were made for
+        it go again.
+        """
+        try:
+            with hold(self.root):
+                yield
+        except BaseException:
+            if self.root in self._made and not (self.root / "suite.json").exists():
+                (self.root / ".lock").unlink(missing_ok=True)
+                with suppress(OSError):  # something is in it after all
+                    for folder in self._made:
+                        folder.rmdir()
+            raise
 
     def begun_plan(self) -> SuitePlan | None:
         """Return the plan that the folder holds; None if there is none, or a damaged one."""

@@ -12,7 +12,7 @@ from harness.errors import GanbenchError, MetricRequestError, PartError
 from harness.networks.base import Family, networks, resolve, unsupported
 from harness.parts import Context, refused, schedule_of
 from harness.parts.part import laid_over, plain_blueprint
-from harness.registry import nearest
+from harness.registry import nearest, others
 from harness.spec import IMAGES, PATIENCE, Settings
 from harness.suite.defaults import UNUSED, complete
 from harness.suite.layers import Cell, Entry, Rule
@@ -107,8 +107,7 @@ def check_names(
     for name in unknown:
         reader.problem(
             place,
-            f"unknown {kind} {shorten(name)}{nearest(name[:64], known)}; "
-            f"`ganbench list {kind}s` shows what there is",
+            f"unknown {kind} {shorten(name)}{nearest(name[:64], known)}; {others(kind)}",
         )
     twice = len(set(asked)) < len(asked)
     if twice:
@@ -204,9 +203,7 @@ def find_family(cell: Cell, given: Mapping[str, Given], reader: Reader) -> type[
             raise Skip(f"{name} comes as {', '.join(sized)}; none of them makes {examples}")
         stems = {other.rstrip("0123456789") for other in known}
         hint = nearest(name, [*known, *sorted(stems.difference(known))])
-        reader.problem(
-            place, f"unknown network {name!r}{hint}; `ganbench list networks` shows what there is"
-        )
+        reader.problem(place, f"unknown network {name!r}{hint}; {others('network')}")
         return None
     family = networks.get(resolved)
     if not family.has_generator:

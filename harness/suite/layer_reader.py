@@ -10,7 +10,7 @@ from pydantic import create_model
 
 from harness.datasets.base import Dataset, datasets
 from harness.errors import DataError
-from harness.registry import KINDS, nearest
+from harness.registry import KINDS, nearest, others
 from harness.spec import Frozen, Settings
 from harness.suite.layers import (
     NONE,
@@ -162,8 +162,8 @@ class LayerReader:
             self.reader.problem(where, "none stands alone, without options or other tricks")
             return None
         if name not in known:
-            there = f"`ganbench list {kind}s` shows what there is"
-            self.reader.problem(where, f"unknown {kind} {name!r}{nearest(name, known)}; {there}")
+            hint = nearest(name, known)
+            self.reader.problem(where, f"unknown {kind} {name!r}{hint}; {others(kind)}")
             return None
         cls, bare, written = registry.get(name), not options, name
         if issubclass(cls, Dataset):

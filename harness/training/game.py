@@ -129,9 +129,10 @@ class Game:
 
     def discriminator_loss(self, batch: protocols.Batch) -> Tensor:
         """Return D's loss as the parts change it, ``(runs,)``."""
-        loss = self._scaled(batch, self.variant.discriminator_loss(self, batch))
+        loss = self.variant.discriminator_loss(self, batch)
+        loss = self._scaled(batch, self._of_runs(loss, self.variant))
         for part in self.parts:
-            loss = part.discriminator_objective(self, batch, loss)
+            loss = self._of_runs(part.discriminator_objective(self, batch, loss), part)
         return loss
 
     def generator_loss(self, batch: protocols.Batch) -> Tensor:
@@ -146,12 +147,25 @@ class Game:
             if other is not None:
                 if replacing is not None:
                     raise PartError(f"both {replacing} and {part.id} replace G's loss; leave one")
-                loss, replacing = other, part.id
+                loss, replacing = self._of_runs(other, part), part.id
         if loss is None:
-            loss = self.variant.generator_loss(self, batch)
+            loss = self._of_runs(self.variant.generator_loss(self, batch), self.variant)
         loss = self._scaled(batch, loss)
         for part in self.parts:
-            loss = part.generator_objective(self, batch, loss)
+            loss = self._of_runs(part.generator_objective(self, batch, loss), part)
+        return loss
+
+    def _of_runs(self, loss: Tensor, part: Part) -> Tensor:
+        """Make sure that a loss is one number for each run.
+
+        Raises:
+            PartError: naming the part that it comes from.
+        """
+        if loss.shape != (self.runs,):
+            raise PartError(
+                f"a loss of {part.id!r} has the shape {tuple(loss.shape)}, not ({self.runs},), one "
+                "number for each run; run_mean averages over all but the runs"
+            )
         return loss
 
     def _scaled(self, batch: protocols.Batch, loss: Tensor) -> Tensor:

@@ -237,6 +237,8 @@ def dropout_shapes(
     module: nn.Module, example: Tensor, condition: Tensor | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Find each dropout layer's noise buffer and the shape of one example's activation there."""
+    if not any(isinstance(layer, StreamDropout) for layer in module.modules()):
+        return {}
     probe = copy.deepcopy(module).eval()
     shapes: dict[str, tuple[int, ...]] = {}
 

@@ -30,7 +30,8 @@ def derive(seed: int, stream: str, counter: int = 0) -> int:
 def seeded(seed: int, stream: str) -> Iterator[None]:
     """Let torch's global generator follow a stream, for layers that draw their first weights."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, stream))
+        # Not torch.manual_seed, which also keeps a note of who called it, for every GPU to come.
+        torch.default_generator.manual_seed(derive(seed, stream))
         yield
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import Tensor
 
+from harness.errors import PartError
 from harness.parts import Batch, Game, PerRun, Trick, tricks
 
 
@@ -37,7 +38,13 @@ class FeatureMatching(Trick):
 
     def distance(self, batch: Batch) -> Tensor:
         """Return the weighted distance between the means of D's last features, ``(runs,)``."""
-        layer = list(batch.judged_fake.features)[-1]
+        named = list(batch.judged_fake.features)
+        if not named:
+            raise PartError(
+                f"{self.id} matches D's last named features, and D names none; give them in its "
+                "Judgement: Judgement(logits, {name: features})"
+            )
+        layer = named[-1]
         real = batch.judged_real.features[layer].mean(1).flatten(1)
         fake = batch.judged_fake.features[layer].mean(1).flatten(1)
         gap = real - fake

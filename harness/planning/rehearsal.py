@@ -1,0 +1,294 @@
+"""Trains every cell for a moment before anything is trained: what cannot work is told at once.
+
+Two runs of each cell make one update of each player and a few samples, on made-up data and narrow
+networks: a part that goes wrong does so whatever the width. What it raises becomes a sentence that
+names the part, its option and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import TorchFunctionMode
+
+from harness.datasets.base import Examples
+from harness.errors import GanbenchError, PartError
+from harness.parts import Part, all_parts, schedule_of
+from harness.parts.blueprint import blueprint_of
+from harness.planning.cohorts import cohort_key
+from harness.spec import RunSpec
+from harness.training.batch import Batch
+from harness.training.game import Phase
+from harness.training.stack import Stack
+from harness.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+RUNS = 2
+WIDTH = 8
+EXAMPLES = 3
+"""Inputs that D judges at a time, at least: another number than there are runs."""
+PLAYERS: tuple[Phase, ...] = ("discriminator", "generator")
+
+
+def rehearse(specs: Iterable[RunSpec]) -> None:
+    """Try one run of each cell for a moment.
+
+    Raises:
+        GanbenchError: with a sentence for each cell that cannot work, all of them at once.
+    """
+    cells = {cohort_key(spec): spec for spec in specs}
+    problems: dict[str, list[str]] = {}
+    with one_thread():
+        for spec in cells.values():
+            reason = fault(spec)
+            if reason is not None:
+                problems.setdefault(reason, []).append(cell_name(spec))
+    if problems:
+        lines = [f"{reason} ({where(cells)})" for reason, cells in problems.items()]
+        heading = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}, found before any training"
+        raise GanbenchError("\n".join([heading, *(f"  {line}" for line in lines)]))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch use one thread: several would wait for each other over so little."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def cell_name(spec: RunSpec) -> str:
+    """Name a cell by the ids of its parts."""
+    tricks = " + ".join(trick.id for trick in spec.tricks) or "none"
+    return f"{spec.dataset.id} × {spec.variant.id} × {tricks}"
+
+
+def where(cells: Sequence[str]) -> str:
+    """Name the first of some cells, and how many more there are."""
+    more = len(cells) - 1
+    return f"in {cells[0]}" + (f" and {more} more cell{'s' if more > 1 else ''}" if more else "")
+
+
+def fault(spec: RunSpec) -> str | None:
+    """Say why a run could not be trained, or None where two updates of it work."""
+    small = narrowed(spec)
+    error = failure(small)
+    if error is None:
+        return None
+    return str(error) if isinstance(error, PartError) else explained(small, error)
+
+
+def failure(spec: RunSpec, without: tuple[Part, str] | None = None) -> Exception | None:
+    """Return what :func:`play` raises, whatever it is, or None."""
+    try:
+        play(spec, without)
+    except Exception as error:  # noqa: BLE001 - it is to be explained
+        return error
+    return None
+
+
+def narrowed(spec: RunSpec) -> RunSpec:
+    """Return a run like another, of narrow networks and a small batch."""
+    blueprint = blueprint_of(spec)
+    unit = math.lcm(blueprint.discriminator.pack, blueprint.generator.copies)
+    batch = EXAMPLES * unit if spec.settings.batch % unit == 0 else spec.settings.batch
+    small = {"width": min(WIDTH, spec.settings.width), "batch": batch}
+    return spec.model_copy(update={"settings": spec.settings.model_copy(update=small)})
+
+
+def rehearsing(spec: RunSpec) -> Trainer:
+    """Make the trainer of two runs on made-up data."""
+    count = 2 * spec.settings.batch * schedule_of(all_parts(spec)).g_batch
+    shape, classes = spec.dataset.shape, spec.dataset.classes
+    draws = torch.Generator().manual_seed(0)
+    values = torch.randn(count, *shape, generator=draws)
+    if len(shape) == 3:
+        values = (values.clamp(-1, 1) * 127 + 128).to(torch.uint8)
+    labels = None if classes is None else torch.arange(count) % classes
+    seeds = [spec.seed, (spec.seed + 1) % 2**31]
+    runs = [spec.model_copy(update={"seed": seed}) for seed in seeds]
+    return Trainer(runs, Examples(values, labels), CPU)
+
+
+def play(spec: RunSpec, without: tuple[Part, str] | None = None) -> None:
+    """Make one update of each player, and samples.
+
+    Args:
+        spec: Of the run.
+        without: A part and one of its options, which is then one plain number, as for one run.
+    """
+    trainer = rehearsing(spec)
+    game = trainer.game
+    plans = game.blueprint.generator, game.blueprint.discriminator
+    for network, plan in zip((game.G, game.D), plans, strict=True):
+        layer = draws_by_itself(network)
+        if layer is not None:
+            raise PartError(
+                f"network {plan.network!r} has a layer of {layer}, which draws random numbers that "
+                "belong to no run; use StreamDropout of harness.networks.dropout"
+            )
+    if without is not None:
+        owner, option = without
+        parts = [
+            part.model_copy(update={option: getattr(owner, option)})
+            if part.id == owner.id
+            else part
+            for part in game.parts
+        ]
+        game.replace_parts(parts[0], parts[1:])  # type: ignore[arg-type]
+    for player in PLAYERS[game.variant.joint :]:
+        losses_add_up(trainer, player)
+        trainer.update(player)
+    game.sample(2, "rehearsal", chunk=2)
+    trainer.read()
+
+
+def losses_add_up(trainer: Trainer, player: Phase) -> None:
+    """Refuse a part that drops or multiplies what another part adds to a loss before it.
+
+    Raises:
+        PartError: naming both, and what to do.
+    """
+    game = trainer.game
+    hook = f"{player}_objective"
+    adding = [part for part in game.parts if getattr(type(part), hook) is not getattr(Part, hook)]
+    if len(adding) < 2:
+        return
+    batch = Batch(game, player, trainer.updates(player))
+    with game.G.preserved(), game.D.preserved():
+        for before, part in pairwise(adding):
+            given = torch.zeros(RUNS, dtype=trainer.dtype, requires_grad=True)
+            loss = getattr(part, hook)(game, batch, given)
+            slope = torch.autograd.grad(loss.sum(), given, allow_unused=True)[0]
+            if slope is None or not bool((slope == 1).all()):
+                does = "replaces" if slope is None or not slope.any() else "multiplies"
+                remedy = (
+                    "override replaced_generator_loss instead"
+                    if does == "replaces" and player == "generator"
+                    else "override loss_factor instead"
+                    if does == "multiplies"
+                    else "return `loss` plus a term"
+                )
+                raise PartError(
+                    f"{part.id!r} {does} in `{hook}` what {before.id!r} adds before it; {remedy}, "
+                    f"or write {part.id!r} first"
+                )
+
+
+def draws_by_itself(network: Stack) -> str | None:
+    """Name a layer that draws random numbers which belong to no run, or None."""
+    layers = (layer for layer in network.modules() if isinstance(layer, _DropoutNd))
+    return next((f"nn.{type(layer).__name__}" for layer in layers), None)
+
+
+def explained(spec: RunSpec, error: Exception) -> str:
+    """Say in a sentence what went wrong, where, and with which option."""
+    culprit = blamed(error)
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    if culprit is None:
+        return f"one update of two runs fails: {what}"
+    if isinstance(culprit.owner, Part):
+        part = culprit.owner
+        found = misused(spec, part)
+        if found is not None:
+            option, met = found
+            return (
+                f"option {option!r} of {part.id!r} has the shape (runs,) in `{culprit.method}`, a "
+                f"number for each run, and meets {met}; write column(self.{option}), which is "
+                "(runs, 1), to line it up with the batch"
+            )
+        return f"{part.id!r} fails in `{culprit.method}`: {what}"
+    if "randomness" in what:
+        return (
+            f"layer {type(culprit.owner).__name__} of the networks draws random numbers that "
+            "belong to no run; StreamDropout of harness.networks.dropout takes them from the run's"
+        )
+    return f"layer {type(culprit.owner).__name__} of the networks fails: {what}"
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """Whose code failed.
+
+    Attributes:
+        owner: A part, or a module of a network.
+        method: Which of its functions.
+    """
+
+    owner: Part | nn.Module
+    method: str
+
+
+def blamed(error: Exception) -> Culprit | None:
+    """Find the innermost part, or module that is not PyTorch's, in the way to an error."""
+    found: Culprit | None = None
+    step: TracebackType | None = error.__traceback__
+    while step is not None:
+        owner, method = step.tb_frame.f_locals.get("self"), step.tb_frame.f_code.co_name
+        if isinstance(owner, Part) or (
+            isinstance(owner, nn.Module) and not type(owner).__module__.startswith("torch.")
+        ):
+            found = Culprit(owner, method)
+        step = step.tb_next
+    return found
+
+
+def misused(spec: RunSpec, part: Part) -> tuple[str, str] | None:
+    """Find the option for want of whose number per run an update would work, and what it met."""
+    for option in part.scalar_fields():
+        plain = next(each for each in all_parts(spec) if each.id == part.id)
+        if getattr(plain, option) is None:
+            continue
+        if failure(spec, (plain, option)) is not None:
+            continue  # it is not this option, or not it alone
+        with Meeting(spec.settings.batch) as met, suppress(Exception):
+            play(spec)
+        return option, met.shapes
+    return None
+
+
+class Meeting(TorchFunctionMode):
+    """Notes the shapes in an operation that fails, beside those of a number per run.
+
+    Args:
+        batch: Examples of each run.
+
+    Attributes:
+        shapes: Of the last one, in words.
+    """
+
+    def __init__(self, batch: int) -> None:
+        super().__init__()
+        self.batch = batch
+        self.shapes = "a tensor of another shape"
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except Exception:
+            shapes = [tuple(value.shape) for value in args if isinstance(value, Tensor)]
+            others = [self.in_words(shape) for shape in shapes if shape != (RUNS,)]
+            if others:
+                self.shapes = " and ".join(others)
+            raise
+
+    def in_words(self, shape: tuple[int, ...]) -> str:
+        """Write a shape with its leading axes by name."""
+        names = {0: (RUNS, "runs"), 1: (self.batch, "batch")}
+        axes = [
+            names[i][1] if i in names and size == names[i][0] else str(size)
+            for i, size in enumerate(shape)
+        ]
+        return f"({', '.join(axes)})"

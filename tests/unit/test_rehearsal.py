@@ -1,0 +1,308 @@
+"""Proves that what cannot train is told before any training, in a sentence that helps."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import ExitStatus, GanbenchError
+from harness.parts import variants
+from harness.planning import rehearsal
+from harness.registry import KINDS, load_plugin
+from harness.testing.specs import make_spec
+
+HEAD = """
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from harness.networks.base import Family, Judgement, networks
+from harness.parts import PerRun, Trick, Variant, run_mean, tricks, variants
+"""
+
+VARIANT = '''
+
+@variants.register("ours", source="this test")
+class Ours(Variant):
+    """LSGAN with an option of each run."""
+
+    scale: Annotated[float, PerRun()] = Field(default=1.0, description="c")
+
+    def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return {real}
+
+    def fake_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return {fake}
+
+    def fooling_loss(self, logits: Tensor) -> Tensor:
+        return {fooling}
+'''
+
+TRICK = '''
+
+@tricks.register("ours", source="this test")
+class Ours(Trick):
+    """Does something to a loss."""
+
+    scale: Annotated[float, PerRun()] = Field(default=2.0, description="c")
+
+    def {hook}(self, game: Any, batch: Any, loss: Tensor) -> Tensor:
+        return {what}
+'''
+
+NETWORK = '''
+
+class G(nn.Module):
+    """Latents to points."""
+
+    def __init__(self, latent: int) -> None:
+        super().__init__()
+        self.output = nn.Sequential({layer}nn.Linear(latent, 2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.output(z)
+
+
+class D(nn.Module):
+    """Points to logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2, 8)
+        self.output = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Judgement:
+        h = self.hidden(x).relu()
+        return Judgement(self.output(h)[:, 0], {features})
+
+
+@networks.register("ours", source="this test")
+class Ours(Family):
+    """Points only."""
+
+    default_width = 8
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        return None
+
+    def generator(self, plan: Any, latent: int, shape: tuple[int, ...]) -> nn.Module:
+        return G(latent)
+
+    def discriminator(self, plan: Any, shape: tuple[int, ...]) -> nn.Module:
+        return D()
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Write a plugin and load it; forget it afterwards."""
+    kept = {kind: dict(KINDS[kind].registry._classes) for kind in KINDS}
+    names = []
+
+    def write(text: str) -> Path:
+        path = tmp_path / f"rehearsed_{len(names)}.py"
+        path.write_text(HEAD + text)
+        names.append(path.stem)
+        load_plugin(str(path))
+        return path
+
+    for kind in KINDS:
+        KINDS[kind].registry.names()
+        kept[kind] = dict(KINDS[kind].registry._classes)
+    yield write
+    for kind, classes in kept.items():
+        KINDS[kind].registry._classes = classes
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+GOOD = {"real": "(logits - 1).square()", "fake": "logits.square()", "fooling": "-logits"}
+
+
+class TestSentences:
+    """What goes wrong names the part, its option and what to do."""
+
+    @pytest.mark.parametrize(
+        ("hook", "text"),
+        [
+            ("real", "((logits - 1) / self.scale).square().log1p()"),
+            ("fake", "(logits * self.scale).square()"),
+            ("fooling", "torch.where(logits > self.scale, logits, -logits)"),
+        ],
+    )
+    @pytest.mark.parametrize(("dataset", "network"), [("ring8", "toy2d"), ("digits", "dcgan")])
+    def test_an_option_of_each_run_without_column(
+        self, plugin: Any, hook: str, text: str, dataset: str, network: str
+    ) -> None:
+        plugin(VARIANT.format(**{**GOOD, hook: text}))
+        reason = rehearsal.fault(make_spec(dataset, "ours", network=network))
+        assert reason == (
+            f"option 'scale' of 'ours' has the shape (runs,) in `{hook}_loss`, a number for each "
+            "run, and meets (runs, batch); write column(self.scale), which is (runs, 1), to line "
+            "it up with the batch"
+        )
+
+    def test_the_same_with_column_is_fine(self, plugin: Any) -> None:
+        text = VARIANT.format(**{**GOOD, "real": "(logits / column(self.scale)).square()"})
+        plugin("from harness.parts import column\n" + text)
+        assert rehearsal.fault(make_spec("ring8", "ours")) is None
+
+    @pytest.mark.parametrize(
+        ("what", "shape"),
+        [("loss.sum()", "()"), ("batch.judged_real.logits", "(2, 3)"), ("loss[:, None]", "(2, 1)")],
+    )
+    def test_a_loss_of_another_shape(self, plugin: Any, what: str, shape: str) -> None:
+        plugin(TRICK.format(hook="discriminator_objective", what=what))
+        reason = str(rehearsal.fault(make_spec("ring8", "gan", ["ours"])))
+        assert f"a loss of 'ours' has the shape {shape}, not (2,)" in reason
+        assert "run_mean" in reason
+
+    @pytest.mark.parametrize(
+        ("hook", "what", "does", "remedy"),
+        [
+            ("generator_objective", "run_mean(batch.judged_fake.logits)", "replaces",
+             "override replaced_generator_loss"),
+            ("discriminator_objective", "run_mean(batch.judged_fake.logits)", "replaces",
+             "return `loss` plus a term"),
+            ("generator_objective", "self.scale * loss", "multiplies", "override loss_factor"),
+            ("discriminator_objective", "loss / 2", "multiplies", "override loss_factor"),
+        ],
+    )  # fmt: skip
+    def test_a_trick_that_drops_what_another_adds(
+        self, plugin: Any, hook: str, what: str, does: str, remedy: str
+    ) -> None:
+        plugin(TRICK.format(hook=hook, what=what))
+        lost = make_spec("ring8", "gan", ["historical-averaging", "ours"])
+        reason = str(rehearsal.fault(lost))
+        assert f"'ours' {does} in `{hook}` what 'historical-averaging' adds before it" in reason
+        assert remedy in reason
+        assert "or write 'ours' first" in reason
+        assert rehearsal.fault(make_spec("ring8", "gan", ["ours", "historical-averaging"])) is None
+        assert rehearsal.fault(make_spec("ring8", "gan", ["ours"])) is None
+
+    @pytest.mark.parametrize("layer", ["nn.Dropout(0.5), ", "nn.AlphaDropout(0.1), "])
+    def test_dropout_of_pytorchs_own(self, plugin: Any, layer: str) -> None:
+        plugin(NETWORK.format(layer=layer, features="{'hidden': h}"))
+        reason = str(rehearsal.fault(make_spec("ring8", "gan", network="ours")))
+        assert reason.startswith(f"network 'ours' has a layer of {layer.partition('(')[0]}, which")
+        assert "use StreamDropout" in reason
+
+    def test_random_numbers_of_pytorchs_own(self, plugin: Any) -> None:
+        text = NETWORK.format(layer="", features="{'hidden': h}")
+        plugin(text.replace("self.output(z)", "self.output(z + torch.randn_like(z))"))
+        reason = str(rehearsal.fault(make_spec("ring8", "gan", network="ours")))
+        assert reason.startswith("layer G of the networks draws random numbers")
+        assert "StreamDropout" in reason
+
+    def test_no_named_features(self, plugin: Any) -> None:
+        plugin(NETWORK.format(layer="", features="{}"))
+        assert rehearsal.fault(make_spec("ring8", "gan", network="ours")) is None
+        spec = make_spec("ring8", "gan", ["feature-matching"], network="ours")
+        reason = str(rehearsal.fault(spec))
+        assert "feature-matching matches D's last named features, and D names none" in reason
+
+    def test_whatever_else_a_part_raises(self, plugin: Any) -> None:
+        plugin(TRICK.format(hook="generator_objective", what="loss + {}['missing']"))
+        reason = rehearsal.fault(make_spec("ring8", "gan", ["ours"]))
+        assert reason == "'ours' fails in `generator_objective`: KeyError: 'missing'"
+
+    def test_every_problem_is_told_at_once_with_its_cells(self, plugin: Any) -> None:
+        plugin(VARIANT.format(**{**GOOD, "real": "logits / self.scale"}))
+        plugin(TRICK.format(hook="generator_objective", what="loss.sum()").replace("Ours", "Other"))
+        specs = [
+            make_spec(dataset, variant, laid_over, seed=seed)
+            for dataset in ("ring8", "grid25")
+            for variant, laid_over in (("ours", []), ("gan", ["ours"]), ("gan", []))
+            for seed in (0, 1)
+        ]
+        with pytest.raises(GanbenchError) as caught:
+            rehearsal.rehearse(specs)
+        heading, *lines = str(caught.value).splitlines()
+        assert heading == "2 problems, found before any training"
+        assert lines[0].endswith("(in ring8 × ours × none and 1 more cell)")
+        assert lines[1].endswith("(in ring8 × gan × ours and 1 more cell)")
+
+
+class TestRehearsal:
+    """What is tried, and what that leaves as it was."""
+
+    @pytest.mark.parametrize("variant", variants.names())
+    def test_built_in_variants_pass(self, variant: str) -> None:
+        for dataset in ("ring8", "digits"):
+            spec = make_spec(dataset, variant)
+            if KINDS["network"].registry.get(spec.settings.network)().misfit(spec.dataset.shape):
+                continue
+            if not (variant.startswith("dcgan") and dataset == "ring8"):
+                assert rehearsal.fault(spec) is None
+
+    def test_odd_batches_and_packs_pass(self) -> None:
+        for batch, m in ((2, 2), (3, None), (16, 16), (6, 3)):
+            laid_over: list[Any] = [] if m is None else [("packing", {"m": m})]
+            assert rehearsal.fault(make_spec("ring8", "gan", laid_over, batch=batch)) is None
+        assert rehearsal.fault(make_spec("ring8", ("mad-gan", {"generators": 8}))) is None
+
+    def test_nothing_random_and_no_setting_of_pytorch_is_moved(self) -> None:
+        import torch
+
+        torch.manual_seed(1)
+        before, threads = torch.get_rng_state(), torch.get_num_threads()
+        rehearsal.rehearse([make_spec("digits", "dcgan", ["ada"])])
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.get_num_threads() == threads
+
+
+def ganbench(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run a command in a folder."""
+    program = [sys.executable, "-m", "harness.cli", *arguments]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "XDG_CACHE_HOME": str(cwd / "cache")}
+    return subprocess.run(
+        program, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+class TestCommands:
+    """A refused command says why and leaves nothing."""
+
+    def suite(self, folder: Path, variant: str) -> Path:
+        path = folder / "mine.yaml"
+        path.write_text(
+            f"suite: mine\nsummary: A loss of my own\nseeds: 2\ndatasets: [ring8]\n"
+            f"variants: [gan, {variant}]\n"
+            "settings: {steps: 20, batch: 16, evaluate_every: 5, evaluation_samples: 100}\n"
+        )
+        return path
+
+    @pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"], ["tune", "--trials", "2"]])
+    def test_what_cannot_train_is_refused_by_each(
+        self, command: list[str], plugin: Any, tmp_path: Path
+    ) -> None:
+        path = plugin(VARIANT.format(**{**GOOD, "real": "logits / self.scale"}))
+        suite = self.suite(tmp_path, "ours")
+        done = ganbench(*command, str(suite), "--plugin", str(path), cwd=tmp_path)
+        assert done.returncode == ExitStatus.BAD_INPUT
+        assert "write column(self.scale)" in done.stderr
+        assert not (tmp_path / "results").exists()
+
+    def test_an_unknown_part_names_the_option_that_brings_it(self, tmp_path: Path) -> None:
+        done = ganbench("run", str(self.suite(tmp_path, "ours")), cwd=tmp_path)
+        assert done.returncode == ExitStatus.BAD_INPUT
+        assert "give the file that registers it with --plugin" in done.stderr
+        assert not (tmp_path / "results").exists()
+
+    def test_what_was_there_before_stays(self, plugin: Any, tmp_path: Path) -> None:
+        path = plugin(VARIANT.format(**{**GOOD, "real": "logits / self.scale"}))
+        kept = tmp_path / "results" / "mine" / "note.txt"
+        kept.parent.mkdir(parents=True)
+        kept.write_text("mine")
+        suite = self.suite(tmp_path, "ours")
+        done = ganbench("run", str(suite), "--plugin", str(path), cwd=tmp_path)
+        assert done.returncode == ExitStatus.BAD_INPUT
+        assert kept.read_text() == "mine"
+        assert not (kept.parent / "suite.json").exists()
