@@ -383,6 +383,40 @@ def list_parts(
         _tell(catalog(kind), partial(print_catalog, kind), as_json)
 
 
+@app.command()
+def check(
+    plugin: Annotated[
+        str, typer.Argument(help="Module, or path of a .py file, that registers parts.")
+    ],
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="ID", help="Only the part of this id. Repeat for several."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Option under which a variant or trick has the most to do. Repeat for several.",
+        ),
+    ] = None,
+    starts: Annotated[
+        int,
+        typer.Option(min=0, max=48, help="Steps after which a trick begins to act, of 50."),
+    ] = 0,
+    every: Annotated[
+        bool, typer.Option("--all", help="The proofs that take minutes, too.")
+    ] = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Hold parts of your own to what every part of ganbench must pass."""
+    from harness.commands.check import check_plugin
+
+    code = check_plugin(
+        plugin, only or [], option or [], starts=starts, every=every, root=data_root
+    )
+    raise typer.Exit(code)
+
+
 data_app = typer.Typer(no_args_is_help=True, help="Which data sets are here; fetch or check them.")
 app.add_typer(data_app, name="data")
 

@@ -142,6 +142,14 @@ class Registry(Generic[T]):
             )
         return self._classes[name]
 
+    def of_module(self, module: str) -> list[str]:
+        """List the ids of what a module, or one within it, has registered, sorted."""
+        return [
+            name
+            for name, cls in sorted(self._classes.items())
+            if cls.__module__ == module or cls.__module__.startswith(f"{module}.")
+        ]
+
     def __iter__(self) -> Iterator[type[T]]:
         """Iterate over all classes in the order of their ids."""
         return iter([self.get(name) for name in self.names()])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from harness.datasets.base import Examples, dataset_of, datasets
-from harness.networks.base import networks, unsupported
+from harness.networks.base import networks, resolve, unsupported
 from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
@@ -38,6 +38,11 @@ QUICK = {"d_steps": 1, "boost": False}
 """Options that a variant gets where it has them: its schedule is proved elsewhere."""
 
 RATES = (1.0, 3.0, 0.5)
+SHORT, STEPS = 10, 50
+"""Steps after which a run alone and in a cohort are compared; no proof trains for longer."""
+NARROW = 4
+"""Width of convolutional networks, which are slow in double precision on a CPU."""
+
 FACTORS = ((1.0,), (1.1, 0.9, 1.0), (1.25, 0.8, 1.0))
 """What the runs of a cohort multiply a scalar by: the first factor that gives a valid option."""
 
@@ -78,12 +83,14 @@ class KitCell:
         variant: The variant.
         tricks: The tricks, in the order in which they act.
         network: Id of a network family; None for the variant's.
+        starts: Steps after which the tricks begin to act.
     """
 
     dataset: str
     variant: Named
     tricks: tuple[Named, ...] = ()
     network: str | None = None
+    starts: int = 0
 
     def __str__(self) -> str:
         words = "+".join(named(trick)[0] for trick in self.tricks) or "none"
@@ -105,6 +112,8 @@ class KitCell:
             decays["beta2"] = abs(recipe.beta2 - 0.01 * position)
         if self.network:
             settings = {"network": self.network, **settings}
+        if self.convolutional:
+            settings = {"width": NARROW, **settings}
         return make_spec(
             self.dataset,
             (variant, options_of(cls, {**QUICK, **chosen}, position)),
@@ -112,13 +121,15 @@ class KitCell:
                 (trick, options_of(tricks.get(trick), options, position))
                 for trick, options in map(named, self.tricks)
             ],
-            **{"seed": 11 + position, **rates, **decays, **settings},
+            **{"steps": STEPS, "seed": 11 + position, **rates, **decays, **settings},
         )
 
     @cached_property
     def convolutional(self) -> bool:
         """Whether its networks are slow on a CPU."""
-        return networks.get(self.spec().settings.network).convolutional
+        data = datasets.get(self.dataset)()
+        default = variants.get(named(self.variant)[0]).networks[data.kind]
+        return networks.get(resolve(self.network or default, data.shape)).convolutional
 
     @cached_property
     def refusal(self) -> str | None:

@@ -246,7 +246,11 @@ def splits_are_sound(name: str) -> None:
         seen[split] = {str(row) for row in values[:50].flatten(1).double().mean(1).tolist()}
     require(seen["train"] != seen["test"], "the test split begins like the training split")
     if dataset.train_size is not None:
-        require(len(dataset.load("train")) == dataset.train_size, "train_size is wrong")
+        found = len(dataset.load("train"))
+        require(
+            found == dataset.train_size,
+            f"train_size is {dataset.train_size}, and the training split has {found} examples",
+        )
 
 
 def images_survive_their_range(name: str) -> None:

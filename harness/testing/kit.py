@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from harness.errors import UnknownNameError
 from harness.parts import Part, variants
 from harness.registry import KINDS, nearest
 from harness.testing import contents, sight, training
-from harness.testing.cells import DATASETS, HOSTS, KitCell, accepted, train
+from harness.testing.cells import DATASETS, HOSTS, SHORT, STEPS, KitCell, accepted, train
 from harness.testing.training import require
-from harness.testing.trajectories import SHORT, STEPS
 from harness.training.trainer import Trainer
 
 CELL_CHECKS: tuple[Callable[[KitCell], None], ...] = (
@@ -55,6 +54,10 @@ SIGHT_CHECKS: tuple[Callable[[str, Path | None], None], ...] = (
 """What holds of every extractor, wherever the data root with its weights may be."""
 
 
+ACTING = 2
+"""Steps in which a trick that has begun to act must change something."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One named proof, to be called.
@@ -84,6 +87,7 @@ def checks(
     options: Mapping[str, Any] | None = None,
     datasets: Sequence[str] = DATASETS,
     hosts: Sequence[tuple[str, str]] = HOSTS,
+    starts: int = 0,
     root: Path | None = None,
 ) -> list[Check]:
     """Collect what a part must pass, besides its formula.
@@ -95,10 +99,13 @@ def checks(
         datasets: Data sets that a variant is tried on.
         hosts: Data sets and variants that a trick is tried on; of each kind of data the first
             that it applies to.
+        starts: Steps after which a trick begins to act, at most 48 of the 50 that the kit trains;
+            before them it must change nothing.
         root: The data root, where an extractor's weights may lie.
 
     Raises:
         UnknownNameError: if there is no such kind, or nothing of the kind has the name.
+        ValueError: if ``starts`` is out of range.
     """
     if kind not in KINDS:
         raise UnknownNameError(f"unknown kind {kind!r}{nearest(kind, list(KINDS))}")
@@ -110,7 +117,9 @@ def checks(
         checklist.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
         checklist += cell_checks(cells)
     elif kind == "trick":
-        cells = trick_cells(name, given, hosts)
+        if not 0 <= starts <= STEPS - ACTING:
+            raise ValueError(f"starts is {starts}, not 0 to {STEPS - ACTING}")
+        cells = [replace(cell, starts=starts) for cell in trick_cells(name, given, hosts)]
         checklist.append(Check(f"{name}: applies somewhere", partial(applies, name, cells)))
         checklist.append(Check(f"{name}: refusals have reasons", partial(refusals, name, given)))
         for cell in cells:
@@ -191,21 +200,31 @@ def refusals(name: str, options: Mapping[str, Any]) -> None:
 
 
 def changes_the_step(cell: KitCell) -> None:
-    """Two steps with the trick and without it end elsewhere."""
-    with_it, without = after_two_steps(cell), after_two_steps(cell.without_tricks())
-    same = all(
-        getattr(with_it.game, player).theta.shape == getattr(without.game, player).theta.shape
-        and torch.equal(getattr(with_it.game, player).theta, getattr(without.game, player).theta)
-        for player in ("G", "D")
+    """Two steps with the trick and without it, from when on it acts, end elsewhere."""
+    plain = cell.without_tricks()
+    if cell.starts:
+        early = alike(after_steps(cell, cell.starts), after_steps(plain, cell.starts))
+        require(early, f"it acts before it starts, after {cell.starts} steps")
+    steps = cell.starts + ACTING
+    same = alike(after_steps(cell, steps), after_steps(plain, steps))
+    require(
+        not same,
+        f"{steps} steps end where they end without it"
+        + ("" if cell.starts else "; if it acts later, say when: checks(…, starts=STEPS)"),
     )
-    if same:
-        # Weights averaged beside the training change what is measured.
-        pair = [trainer.game.sample(16, "evaluation") for trainer in (with_it, without)]
-        same = torch.equal(*pair)
-    require(not same, "two steps end where they end without it")
+
+
+def alike(one: Trainer, other: Trainer) -> bool:
+    """Whether two trainings have the same weights, and the same ones that are measured."""
+    for player in ("G", "D"):
+        pair = [getattr(trainer.game, player).theta for trainer in (one, other)]
+        if pair[0].shape != pair[1].shape or not torch.equal(*pair):
+            return False
+    # Weights averaged beside the training change what is measured.
+    return torch.equal(*(trainer.game.sample(16, "evaluation") for trainer in (one, other)))
 
 
 @lru_cache(maxsize=8)
-def after_two_steps(cell: KitCell) -> Trainer:
-    """Train a cell alone for two steps, in double precision."""
-    return train([cell.spec(precision="float64")], 2)
+def after_steps(cell: KitCell, steps: int) -> Trainer:
+    """Train a cell alone for some steps, in double precision."""
+    return train([cell.spec(precision="float64")], steps)

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.spec import RunSpec
-from harness.testing.cells import KitCell, State, make_trainer
+from harness.testing.cells import SHORT, STEPS, KitCell, State, make_trainer
 from harness.training.monitor import Divergence
 from harness.training.trainer import Trainer
-
-SHORT, STEPS = 10, 50
-"""Steps after which a run alone and in a cohort are compared."""
 
 Reading = tuple[list[dict[str, float]], list[Divergence | None]]
 
@@ -90,7 +87,7 @@ def three_runs(cell: KitCell) -> Trajectory:
     return in_double_precision([cell.spec(position, precision="float64") for position in range(3)])
 
 
-@lru_cache(maxsize=1)
-def two_runs(cell: KitCell) -> Trajectory:
-    """Return the cell's cohort of two, as it would be trained."""
-    return Trajectory([cell.spec(position) for position in range(2)], (3, 6), read_at=6)
+@lru_cache(maxsize=3)
+def as_trained(cell: KitCell, runs: int = 2) -> Trajectory:
+    """Return a cohort of some of the cell's runs, 1 to 3, as it would be trained."""
+    return Trajectory([cell.spec(position) for position in range(runs)], (3, 6), read_at=6)
