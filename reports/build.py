@@ -138,6 +138,7 @@ def compose(folders: Folders, *, skip_corrupt: bool = False) -> Document:
 
 def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     """Lay out the report of a suite that has been read."""
+    from reports.code import mixtures
     from reports.document import Document
     from reports.sections import (
         cost,
@@ -181,7 +182,8 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         provenance.build(cells),
     )
     plan = cells.suite.plan
-    return Document(plan.suite, plan.summary, provenance.facts(cells), sections)
+    facts = provenance.facts(cells)
+    return Document(plan.suite, plan.summary, facts, sections, mixtures(cells))
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:

@@ -26,8 +26,6 @@ def registered_apart(patch: pytest.MonkeyPatch) -> None:
 
 def load_anew(file: Path) -> Any:
     """Load a plugin, and the modules beside it, as a new process would."""
-    for name, module in list(sys.modules.items()):
-        there = getattr(module, "__file__", None)
-        if there is not None and Path(there).is_relative_to(file.parent.resolve()):
-            del sys.modules[name]
+    for beside in file.parent.glob("*.py"):
+        sys.modules.pop(beside.stem, None)
     return load_plugin(str(file))

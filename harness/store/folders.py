@@ -19,6 +19,9 @@ from harness.store.failpoints import failpoint
 from harness.store.reading import read_plan
 from harness.store.records import SuitePlan
 
+REPLACED = "replaced"
+"""Where in a results folder runs lie that were trained again, by their old folders."""
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file so that a reader, or a restart after a kill, sees the old or the new one."""
@@ -116,6 +119,22 @@ class Store:
         elif RunSpec.model_validate_json(file.read_bytes()).id != spec.id:
             raise StoreError(f"{file} describes another run; delete the folder to train it again")
         return path
+
+    def make_room(self, spec: RunSpec) -> None:
+        """Move the folder of a run that is to be trained again to ``replaced/``, whole.
+
+        Raises:
+            StoreError: if a live process trains it, or the folder leads elsewhere.
+        """
+        path, kept = self.folder(spec), self.root / REPLACED
+        if kept.is_symlink():
+            raise StoreError(f"{kept} is a symbolic link; results stay under their root")
+        kept.mkdir(exist_ok=True)
+        with hold(path):
+            number = 1 + sum(old.name.startswith(f"{path.name}-") for old in kept.iterdir())
+            path.rename(kept / f"{path.name}-{number}")
+        sync_folder(kept)
+        sync_folder(path.parent)
 
     def hold(self) -> AbstractContextManager[None]:
         """Hold the whole folder for one invocation; see :func:`hold`."""
