@@ -1,7 +1,8 @@
-"""Which code parts from elsewhere had when they trained a suite's runs, and whether it was one."""
+"""What plugins were when they trained a suite's runs, code and data, and whether it was one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -69,27 +70,52 @@ def uses(record: RunRecord, part: PartCode) -> bool:
 
 
 def mixtures(cells: SuiteCells) -> tuple[str, ...]:
-    """Say of which parts several codes stand under one name; nothing where there is none."""
+    """Say what is not the same in all runs though it has one name; nothing where all is."""
+    return (*mixed_code(cells), *mixed_data(cells))
+
+
+def mixed_data(cells: SuiteCells) -> list[str]:
+    """Say which data sets without pinned hashes have not always held the same."""
+    sentences = []
+    for dataset in cells.datasets:
+        found = [
+            tuple(sorted(result.record.content.items()))
+            for cell in cells.of_dataset(dataset)
+            for result in cell.results
+            if result.record and result.record.content
+        ]
+        counts = Counter(found).values()
+        if len(counts) > 1:
+            sentences.append(
+                f"This report mixes {len(counts)} contents of data set {dataset!r} under one name, "
+                f"in so many runs: {', '.join(map(str, counts))}. Pin its hashes, or give other "
+                "content another id."
+            )
+    return sentences
+
+
+def mixed_code(cells: SuiteCells) -> list[str]:
+    """Say of which parts several codes stand under one name."""
     accepted = {(part.kind, part.id): part for part in cells.suite.plan.code}
     sentences = []
     for name, codes in codes_of(cells).items():
         known = [one for one in codes.values() if one.name not in (UNKNOWN, NOT_RECORDED)]
         if len(known) < 2:
             continue
-        each = ", ".join(f"{len(one.runs)} by {one.name}" for one in known)
+        each = ", ".join(f"{one.name} ({len(one.runs)})" for one in known)
         now = accepted.get(name)
         taken = now is not None and all(now.stands_for(one.part) for one in known)
         sentences.append(
-            f"This report mixes {len(known)} codes of {known[0].part.part} under one name: runs "
-            f"were trained {each}. "
+            f"This report mixes {len(known)} codes of {known[0].part.part} under one name, with so "
+            f"many runs: {each}. "
             + (
                 "They were taken for one by --accept-code."
                 if taken
-                else "Where they differ, it may be by the code alone; `ganbench run … --retrain` "
+                else "Where such runs differ, the code may be why. `ganbench run` with --retrain "
                 "trains those of other code again."
             )
         )
-    return tuple(sentences)
+    return sentences
 
 
 def differences(first: Codes, second: Codes) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -163,6 +163,8 @@ class Job:
             device=self.device,
             requested=settings.metrics,
         )
+        for run in runs:
+            check_content(run, evaluator.data.get("content", {}))
         cache = ReferenceCache(cache_folder())
         chosen = [
             probes.get(name)(dataset, settings.reference, self.data_root, cache)
@@ -267,6 +269,21 @@ def begin(record: RunRecord, log: EventLog) -> Run:
     checkpoints = find_checkpoints(record.path / "checkpoints", record.spec.id)
     covered = [c for c in checkpoints if has_evaluations(record, c.step)]
     return Run(record.spec, record.path, log, covered)
+
+
+def check_content(run: Run, content: Mapping[str, str]) -> None:
+    """Refuse to go on with other data than those that a run began with.
+
+    Raises:
+        DataError: if what no hash pins is no longer what it was.
+    """
+    before = read_run(run.path).content if run.checkpoints else {}
+    changed = [split for split in before if before[split] != content.get(split, before[split])]
+    if changed:
+        raise DataError(
+            f"data set {run.spec.dataset.id!r} is not what {run.path} began with: other content of "
+            f"{' and '.join(changed)}; bring it back, or delete the folder to train the run again"
+        )
 
 
 def has_evaluations(record: RunRecord, step: int) -> bool:

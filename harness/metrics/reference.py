@@ -82,7 +82,7 @@ class Measurement:
         return {
             "dataset": [self.dataset.id, self.dataset.fingerprint()],
             "split": conditions.reference,
-            "content": [self._content(split) for split in self._compared],
+            "content": list(self.content.values()),
             "code": [[part.kind, part.id, part.name] for part in self._code],
             "count": [conditions.samples, conditions.compared],
             "resolution": list(self.dataset.shape),
@@ -122,9 +122,17 @@ class Measurement:
     def _compared(self) -> tuple[Split, Split]:
         return self.splits.reference, self.splits.held_out
 
-    def _content(self, split: Split) -> str:
-        """Name what a split holds: by its pin, or where nothing pins it, by reading it."""
-        return self.dataset.pin(split) or self._examples(split).sha256
+    @cached_property
+    def content(self) -> dict[Split, str]:
+        """What the splits hold, the reference first: by pins, or where nothing pins it, by reading.
+
+        Raises:
+            DataError: if data are needed and absent or damaged.
+        """
+        return {
+            split: self.dataset.pin(split) or self._examples(split).sha256
+            for split in self._compared
+        }
 
     def _examples(self, split: Split) -> Examples:
         """Read a split, once."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,8 @@ class Store:
             raise StoreError(f"{kept} is a symbolic link; results stay under their root")
         kept.mkdir(exist_ok=True)
         with hold(path):
-            number = 1 + sum(old.name.startswith(f"{path.name}-") for old in kept.iterdir())
-            path.rename(kept / f"{path.name}-{number}")
+            names = (kept / f"{path.name}-{number}" for number in count(1))
+            path.rename(next(name for name in names if not name.exists()))
         sync_folder(kept)
         sync_folder(path.parent)
 

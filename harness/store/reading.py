@@ -159,6 +159,12 @@ class RunRecord:
                 parts[part.kind, part.id, part.name] = part
         return tuple(parts.values())
 
+    @cached_property
+    def content(self) -> dict[str, str]:
+        """Hash of each split of its data that nothing pins; empty in records that do not say."""
+        data = next(self.newest("protocol"), {}).get("data") or {}
+        return dict(data.get("content", {}))
+
     def environment(self) -> dict[str, Any]:
         """Return versions, device and threads of the last attempt.
 

@@ -21,9 +21,10 @@ from harness.commands.preview import to_train
 from harness.commands.show import describe_run, print_run
 from harness.commands.tune import tune_suite
 from harness.engines.base import Assignment
-from harness.errors import CodeWarning, GanbenchError
+from harness.errors import CodeWarning, DataError, GanbenchError
 from harness.jobs.cohort import read_job
-from harness.jobs.job import Job
+from harness.jobs.job import Job, check_content
+from harness.jobs.training_loop import Run
 from harness.planning.changed_code import Settled, changes_of, settle_code, unreadable
 from harness.sampling.generator import load_generator
 from harness.store.code import UNKNOWN, Answer
@@ -202,6 +203,10 @@ def test_retrain_trains_again_what_has_changed_and_keeps_what_was(bench: Bench) 
         path.name for path in (bench.folder / "out" / REPLACED).iterdir()
     }
     assert mixtures_of(bench.folder / "out") == ()
+    shutil.rmtree(kept)
+    bench.edit(4.0)
+    bench.run("retrain")
+    assert kept.is_dir() and bench.run_of().is_dir()
 
 
 def mixtures_of(*folders: Path) -> tuple[str, ...]:
@@ -463,6 +468,52 @@ def test_one_answer_at_a_time() -> None:
     done = CliRunner().invoke(app, ["run", "smoke", "--retrain", "--accept-code"])
     assert isinstance(done.exception, GanbenchError)
     assert "exclude each other" in str(done.exception)
+
+
+DATASET = """
+from pathlib import Path
+import torch
+from harness.datasets.base import Dataset, Examples, datasets
+
+@datasets.register("measured", source="nowhere")
+class Measured(Dataset):
+    '''Points of which a file says how far apart they are.'''
+
+    kind = "points"
+    shape = (2,)
+    train_size = 500
+
+    def read(self, split, root=None):
+        scale = float(Path(__file__).with_name("scale.txt").read_text())
+        draws = torch.Generator().manual_seed(len(split))
+        return Examples(scale * torch.randn(500, 2, generator=draws), None)
+"""
+
+
+@pytest.mark.usefixtures("unrendered")
+def test_data_that_change_under_their_name_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered_apart(monkeypatch)
+    bench = Bench(tmp_path)
+    bench.plugin.write_text(DATASET)
+    (tmp_path / "mine.yaml").write_text(
+        SUITE.replace("ring8", "measured").replace("[mine, gan]", "[gan]")
+    )
+    (tmp_path / "scale.txt").write_text("1.0")
+    bench.run(seeds=1)
+    assert mixtures_of(tmp_path / "out") == ()
+    (tmp_path / "scale.txt").write_text("3.0")
+    bench.run(seeds=2)
+    first, second = (read_run(run) for run in sorted((tmp_path / "out" / "runs").iterdir()))
+    assert first.content.keys() == {"train", "test"}
+    assert all(first.content[split] != second.content[split] for split in first.content)
+    for text in first_lines(tmp_path / "out"):
+        assert "mixes 2 contents of data set" in text
+    run = Run(first.spec, first.path, None, ["a checkpoint"])  # type: ignore[arg-type, list-item]
+    check_content(run, first.content)
+    with pytest.raises(DataError, match="other content of train and test"):
+        check_content(run, second.content)
 
 
 EVERYTHING = """
