@@ -11,9 +11,10 @@ import pytest
 
 from harness.errors import GanbenchError
 from harness.parts import tricks
-from harness.registry import Registry, load_plugin
+from harness.registry import load_plugin
 from harness.store.code import UNKNOWN, PartCode, code_of, is_foreign, sources_of, still_accepted
 from harness.tricks.ttur import TTUR
+from tests.plugins import registered_apart
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
@@ -190,25 +191,15 @@ class Odd(Trick):
 """
 
 
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> Registry[object]:  # type: ignore[type-var]
-    """Let what a test registers be gone after it."""
-    tricks.names()
-    for name in ("_classes", "_foreign"):
-        monkeypatch.setattr(tricks, name, dict(getattr(tricks, name)))
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    return tricks  # type: ignore[return-value]
-
-
 def test_the_registry_hashes_a_plugin_as_it_is_imported(
-    apart: Registry[object],  # type: ignore[type-var]
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    registered_apart(monkeypatch)
     file = write(tmp_path, {"plugin_with_code": TRICK.format(name="odd-one")})
     load_plugin(str(file))
     sources = sources_of(file)
     file.write_text("raise SystemExit")
-    assert apart.foreign()["odd-one"] == PartCode("trick", "odd-one", sources)
+    assert tricks.foreign()["odd-one"] == PartCode("trick", "odd-one", sources)
 
 
 def test_a_plugin_finds_what_lies_beside_it(tmp_path: Path) -> None:
