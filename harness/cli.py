@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.errors import DataWarning, ExitStatus, GanbenchError
+from harness.errors import CodeWarning, DataWarning, ExitStatus, GanbenchError
 from harness.registry import KINDS
 
 app = typer.Typer(
@@ -67,6 +67,16 @@ Out = Annotated[Path | None, typer.Option(help="Results folder. Default: results
 Profile = Annotated[str | None, typer.Option(help="A profile of the suite file.")]
 Run = Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Retrain = Annotated[
+    bool,
+    typer.Option("--retrain", help="Train again what other code of a plugin has trained."),
+]
+AcceptCode = Annotated[
+    bool,
+    typer.Option(
+        "--accept-code", help="Take results of other code of a plugin for results of this one."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
@@ -115,13 +125,15 @@ def run(
     data_root: DataRoot = None,
     plugin: Plugins = None,
     extractor: Extractors = None,
+    retrain: Retrain = False,
+    accept_code: AcceptCode = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")
     ] = False,
 ) -> None:
     """Run a suite: train what is missing, measure it, write the report."""
     from harness.commands.finished import RerunShortcut
-    from harness.commands.options import RunOptions
+    from harness.commands.options import RunOptions, answer_of
 
     options = RunOptions(
         suite,
@@ -136,6 +148,7 @@ def run(
         data_root,
         tuple(plugin or ()),
         tuple(extractor or ()),
+        answer_of(retrain=retrain, accept=accept_code),
     )
     shortcut = RerunShortcut(options)
     if not dry_run:
@@ -226,10 +239,12 @@ def tune(
     data_root: DataRoot = None,
     plugin: Plugins = None,
     extractor: Extractors = None,
+    retrain: Retrain = False,
+    accept_code: AcceptCode = False,
 ) -> None:
     """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
     from harness.commands.expansion import expanded
-    from harness.commands.options import RunOptions
+    from harness.commands.options import RunOptions, answer_of
     from harness.commands.tune import tune_suite
 
     options = RunOptions(
@@ -242,6 +257,7 @@ def tune(
         data_root=data_root,
         plugins=tuple(plugin or ()),
         extractors=tuple(extractor or ()),
+        changed_code=answer_of(retrain=retrain, accept=accept_code),
     )
     matrix = expanded(options)
     code = tune_suite(matrix, options, trials=trials, batch=batch, sampler=sampler)
@@ -522,7 +538,7 @@ def main() -> None:
     written = warnings.formatwarning
 
     def plainly(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
-        told = issubclass(category, DataWarning)
+        told = issubclass(category, DataWarning | CodeWarning)
         return f"warning: {message}\n" if told else written(message, category, *where, **line)
 
     warnings.formatwarning = plainly

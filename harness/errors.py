@@ -76,6 +76,10 @@ class DataWarning(UserWarning):
     """Something about a data set's files that whoever uses them should know."""
 
 
+class CodeWarning(UserWarning):
+    """Code that is not what trained a run, which whoever uses the run should know."""
+
+
 class StoreError(GanbenchError):
     """A results folder that cannot be read or written."""
 

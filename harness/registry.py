@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.errors import GanbenchError, UnknownNameError
+from harness.store.code import PartCode, code_of, is_foreign
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes: dict[str, type[T]] = {}
+        self._foreign: dict[str, PartCode] = {}
         self._discovered = False
 
     def register(self, name: str, *, source: str) -> Callable[[type[T]], type[T]]:
@@ -120,6 +122,9 @@ class Registry(Generic[T]):
             cls.source = source
             cls.summary = cls.__doc__.strip().splitlines()[0].rstrip(".")
             self._classes[name] = cls
+            if is_foreign(cls):
+                # Now, while the files are what is being imported.
+                self._foreign[name] = PartCode(self.kind, name, code_of(cls))
             return cls
 
         return add
@@ -150,6 +155,11 @@ class Registry(Generic[T]):
             if cls.__module__ == module or cls.__module__.startswith(f"{module}.")
         ]
 
+    def foreign(self) -> dict[str, PartCode]:
+        """Return the code of all that plugins and other packages have registered, by id."""
+        self._discover()
+        return self._foreign
+
     def __iter__(self) -> Iterator[type[T]]:
         """Iterate over all classes in the order of their ids."""
         return iter([self.get(name) for name in self.names()])
@@ -173,11 +183,21 @@ def installed_plugins(kind: Kind) -> list[str]:
     return [point.module for point in entry_points(group=f"ganbench.{kind.plural}")]
 
 
+def any_installed() -> bool:
+    """Say whether any installed package registers parts."""
+    from importlib.metadata import entry_points
+
+    return not {f"ganbench.{kind.plural}" for kind in KINDS.values()}.isdisjoint(
+        entry_points().groups
+    )
+
+
 def load_plugin(module: str) -> Any:
     """Import a plugin, which registers what it defines.
 
     Args:
-        module: Name of a module, looked for in the working directory too, or path of a file.
+        module: Name of a module, looked for in the working directory too, or path of a file,
+            which finds what lies beside it.
 
     Raises:
         GanbenchError: naming the plugin, if its import fails for any reason.
@@ -186,24 +206,36 @@ def load_plugin(module: str) -> Any:
     try:
         if module.endswith(".py"):
             return _load_file(Path(module))
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.insert(0, here)
+        find_in(Path.cwd())
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise GanbenchError(f"plugin {module!r} failed on import: {error!r}") from error
 
 
+def find_in(folder: Path) -> None:
+    """Let modules of a folder be found, before any of the same name elsewhere."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
 def _load_file(path: Path) -> Any:
     """Import a file once, under its own name."""
-    name = path.stem
+    name, path = path.stem, path.resolve()
     if name in sys.modules:
-        return sys.modules[name]
+        loaded = sys.modules[name]
+        there = getattr(loaded, "__file__", None)
+        if there is None or Path(there).resolve() != path:
+            raise ImportError(
+                f"another module of the name {name!r} is loaded, {there or 'without a file'}; "
+                "give the plugin's file another name"
+            )
+        return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    find_in(path.parent)
     try:
         spec.loader.exec_module(module)
     except BaseException:

@@ -25,14 +25,18 @@ MANIFEST = ".report.json"
 """Beside the page: what it was made of, and the files it consists of."""
 
 
+PACKAGES = (Path(__file__).parent, Path(__file__).parents[1] / "harness" / "store")
+"""What makes reports: this package, and what reads records for it and words them."""
+
+
 def package_digest() -> str:
-    """Name what makes reports: the content of this package."""
+    """Name what makes reports, by its content."""
     digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for file in sorted(
-        f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js", ".yaml")
-    ):
-        digest.update(f"{file.relative_to(package)}\0".encode() + file.read_bytes())
+    for package in PACKAGES:
+        for file in sorted(
+            f for f in package.rglob("*") if f.suffix in (".py", ".jinja", ".css", ".js", ".yaml")
+        ):
+            digest.update(f"{file.relative_to(package.parent)}\0".encode() + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -138,6 +142,7 @@ def compose(folders: Folders, *, skip_corrupt: bool = False) -> Document:
 
 def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     """Lay out the report of a suite that has been read."""
+    from reports.code import mixtures
     from reports.document import Document
     from reports.sections import (
         cost,
@@ -181,7 +186,8 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         provenance.build(cells),
     )
     plan = cells.suite.plan
-    return Document(plan.suite, plan.summary, provenance.facts(cells), sections)
+    facts = provenance.facts(cells)
+    return Document(plan.suite, plan.summary, facts, sections, mixtures(cells))
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:

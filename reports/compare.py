@@ -15,6 +15,7 @@ from typing import Literal
 
 from harness.store.reading import read_suite
 from reports.cells import CellRuns, SuiteCells, group
+from reports.code import codes_of, differences
 from reports.document import Document, Section
 from reports.effects import Pair, pairs_of, seed_means, settings_of
 from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
@@ -97,6 +98,7 @@ class Comparison:
         cells: One by one.
         alone: Cells that only one of the folders has: label, and which folder.
         settings: Settings that differ: label, name, first, second.
+        code: Parts that are not the same code in both folders, in sentences.
     """
 
     first: str
@@ -105,6 +107,7 @@ class Comparison:
     cells: tuple[Difference, ...]
     alone: tuple[tuple[tuple[str, str, str], str], ...]
     settings: tuple[tuple[tuple[str, str, str], str, str, str], ...]
+    code: tuple[str, ...] = ()
 
     @property
     def regressions(self) -> list[Difference]:
@@ -148,6 +151,7 @@ def compare(first: Path, second: Path) -> Comparison:
         tuple(cells),
         tuple(alone),
         tuple(settings),
+        differences(codes_of(one), codes_of(other)),
     )
 
 
@@ -194,7 +198,7 @@ def difference(
 
 def sentences(comparison: Comparison) -> list[str]:
     """Say in plain lines what changed, the summary last."""
-    lines = []
+    lines = [*comparison.code]
     for one in (comparison.overall, *comparison.cells):
         if one.change in ("better", "worse"):
             ratio = f"× {significant(one.ratio)}" if one.ratio is not None else "no ratio"
@@ -270,4 +274,5 @@ def document(comparison: Comparison) -> Document:
         ("Second", comparison.second),
         ("Cells", str(len(comparison.cells))),
     )
-    return Document("compare", f"What changed from {comparison.first}?", facts, (section,))
+    title = f"What changed from {comparison.first}?"
+    return Document("compare", title, facts, (section,), comparison.code)

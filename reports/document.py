@@ -142,12 +142,14 @@ class Document:
         summary: What it asks.
         facts: Label and value pairs for the head of the page.
         sections: In reading order.
+        warnings: What readers have to know before anything else, in sentences.
     """
 
     title: str
     summary: str
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+    warnings: tuple[str, ...] = ()
 
     def for_readers(self) -> Document:
         """Cut tables that are longer than anyone reads; their files have them whole."""

@@ -127,6 +127,7 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         links: Addresses of the pages of runs; None where they have none.
     """
     facts = "\n".join(f"- {escape(name)}: {escape(value)}" for name, value in document.facts)
-    parts = [f"# {escape(document.title)}", escape(document.summary), facts]
+    warnings = [f"**{escape(sentence)}**" for sentence in document.warnings]
+    parts = [f"# {escape(document.title)}", *warnings, escape(document.summary), facts]
     parts += [render_section(section, links) for section in document.sections]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from harness.spec import RunSpec
-from harness.store.wording import provenance_lines
+from harness.store.wording import code_lines, provenance_lines
 from reports.cells import CellRuns, SuiteCells
 from reports.figures.samples import GRID
 from reports.markup import rows
@@ -160,7 +160,10 @@ class RunPages:
             spec=self._spec_table(record.spec),
             seed=record.spec.seed,
             origin=self._origin(
-                tuple(provenance_lines(vars(record.provenance) if record.provenance else None)),
+                (
+                    *provenance_lines(vars(record.provenance) if record.provenance else None),
+                    *code_lines(record.code),
+                ),
                 tuple(environment_rows(record)),
             ),
             saved=saved_networks(record),

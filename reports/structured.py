@@ -50,6 +50,7 @@ def render(document: Document) -> str:
         "suite": document.title,
         "summary": document.summary,
         "facts": dict(document.facts),
+        **({"warnings": list(document.warnings)} if document.warnings else {}),
         "tables": [describe(table) for table in document.tables()],
     }
     # Indented, it would take the standard library eight times as long.

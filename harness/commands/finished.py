@@ -2,7 +2,8 @@
 
 A finished suite that is run again has to say so at once. What its runs *are* takes every part of
 the program to tell; whether anything has changed since they were all done takes the suite file,
-the program's files, and size and time of the runs' records. Where in doubt, the long way is gone.
+the program's files and those of plugins, and size and time of the runs' records. Where in doubt,
+the long way is gone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.commands.options import RunOptions
 from harness.errors import GanbenchError
-from harness.registry import KINDS, installed_plugins
+from harness.registry import any_installed
+from harness.store.code import sources_of
 from harness.suite.files import suite_bytes
 from harness.suite.strict_yaml import parse
 from harness.tracking.choice import choose_mode
@@ -59,13 +61,21 @@ class RerunShortcut:
 
     @property
     def foreign(self) -> bool:
-        """Whether plugins or extractors take part, whose files nobody here knows."""
-        return bool(self.options.plugins or self.options.extractors)
+        """Whether something takes part whose files nobody here knows: only plugins' files are."""
+        plugins = self.options.plugins
+        named = any(not name.endswith(".py") for name in plugins)
+        return named or not all(self.plugin_code) or bool(self.options.extractors)
+
+    @cached_property
+    def plugin_code(self) -> list[dict[str, str]]:
+        """What each plugin's files hold, without importing them; nothing where they are absent."""
+        return [sources_of(Path(name)) for name in self.options.plugins]
 
     def key(self) -> str:
         """Name the command, the suite and the program together."""
         options = self.options
-        asked = [options.suite, sorted(options.only), options.seeds, options.profile]
+        asked: list[Any] = [options.suite, sorted(options.only), options.seeds, options.profile]
+        asked += self.plugin_code
         digest = hashlib.sha256(json.dumps(asked).encode() + (self.content or b""))
         root = Path(__file__).parents[2]
         for package in ("harness", "suites"):
@@ -88,7 +98,7 @@ class RerunShortcut:
             told = str(mark["told"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        if not same:
+        if not same or any_installed():
             return None
         choose_mode(self.options.wandb, os.environ)
         return told
@@ -101,8 +111,7 @@ class RerunShortcut:
         elsewhere = any(
             spec.dataset.where or datasets.get(spec.dataset.id).needs_root for spec in matrix.specs
         )
-        parts = any(map(installed_plugins, KINDS.values()))
-        if self.foreign or elsewhere or parts or self.content is None:
+        if self.foreign or elsewhere or any_installed() or self.content is None:
             return
         told = f"all {len(matrix.selected)} runs of {matrix.plan.suite} are done"
         mark: dict[str, Any] = {"key": self.key(), "records": records(folder)}

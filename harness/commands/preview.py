@@ -10,17 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.commands.options import RunOptions
-from harness.errors import StoreError
 from harness.jobs.cohort import Cohort
 from harness.jobs.environment import choose_device
 from harness.parts import remarks
+from harness.planning.backlog import readable
 from harness.planning.calibration import Calibration
+from harness.planning.changed_code import changed_beside, changed_runs, code_for, refuse
 from harness.planning.checks import check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_curves import makespan
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
-from harness.store.reading import read_run
+from harness.spec import RunSpec
+from harness.store.code import Answer
 from harness.suite.matrix import Matrix
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
@@ -69,7 +71,7 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         for cell in matrix.skipped:
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
-    pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
+    pending = to_train(selected, matrix, folder, options.changed_code)
     check_precision(pending, device)
     rehearse(pending)
     places = slots(device, options.jobs)
@@ -114,9 +116,22 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
     return table
 
 
-def has_result(path: Path, run_id: str) -> bool:
-    """Say whether a run's folder holds a result; a damaged one does not count as any."""
-    try:
-        return read_run(path, run_id).is_final
-    except StoreError:
-        return False
+def to_train(
+    selected: Sequence[RunSpec], matrix: Matrix, folder: Path, answer: Answer
+) -> list[RunSpec]:
+    """List the runs that have no result, or none that counts; a damaged one does not.
+
+    Raises:
+        GanbenchError: if other code has trained some of them, and nothing was answered.
+    """
+    records = readable(folder, selected)
+    done = {run for run, record in records.items() if record.is_final}
+    code = code_for(folder, matrix.plan.code)
+    changed = changed_runs(records.values(), code)
+    if answer == "retrain":
+        done -= changed.keys()
+    pending = [spec for spec in selected if spec.id not in done]
+    if answer == "refuse":
+        others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
+        refuse([*changed.values(), *changed_beside(folder, others, pending, code).values()], folder)
+    return pending

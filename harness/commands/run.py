@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -12,15 +13,15 @@ from harness.engines.local import LocalEngine
 from harness.errors import ExitStatus, GanbenchError
 from harness.jobs.cohort import JobOptions
 from harness.jobs.environment import choose_device
-from harness.planning.backlog import backlog
 from harness.planning.calibration import Calibration
+from harness.planning.changed_code import settle_code, unreadable
 from harness.planning.checks import check_data, check_device, check_precision
 from harness.planning.dispatch import train_pending
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import FINAL
+from harness.store.records import FINAL, SuitePlan
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
@@ -38,14 +39,20 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
     store = Store(folder)
     with store.hold():
         _announce_plan(store, matrix, console)
-        todo = backlog(store, selected)
+        others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
+        settled = settle_code(store, selected, matrix.plan.code, options.changed_code, others)
+        todo, plan = settled.todo, replace(matrix.plan, code=settled.code)
         # Everything that can be refused is, before the folder gets this plan.
         check_precision(todo.pending, device)
         check_device(todo, device)
         if todo.pending:
             check_data(todo.pending, options.data_root)
         rehearse(todo.pending)
-        store.write_plan(matrix.plan)
+        for line in (*unreadable(settled.code), *settled.told):
+            quietly(console)(line)
+        for spec in settled.again:
+            store.make_room(spec)
+        store.write_plan(plan)
         if not todo.pending:
             console.print(f"all {len(todo.finished)} runs of {matrix.plan.suite} are done")
             return _completeness(folder, matrix.selected)
@@ -56,21 +63,22 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         mirrors = [ConsoleMirror(console), *_wandb(options.wandb, matrix, folder, console)]
         code = train_pending(
             store,
-            matrix.plan,
+            plan,
             todo,
             LocalEngine(places),
             Mirrors(mirrors),
             device=device,
-            options=job_options(matrix, options, folder),
+            options=job_options(plan, options, folder),
             measured=calibration.measure_missing(todo.pending),
         )
     return code if code != ExitStatus.DONE else _completeness(folder, matrix.selected)
 
 
-def job_options(matrix: Matrix, options: RunOptions, folder: Path) -> JobOptions:
+def job_options(plan: SuitePlan, options: RunOptions, folder: Path) -> JobOptions:
     """Return what every job of a command is told."""
-    extractors = matrix.plan.extractors
-    return JobOptions(folder, options.data_root, options.plugins, extractors=extractors)
+    return JobOptions(
+        folder, options.data_root, options.plugins, extractors=plan.extractors, code=plan.code
+    )
 
 
 def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from rich.text import Text
 
 from harness.errors import StoreError, UnknownNameError
 from harness.spec import ID_LENGTH, encode_numbers
+from harness.store.code import PartCode
 from harness.store.reading import RunRecord, read_run
-from harness.store.wording import provenance_lines
+from harness.store.wording import code_lines, provenance_lines
 
 
 def find_run(name: str) -> Path:
@@ -46,7 +48,7 @@ def describe_run(name: str) -> dict[str, Any]:
     Every metric has its value before training (``untrained``), at the last evaluation
     (``metrics``) and at the best (``best``, with ``step`` and how many were ``searched``); with
     averaged weights also those of the raw ones (``raw``). ``protocol`` has its floor and version,
-    ``provenance`` what all of them share.
+    ``provenance`` what all of them share, ``code`` what plugins consisted of.
     """
     record = read_run(find_run(name))
     described: dict[str, Any] = encode_numbers(
@@ -64,6 +66,7 @@ def describe_run(name: str) -> dict[str, Any]:
             "probes": last_probes(record),
             "protocol": [vars(metric) for metric in record.metrics],
             "provenance": vars(record.provenance) if record.provenance else None,
+            "code": [{"name": part.name, **asdict(part)} for part in record.code],
             "data": next((e["data"] for e in record.of_type("protocol")), None),
             "attempts": record.attempts,
             "environment": record.environment(),
@@ -185,7 +188,8 @@ def print_run(description: dict[str, Any]) -> None:
         console.print(values)
     for name, probe in description["probes"].items():
         console.print(Text(f"{name} {number_text(probe['value'])} at step {probe['step']}"))
-    for line in provenance_lines(description["provenance"]):
+    code = map(PartCode.of, description["code"])
+    for line in (*provenance_lines(description["provenance"]), *code_lines(code)):
         console.print(Text(line), style="dim")
 
 

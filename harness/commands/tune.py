@@ -14,6 +14,7 @@ from harness.engines.local import LocalEngine
 from harness.errors import ExitStatus
 from harness.jobs.environment import choose_device
 from harness.planning.calibration import Calibration
+from harness.planning.changed_code import unreadable
 from harness.planning.checks import check_data, check_precision
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
@@ -59,6 +60,8 @@ def tune_suite(
         if not (folder / "suite.json").exists():
             store.write_plan(matrix.plan)
         console, places = Console(), slots(device, options.jobs)
+        for line in unreadable(matrix.plan.code):
+            quietly(console)(line)
         calibration = Calibration(device, places, options.plugins, quietly(console))
         tuner = Tuner(
             folder,
@@ -66,9 +69,11 @@ def tune_suite(
             LocalEngine(places),
             Mirrors([ConsoleMirror(console)]),
             device,
-            job_options(matrix, options, folder),
+            job_options(matrix.plan, options, folder),
             sampler,
             calibration.measure_missing,
+            options.changed_code,
+            quietly(console),
         )
         code = tuner.tune(cells, trials, batch)
     if code == ExitStatus.DONE:

@@ -147,8 +147,12 @@ class Dataset(BaseModel):
         """
         raise NotImplementedError
 
+    def pin(self, split: Split) -> str | None:
+        """Name a split's content without reading it; None where nothing pins it."""
+        return self.sha256.get(split)
+
     def fingerprint(self) -> str:
-        """Name the content of all splits, 12 hexadecimal digits."""
+        """Name all splits, 12 hexadecimal digits: by their content, as far as that is pinned."""
         splits: object = dict(self.sha256)
         options = {"options": self.identity} if self.identity else {}
         return content_id({"id": self.id, "splits": splits, **options})

@@ -67,6 +67,10 @@ class Folder(Dataset):
         """What was skipped or converted."""
         return self._decoded.notes
 
+    def pin(self, split: Split) -> str | None:
+        """Name a split by the hash of its decoded images."""
+        return self._decoded.splits[split].sha256
+
     def fingerprint(self) -> str:
         """Name the files' content and the options; the path is no part of it."""
         return self._decoded.fingerprint

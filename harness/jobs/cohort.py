@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from harness.errors import StoreError
 from harness.spec import RunSpec, content_id
+from harness.store.code import PartCode
 from harness.store.folders import write_json
 
 SCHEMA = 2
@@ -39,6 +40,7 @@ class JobOptions:
         extractors: Networks in files, each ``NAME@SHA256=FILE``.
         checkpoint_seconds: At most so much work is lost to a kill.
         patience: Seconds to wait for a run whose last process is still saving it.
+        code: Of all foreign parts, as the command has found it.
     """
 
     store: Path
@@ -47,6 +49,7 @@ class JobOptions:
     extractors: tuple[str, ...] = ()
     checkpoint_seconds: float = 30.0
     patience: float = 30.0
+    code: tuple[PartCode, ...] = ()
 
 
 def write_job(file: Path, specs: Sequence[RunSpec], options: JobOptions) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,8 +32,10 @@ from harness.metrics.line import Line
 from harness.metrics.probes.base import Probe, probes
 from harness.networks.layers import evaluation_statistics
 from harness.parts import Variant
+from harness.parts.foreign import foreign_parts
 from harness.registry import load_plugin
 from harness.spec import RunSpec
+from harness.store.code import PartCode
 from harness.store.events import EventLog
 from harness.store.folders import Store, cache_folder, hold, write_json
 from harness.store.reading import RunRecord, read_run
@@ -54,6 +56,7 @@ class Job:
         data_root: Folder of data sets that are not synthesised; None where none is needed.
         checkpoint_seconds: At most so much work is lost to a kill.
         patience: Seconds to wait for a run that another process is about to give up.
+        code: Of all foreign parts, as the command has found it.
     """
 
     store: Store
@@ -61,6 +64,7 @@ class Job:
     data_root: Path | None = None
     checkpoint_seconds: float = 30.0
     patience: float = 0.0
+    code: tuple[PartCode, ...] = ()
     terminated: bool = field(default=False, init=False)
 
     def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
@@ -150,6 +154,7 @@ class Job:
                 f"data set {dataset.id!r} is no longer what it was when this run was planned "
                 f"({dataset.fingerprint()}, not {spec.dataset.fingerprint}); run the suite again"
             )
+        code = self._code_of(spec)
         evaluator = Evaluator(
             dataset,
             extractor=settings.extractor,
@@ -159,6 +164,8 @@ class Job:
             device=self.device,
             requested=settings.metrics,
         )
+        for run in runs:
+            check_content(run, evaluator.data.get("content", {}))
         cache = ReferenceCache(cache_folder())
         chosen = [
             probes.get(name)(dataset, settings.reference, self.data_root, cache)
@@ -170,7 +177,7 @@ class Job:
         if evaluator.class_counts is not None:
             trainer.game.class_counts = evaluator.class_counts
         self._resume(runs, trainer)
-        self._announce(runs, trainer, evaluator, chosen)
+        self._announce(runs, trainer, evaluator, chosen, code)
         line = Line.of(dataset, training)
         loop = TrainingLoop(
             runs,
@@ -197,8 +204,31 @@ class Job:
             run.seconds = checkpoint.seconds
             run.evaluation_seconds = checkpoint.evaluation_seconds
 
+    def _code_of(self, spec: RunSpec) -> list[PartCode]:
+        """Return the code of a run's foreign parts, with what the command accepts as that.
+
+        Raises:
+            GanbenchError: if it has changed since the command began.
+        """
+        planned = {(part.kind, part.id): part for part in self.code}
+        found = []
+        for part in foreign_parts(spec):
+            expected = planned.get((part.kind, part.id), part)
+            if part.name != expected.name:
+                raise GanbenchError(
+                    f"the code of {part.part} has changed since the command began "
+                    f"({expected.name} then, {part.name} now); run the suite again"
+                )
+            found.append(expected)
+        return found
+
     def _announce(
-        self, runs: list[Run], trainer: Trainer, evaluator: Evaluator, chosen: Sequence[Probe]
+        self,
+        runs: list[Run],
+        trainer: Trainer,
+        evaluator: Evaluator,
+        chosen: Sequence[Probe],
+        code: Sequence[PartCode],
     ) -> None:
         here = environment(self.device)
         for run in runs:
@@ -212,6 +242,7 @@ class Job:
                     "cohort": [other.spec.id for other in runs],
                     "device": self.device.type,
                     "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    **({"code": [asdict(part) for part in code]} if code else {}),
                 },
                 durable=True,
             )
@@ -251,6 +282,21 @@ def begin(record: RunRecord, log: EventLog) -> Run:
     return Run(record.spec, record.path, log, covered)
 
 
+def check_content(run: Run, content: Mapping[str, str]) -> None:
+    """Refuse to go on with other data than those that a run began with.
+
+    Raises:
+        DataError: if what no hash pins is no longer what it was.
+    """
+    before = read_run(run.path).content if run.checkpoints else {}
+    changed = [split for split in before if before[split] != content.get(split, before[split])]
+    if changed:
+        raise DataError(
+            f"data set {run.spec.dataset.id!r} is not what {run.path} began with: other content of "
+            f"{' and '.join(changed)}; bring it back, or delete the folder to train the run again"
+        )
+
+
 def has_evaluations(record: RunRecord, step: int) -> bool:
     """Say whether a run's log has all that it should have up to a step.
 
@@ -288,6 +334,7 @@ def main(file: Path, device: str) -> ExitStatus:
             options.data_root,
             options.checkpoint_seconds,
             options.patience,
+            options.code,
         )
         signal.signal(signal.SIGTERM, job.terminate)
         return job.train(specs)

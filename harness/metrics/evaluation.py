@@ -124,6 +124,11 @@ class Evaluator:
             self.data["class_counts"] = list(self.class_counts)
         if dataset.notes:
             self.data["notes"] = list(dataset.notes)
+        content = {
+            split: name for split, name in measurement.content.items() if dataset.pin(split) is None
+        }
+        if content:
+            self.data["content"] = content
         key = measurement.key
         self.provenance = Provenance(
             extractor=conditions.extractor,

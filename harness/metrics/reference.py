@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset, Kind
+from harness.datasets.base import Dataset, Examples, Kind, datasets
 from harness.datasets.splits import Splits
 from harness.metrics.applicable import DATA_SPACE, PREPROCESSING
-from harness.metrics.base import Metric, Observation, Statistics
+from harness.metrics.base import Metric, Observation, Statistics, metrics
 from harness.metrics.cache import ReferenceCache
+from harness.metrics.extractors.base import extractors
 from harness.metrics.observer import Observer, measure
 from harness.metrics.pairs import PairMetric
+from harness.spec import Split
+from harness.store.code import PartCode
 
 FLOOR_SEED = 0
 FLOOR_DRAWS = 21
@@ -85,6 +88,8 @@ class Measurement:
         return {
             "dataset": [self.dataset.id, self.dataset.fingerprint()],
             "split": conditions.reference,
+            "content": list(self.content.values()),
+            "code": [[part.kind, part.id, part.name] for part in self._code],
             "count": [conditions.samples, conditions.compared],
             "resolution": list(self.dataset.shape),
             "preprocessing": PREPROCESSING,
@@ -105,10 +110,13 @@ class Measurement:
         Raises:
             DataError: if data are needed and absent or damaged.
         """
-        kept = cache.read(self.key)
+        # What foreign code computes may be kept only where that code can be told from other.
+        lasting = all(part.sources for part in self._code)
+        kept = cache.read(self.key) if lasting else None
         if kept is None:
             kept = self._measured()
-            cache.write(self.key, kept)
+            if lasting:
+                cache.write(self.key, kept)
         return Reference(
             count=int(kept["count"]),
             statistics=self._statistics(kept),
@@ -118,11 +126,47 @@ class Measurement:
             calibrations=self._calibrations(kept),
         )
 
+    @property
+    def _compared(self) -> tuple[Split, Split]:
+        return self.splits.reference, self.splits.held_out
+
+    @cached_property
+    def content(self) -> dict[Split, str]:
+        """What the splits hold, the reference first: by pins, or where nothing pins it, by reading.
+
+        Raises:
+            DataError: if data are needed and absent or damaged.
+        """
+        return {
+            split: self.dataset.pin(split) or self._examples(split).sha256
+            for split in self._compared
+        }
+
+    def _examples(self, split: Split) -> Examples:
+        """Read a split, once."""
+        if split not in self._read:
+            self._read[split] = self.dataset.load(split, self.root)
+        return self._read[split]
+
+    @cached_property
+    def _read(self) -> dict[Split, Examples]:
+        return {}
+
+    @cached_property
+    def _code(self) -> list[PartCode]:
+        """List what takes part and is not ganbench's own, whose version does not name it."""
+        extractor = self.observer.extractor
+        taking_part = (
+            datasets.foreign().get(self.dataset.id),
+            extractors.foreign().get(extractor.id) if extractor is not None else None,
+            *(metrics.foreign().get(metric.id) for metric in self.metrics),
+        )
+        return [part for part in taking_part if part is not None]
+
     def _measured(self) -> dict[str, Tensor]:
         """Measure everything, as tensors by the names under which the cache keeps them."""
         conditions = self.observer.conditions
-        examples = self.dataset.load(self.splits.reference, self.root)
-        held_out = self.dataset.load(self.splits.held_out, self.root)
+        examples, held_out = map(self._examples, self._compared)
         count = min(conditions.samples, len(held_out))
         real = self.observer.real(examples)
         statistics = [metric.reference(real) for metric in self.metrics]

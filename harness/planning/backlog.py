@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from harness.errors import StoreError
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
@@ -25,8 +28,13 @@ class Backlog:
     begun: dict[str, RunRecord] = field(default_factory=dict)
 
 
-def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
+def backlog(store: Store, specs: Iterable[RunSpec], again: Container[str] = ()) -> Backlog:
     """Sort runs into those with a result and those to train.
+
+    Args:
+        store: The results folder.
+        specs: The runs.
+        again: Ids of runs that are to be trained as if they had never been.
 
     Raises:
         CorruptRecordError: naming file and line, if a run's records are damaged.
@@ -36,7 +44,8 @@ def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
     begun = {}
     for spec in specs:
         path = store.folder(spec)
-        record = read_run(path, spec.id) if (path / "spec.json").exists() else None
+        begun_before = spec.id not in again and (path / "spec.json").exists()
+        record = read_run(path, spec.id) if begun_before else None
         if record is not None and record.is_final:
             finished[spec.id] = record
         else:
@@ -44,3 +53,12 @@ def backlog(store: Store, specs: Iterable[RunSpec]) -> Backlog:
             if record is not None and record.attempts:
                 begun[spec.id] = record
     return Backlog(finished, tuple(pending), begun)
+
+
+def readable(folder: Path, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
+    """Read what a results folder has of some runs, by id; damaged ones count for nothing."""
+    records = {}
+    for spec in specs:
+        with suppress(StoreError):
+            records[spec.id] = read_run(folder / "runs" / spec.slug, spec.id)
+    return records

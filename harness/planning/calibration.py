@@ -26,6 +26,7 @@ import torch
 from harness.datasets.base import Examples
 from harness.engines.server import start_fork_server
 from harness.jobs.training_loop import peak_memory
+from harness.networks.base import networks
 from harness.parts import all_parts, schedule_of
 from harness.planning.cohorts import (
     TYPICAL_RATE,
@@ -149,6 +150,7 @@ class Calibration:
         return {
             "schema": SCHEMA,
             "kind": kind,
+            "code": sorted(code_of_networks(kind)),
             "device": hardware(self.device),
             "ganbench": VERSION,
             "results": RESULTS_VERSION,
@@ -207,6 +209,13 @@ def read(file: Path) -> CostCurve | None:
         and list(sizes) == sorted(set(sizes))
     )
     return CostCurve(sizes, seconds, peak) if sound else None
+
+
+def code_of_networks(kind: str) -> set[str]:
+    """Name the code of a kind's networks that are not ganbench's own."""
+    value = json.loads(kind)
+    names = {value[player][0] for player in ("generator", "discriminator")}
+    return {networks.foreign()[name].name for name in names if name in networks.foreign()}
 
 
 def in_words(kind: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,15 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from harness.datasets.base import Examples
-from harness.errors import StoreError
+from harness.errors import CodeWarning, StoreError
 from harness.networks.base import build_generator
 from harness.networks.dropout import StreamDropout
 from harness.parts import Condition, Draws, Part, all_parts, parts_of, schedule_of
 from harness.parts.blueprint import blueprint_of
 from harness.parts.conditions import in_proportion
 from harness.parts.precision import DTYPES
+from harness.registry import KINDS
 from harness.spec import RunSpec
-from harness.store.reading import RunRecord, read_run
+from harness.store.code import PartCode, still_accepted
+from harness.store.reading import RunRecord, read_plan, read_run
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game
 from harness.training.stack import inner_batch
@@ -32,6 +35,8 @@ CHUNK = 512
 STREAM = "evaluation"
 """The stream of a run's own evaluations: with its seed, its sample grids come out again."""
 CPU = torch.device("cpu")
+SAMPLED = ("variant", "trick", "dataset", "network")
+"""Kinds of parts that a generator is made of."""
 
 
 class Conditions(Protocol):
@@ -176,6 +181,24 @@ def noise(module: nn.Module, draws: Stream) -> Iterator[None]:
             handle.remove()
 
 
+def warn_of_other_code(record: RunRecord) -> None:
+    """Warn if parts of a run's networks and latents are no longer what trained it."""
+    accepted: tuple[PartCode, ...] = ()
+    with suppress(StoreError):
+        accepted = read_plan(record.path.parent.parent).code
+    for before in record.code:
+        here = KINDS[before.kind].registry.foreign().get(before.id)
+        for part in still_accepted([here] if here is not None else [], accepted):
+            if not part.stands_for(before) and before.kind in SAMPLED:
+                warnings.warn(
+                    f"{part.part} is not the code that has trained this run ({before.name} then, "
+                    f"{part.name} now): samples may not be what the run has shown; load the "
+                    "plugin as it was, or train the run again",
+                    CodeWarning,
+                    stacklevel=2,
+                )
+
+
 def load_generator(path: Path) -> TrainedGenerator:
     """Load the newest saved generator of a run, finished, in progress or broken off.
 
@@ -187,6 +210,7 @@ def load_generator(path: Path) -> TrainedGenerator:
     """
     record = read_run(path)
     spec = record.spec
+    warn_of_other_code(record)
     saved = last_state(path, spec.id)
     if saved is None:
         outcome = (record.outcome or {}).get("outcome", "in progress")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from harness.spec import RunSpec
 from harness.store.failpoints import failpoint
 from harness.store.reading import read_plan
 from harness.store.records import SuitePlan
+
+REPLACED = "replaced"
+"""Where in a results folder runs lie that were trained again, by their old folders."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -117,6 +121,22 @@ class Store:
         elif RunSpec.model_validate_json(file.read_bytes()).id != spec.id:
             raise StoreError(f"{file} describes another run; delete the folder to train it again")
         return path
+
+    def make_room(self, spec: RunSpec) -> None:
+        """Move the folder of a run that is to be trained again to ``replaced/``, whole.
+
+        Raises:
+            StoreError: if a live process trains it, or the folder leads elsewhere.
+        """
+        path, kept = self.folder(spec), self.root / REPLACED
+        if kept.is_symlink():
+            raise StoreError(f"{kept} is a symbolic link; results stay under their root")
+        kept.mkdir(exist_ok=True)
+        with hold(path):
+            names = (kept / f"{path.name}-{number}" for number in count(1))
+            path.rename(next(name for name in names if not name.exists()))
+        sync_folder(kept)
+        sync_folder(path.parent)
 
     @contextmanager
     def hold(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
+from harness.store.code import PartCode
 from harness.store.columns import (
     Best,
     Extremes,
@@ -143,6 +144,26 @@ class RunRecord:
         """Where it was last trained, ``cpu`` or ``cuda``; None in records that do not say."""
         last = next(self.newest("attempt"), {})
         return last.get("device")
+
+    @cached_property
+    def code(self) -> tuple[PartCode, ...]:
+        """The code of foreign parts that trained it, of each attempt since it last started over.
+
+        Empty where all parts are ganbench's own, and in records that do not say.
+        """
+        parts: dict[tuple[str, str, str], PartCode] = {}
+        for attempt in self.attempts:
+            if not attempt["resumed_from"]:
+                parts = {}
+            for part in map(PartCode.of, attempt.get("code", ())):
+                parts[part.kind, part.id, part.name] = part
+        return tuple(parts.values())
+
+    @cached_property
+    def content(self) -> dict[str, str]:
+        """Hash of each split of its data that nothing pins; empty in records that do not say."""
+        data = next(self.newest("protocol"), {}).get("data") or {}
+        return dict(data.get("content", {}))
 
     def environment(self) -> dict[str, Any]:
         """Return versions, device and threads of the last attempt.

@@ -3,9 +3,11 @@
 Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of the schedule):
 
 * ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
-  ``device`` (``cpu`` or ``cuda``), ``time``
+  ``device`` (``cpu`` or ``cuda``), ``time``; ``code``, a list of :class:`PartCode` as dictionaries,
+  of the parts that are not ganbench's own, where there are any
 * ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
-  :class:`Provenance` as a dictionary; ``data``, facts of data and reference; ``probes``: by id,
+  :class:`Provenance` as a dictionary; ``data``, facts of data and reference, with ``content``, the
+  hash of each split that nothing pins; ``probes``: by id,
   ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``;
   ``parameters`` {"g": n, "d": n} of one run
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
@@ -27,6 +29,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
+
+from harness.store.code import PartCode
 
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
 FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
@@ -154,6 +158,7 @@ class SuitePlan:
         extractors: Networks in files, as ``--extractor`` takes them.
         baseline: Labels of the variant and the tricks of the cell that all others of its data set
             are compared with; None where tricks are compared with their variant without tricks.
+        code: Of all parts of its runs that are not ganbench's own.
     """
 
     suite: str
@@ -167,3 +172,4 @@ class SuitePlan:
     plugins: tuple[str, ...] = ()
     extractors: tuple[str, ...] = ()
     baseline: tuple[str, str] | None = None
+    code: tuple[PartCode, ...] = ()

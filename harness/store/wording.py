@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from harness.store.code import PartCode
 
 
 def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:
@@ -32,3 +34,13 @@ def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:
         f"G is measured by {measured}; normalization in evaluation: {provenance['normalization']}"
         f"{classes}",
     ]
+
+
+def code_lines(code: Iterable[PartCode]) -> list[str]:
+    """Say in sentences what code a run's foreign parts had, as far as it is known."""
+    return [f"code of {part.part}: {part.name}{files_of(part)}" for part in code]
+
+
+def files_of(part: PartCode) -> str:
+    """List the files of a part in brackets; nothing where they are not known."""
+    return f" ({', '.join(part.sources)})" if part.sources else ""

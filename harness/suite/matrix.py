@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.errors import GanbenchError
+from harness.parts.foreign import foreign_parts
 from harness.registry import nearest
 from harness.spec import DatasetSpec, RunSpec, content_id
+from harness.store.code import PartCode
 from harness.store.records import PlannedRun, SkippedCell, SuitePlan
 from harness.suite.cell_settings import ResolvedCell
 from harness.suite.cells import resolve_cells
@@ -81,9 +83,12 @@ def expand(
     specs: list[RunSpec] = []
     runs: list[PlannedRun] = []
     selected: set[str] = set()
+    code: dict[tuple[str, str], PartCode] = {}
     for chosen in resolved:
         cell_wanted = selection.matches(chosen.cell)
-        for spec in specs_of(chosen, layer.seeds or ()):
+        for number, spec in enumerate(specs_of(chosen, layer.seeds or ())):
+            if number == 0:  # the other seeds have the same parts
+                code |= {(part.kind, part.id): part for part in foreign_parts(spec)}
             specs.append(spec)
             runs.append(planned_run(spec, chosen.cell))
             if cell_wanted and selection.has_seed(spec.seed):
@@ -105,6 +110,7 @@ def expand(
         plugins=tuple(plugins),
         extractors=tuple(extractors),
         baseline=baseline,
+        code=tuple(part for _, part in sorted(code.items())),
     )
     return Matrix(plan, tuple(specs), frozenset(selected), passed_over)
 

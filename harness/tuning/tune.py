@@ -18,11 +18,13 @@ from harness.engines.base import Engine
 from harness.errors import ExitStatus, GanbenchError, StoreError
 from harness.jobs.cohort import JobOptions
 from harness.metrics.applicable import protocol
-from harness.planning.backlog import Backlog, backlog
+from harness.planning.backlog import backlog
+from harness.planning.changed_code import changes_of, code_for, settle_code
 from harness.planning.checks import check_device
 from harness.planning.cost_curves import Measured
 from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_number
+from harness.store.code import Answer
 from harness.store.folders import Store, write_json
 from harness.store.reading import ReportedRun, RunRecord, TrialRun
 from harness.store.records import PlannedRun, SuitePlan
@@ -85,6 +87,8 @@ class Tuner:
         options: What each job is told; the store is replaced by tuning's own.
         sampler: ``tpe`` or ``random``.
         measured: Says what is known of the cost of cohorts of some runs.
+        changed_code: What is to become of runs that other code has trained.
+        announce: Told what has become of them, in a line.
     """
 
     folder: Path
@@ -95,6 +99,8 @@ class Tuner:
     options: JobOptions
     sampler: str = "tpe"
     measured: Callable[[Sequence[RunSpec]], Measured | None] = lambda specs: None
+    changed_code: Answer = "refuse"
+    announce: Callable[[str], None] = print
 
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "tuning")
@@ -216,15 +222,21 @@ class Tuner:
                 )
                 seed = "" if spec.seed == TUNING_SEED else f"s{spec.seed}, "
                 notes[spec.id] = f"{seed}{rates_of(spec)}"
+        settled = settle_code(self.store, list(specs.values()), self.suite.code, self.changed_code)
+        check_device(settled.todo, self.device)
+        for line in settled.told:
+            self.announce(line)
+        for spec in settled.again:
+            self.store.make_room(spec)
         plan = SuitePlan(
             suite=f"{self.suite.suite}-tuning",
             summary=f"Learning rates for {self.suite.suite}",
             fingerprint=content_id(sorted(self.planned)),
             runs=tuple(self.planned.values()),
+            code=settled.code,
         )
         self.store.write_plan(plan)
-        todo: Backlog = backlog(self.store, specs.values())
-        check_device(todo, self.device)
+        todo = settled.todo
         if not todo.pending:
             return ExitStatus.DONE
         return train_pending(
@@ -234,17 +246,25 @@ class Tuner:
             self.engine,
             self.mirror,
             device=self.device,
-            options=replace(self.options, store=self.store.root),
+            options=replace(self.options, store=self.store.root, code=settled.code),
             notes=notes,
             measured=self.measured(todo.pending),
         )
 
     def _reported(self, specs: Iterable[RunSpec]) -> dict[str, ReportedRun]:
-        """Read finished runs on fresh seeds: the suite's own where it has them, else tuning's."""
+        """Read finished runs on fresh seeds: the suite's own where it has them, else tuning's.
+
+        Of the suite's own, those of other code do not count.
+        """
         specs = list(specs)
         own = backlog(self.store, specs).finished
         main = Store(self.folder)
-        records = {**backlog(main, specs).finished, **own}
+        code = code_for(main.root, self.suite.code)
+        records = {
+            run: record
+            for run, record in backlog(main, specs).finished.items()
+            if not changes_of(record, code)
+        } | own
         return {name: ReportedRun.of(record) for name, record in records.items()}
 
     def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.store.records import SuitePlan
 from reports.cells import CellRuns, Result, SuiteCells
+from reports.code import code_table
 from reports.document import Section
 from reports.tables import Column, Row, Table, TableCell, entries, significant
 
@@ -274,6 +275,7 @@ def build(cells: SuiteCells) -> Section:
     blocks = (
         gaps_table(cells),
         *((folders_table(cells),) if cells.suite.folders else ()),
+        *((code_table(cells),) if plan.code or plan.plugins else ()),
         data_table(cells),
         measurement_table(cells),
         protocol_table(cells),

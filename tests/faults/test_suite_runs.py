@@ -301,6 +301,63 @@ def test_the_same_suite_twice_at_once_trains_every_run_once(tmp_path: Path) -> N
     assert all(len(r.attempts) == 1 for r in read_suite(tmp_path / "results").runs.values())
 
 
+PLUGIN = """
+from formulas import loss
+from harness.parts import Variant, variants
+
+@variants.register("odd", source="nowhere")
+class Odd(Variant):
+    '''A loss of one's own.'''
+
+    def real_loss(self, logits, target):
+        return loss(-logits)
+
+    def fake_loss(self, logits, target):
+        return loss(logits)
+
+    def fooling_loss(self, logits):
+        return loss(-logits)
+"""
+
+
+@pytest.mark.slow
+def test_a_plugin_that_changes_is_refused_until_someone_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(PLUGIN)
+    formulas = tmp_path / "formulas.py"
+    formulas.write_text("def loss(x):\n    return x.relu()\n")
+    arguments = command(tmp_path, "--plugin", str(tmp_path / "odd.py"), steps=75)
+    suite = tmp_path / "tiny.yaml"
+    suite.write_text(suite.read_text().replace("[gan, lsgan]", "[gan, odd]"))
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        words = [*arguments, "--only", "tricks=none", *more]
+        return subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all 4 runs of tiny are done" in run().stdout
+    formulas.write_text("def loss(x):\n    return (1 + x).relu()\n")
+    results = tmp_path / "results"
+    before = digest(results / "runs")
+    refused = run()
+    assert refused.returncode == 2
+    for words in ("variant 'odd'", "formulas.py (2 runs)", "--retrain", "--accept-code"):
+        assert words in refused.stderr
+    assert digest(results / "runs") == before
+    again = run("--retrain")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "2 runs to train, 2 done before" in again.stdout
+    assert len(list((results / "replaced").iterdir())) == 2
+    formulas.write_text("# a remark\n" + formulas.read_text())
+    assert run().returncode == 2
+    accepted = run("--accept-code", "--seeds", "3")
+    assert accepted.returncode == 0, accepted.stdout + accepted.stderr
+    assert "2 runs to train, 4 done before" in accepted.stdout
+    report = (results / "report" / "report.md").read_text()
+    assert "mixes 2 codes of variant 'odd'" in report.partition("\n## ")[0]
+    assert "accepted as the plan's code, by --accept-code" in report
+
+
 def test_an_unwritable_folder_is_refused_before_any_training(tmp_path: Path) -> None:
     (tmp_path / "results").touch()
     done = subprocess.run(

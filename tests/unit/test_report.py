@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from PIL import Image
 from harness.errors import CorruptRecordError, StoreError
 from harness.store.reading import read_suite
 from harness.store.records import SkippedCell, SuitePlan
+from reports import build
 from reports.build import compose, is_current, write_report
 from reports.cells import FAILURES, CellRuns, group
 from reports.document import Gallery
@@ -157,6 +159,21 @@ def test_is_current(tmp_path: Path) -> None:
     assert is_current(root)
     (root / "report" / "tables" / "outcomes.csv").unlink()
     assert not is_current(root)
+
+
+@pytest.mark.parametrize("package", ["reports", "harness/store"])
+def test_a_report_is_as_old_as_what_makes_it(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = tuple(tmp_path / "program" / path.name for path in build.PACKAGES)
+    for path, copied in zip(build.PACKAGES, copies, strict=True):
+        shutil.copytree(path, copied, ignore=shutil.ignore_patterns("__pycache__", "gallery"))
+    monkeypatch.setattr(build, "PACKAGES", copies)
+    before = build.package_digest()
+    assert before == build.package_digest()
+    with (tmp_path / "program" / Path(package).name / "__init__.py").open("a") as file:
+        file.write("# a remark\n")
+    assert build.package_digest() != before
 
 
 def test_is_current_imports_nothing_heavy(store: Path) -> None:

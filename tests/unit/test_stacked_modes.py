@@ -129,7 +129,8 @@ class TestCalibration:
     def test_an_evaluator_measures_it_once(self, tmp_path, monkeypatch):
         sizes = {"train": (900, 1), "validation": (300, 2), "test": (300, 3)}
         monkeypatch.setattr(stacked, "SPLITS", sizes)
-        monkeypatch.setattr(StackedDigits, "sha256", {})
+        pins = {split: StackedDigits().read(split).sha256 for split in sizes}
+        monkeypatch.setattr(StackedDigits, "sha256", pins)
 
         def made() -> Evaluator:
             return Evaluator(

@@ -248,6 +248,7 @@ class Representation(Probe):
         key = {
             "probe": [self.id, self.version],
             "dataset": [dataset.id, dataset.fingerprint()],
+            "content": [dataset.pin("train") or train.sha256, dataset.pin(SCORED) or test.sha256],
             "columns": others,
             "libraries": [[name, version(name)] for name in ("scikit-learn", "torch", "numpy")],
         }
