@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness.spec import RunSpec
 from harness.store.code import UNKNOWN, PartCode
 from harness.store.reading import RunRecord
 from reports.cells import SuiteCells
@@ -71,7 +72,19 @@ def uses(record: RunRecord, part: PartCode) -> bool:
 
 def mixtures(cells: SuiteCells) -> tuple[str, ...]:
     """Say what is not the same in all runs though it has one name; nothing where all is."""
-    return (*mixed_code(cells), *mixed_data(cells))
+    return (*older_results(cells), *mixed_code(cells), *mixed_data(cells))
+
+
+def older_results(cells: SuiteCells) -> list[str]:
+    """Say where runs are of a results version whose numbers were others."""
+    now = RunSpec.model_fields["results_version"].default
+    found = {r.record.spec.results_version for r in cells.results if r.record is not None}
+    return [
+        f"These runs are of results version {version}, and this ganbench gives version {now}, of "
+        "which some numbers are others: compare only runs of one version. `ganbench run` trains "
+        "them anew, and says which numbers have changed."
+        for version in sorted(found - {now})
+    ]
 
 
 def mixed_data(cells: SuiteCells) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -21,12 +22,13 @@ from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import FINAL, SuitePlan
+from harness.store.records import FINAL, PlannedRun, SuitePlan
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
 from harness.tracking.console import ConsoleMirror, quietly
 from harness.tracking.wording import counted
+from harness.version import RESULTS_VERSION, since
 
 
 def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
@@ -97,12 +99,29 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
         )
     kept = {run.id for run in matrix.plan.runs}
     gone = [run for run in before.runs if run.id not in kept]
-    begun = sum((store.root / "runs" / run.folder / "spec.json").exists() for run in gone)
-    if begun:
+    versions = [version for run in gone if (version := results_version(store, run)) is not None]
+    if not versions:
+        return
+    quietly(console)(
+        f"the plan has changed: {counted(len(versions), 'run')} of the one before stay on the disk "
+        "and are in no number of the report"
+    )
+    oldest = min(versions)
+    if oldest < RESULTS_VERSION:
         quietly(console)(
-            f"the plan has changed: {counted(begun, 'run')} of the one before stay on the disk "
-            "and are in no number of the report"
+            f"they are of results version {oldest}, and this ganbench gives version "
+            f"{RESULTS_VERSION}: everything is trained anew, because these numbers are others now: "
+            f"{since(oldest)}"
         )
+
+
+def results_version(store: Store, run: PlannedRun) -> int | None:
+    """Return the results version of a run that has begun, or None."""
+    try:
+        described = json.loads((store.root / "runs" / run.folder / "spec.json").read_bytes())
+        return int(described.get("results_version", 0))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
 
 
 def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> list[Mirror]:

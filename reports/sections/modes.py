@@ -31,7 +31,10 @@ def captured(result: Result) -> tuple[float, int] | None:
     """Return the share of modes or classes with a generated example, and how many there are."""
     evaluations = result.record.newest("evaluation") if result.record else ()
     counted = next((event for event in evaluations if event.get("histogram")), None)
-    return (counted["mode_coverage"], len(counted["histogram"])) if counted else None
+    if counted is None:
+        return None
+    histogram = counted["histogram"]
+    return sum(count > 0 for count in histogram) / len(histogram), len(histogram)
 
 
 def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
