@@ -118,6 +118,8 @@ class Evaluator:
             "reference_count": known.count,
             "extractor": conditions.extractor,
         }
+        if dataset.class_names is not None:
+            self.data["class_names"] = list(dataset.class_names)
         if dataset.notes:
             self.data["notes"] = list(dataset.notes)
         key = measurement.key

@@ -20,6 +20,7 @@ from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
 from harness.store.reading import read_run
+from harness.store.wording import printable
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game
 from harness.training.stack import inner_batch
@@ -55,6 +56,8 @@ class TrainedGenerator:
         conditions: Draws that.
         laws: Parts of the run that give latents another law than N(0, 1), in their order.
         copies: Generators in it that take turns in a batch.
+        class_names: What the classes of its run's data are called, by label; None if they are
+            only numbered.
     """
 
     spec: RunSpec
@@ -66,11 +69,16 @@ class TrainedGenerator:
     conditions: Conditions
     laws: tuple[Part, ...] = ()
     copies: int = 1
+    class_names: tuple[str, ...] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of weights, latents and samples."""
         return DTYPES[self.spec.settings.precision]
+
+    def class_name(self, label: int) -> str:
+        """Name a class for a person: by its number where it has no name."""
+        return str(label) if self.class_names is None else printable(self.class_names[label])
 
     def inputs(self, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
         """Draw z and y as evaluations do: the beginning of any longer draw.
@@ -208,6 +216,7 @@ def load_generator(path: Path) -> TrainedGenerator:
         conditions=game,
         laws=tuple(part for part in game.parts if type(part).latents is not Part.latents),
         copies=plan.copies,
+        class_names=record.class_names,
     )
 
 

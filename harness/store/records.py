@@ -5,7 +5,8 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 * ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
   ``device`` (``cpu`` or ``cuda``), ``time``
 * ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
-  :class:`Provenance` as a dictionary; ``data``, facts of data and reference; ``probes``: by id,
+  :class:`Provenance` as a dictionary; ``data``, facts of data and reference, such as its
+  ``class_names``; ``probes``: by id,
   ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``;
   ``parameters`` {"g": n, "d": n} of one run
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.commands.show import describe_run, print_run
 from harness.datasets.base import dataset_of
 from harness.datasets.folder import HELD_OUT, Folder
 from harness.datasets.images import cache as images_cache
@@ -23,9 +24,11 @@ from harness.datasets.images.decoding import Undecodable, decode
 from harness.datasets.images.files import is_image_name, shared_folders
 from harness.datasets.images.layout import SPLIT_FOLDERS
 from harness.datasets.images.reading import GROUP
-from harness.errors import DataError, DataWarning, SuiteError
+from harness.errors import DataError, DataWarning, GanbenchError, SuiteError
 from harness.jobs.job import Job
 from harness.planning.backlog import backlog
+from harness.sampling.export import export
+from harness.sampling.sheets import Request, sample
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.suite.load import load_suite
@@ -766,6 +769,51 @@ class TestRuns:
         page = write_report(store.root).read_text()
         assert "1 of 32 skipped: torn.png" in page
         assert "folder:faces(size=16, channels=1)" in page
+
+    def test_names_of_classes_are_in_the_run_and_wherever_it_is_shown(self, tmp_path, capsys):
+        names = ("1", "2", "10", "<b>\x1b[31m$x$")
+        for i, name in enumerate(names):
+            fill(tmp_path / "faces" / name, 12, first=100 * i, size=(16, 16))
+        text = SETTINGS.replace("channels: 1", "").replace("digits-cnn", "thumbnail")
+        entry = "[{id: 'folder:faces', size: 16, channels: 3}]"
+        (tmp_path / "mine.yaml").write_text(
+            f"suite: mine\nvariants: [cgan]\nseeds: 1\ndatasets: {entry}\n{text}"
+        )
+        matrix = expand(load_suite(str(tmp_path / "mine.yaml")))
+        store = Store(tmp_path / "results")
+        store.write_plan(matrix.plan)
+        assert Job(store, torch.device("cpu")).train(matrix.specs) == 0
+        shutil.rmtree(tmp_path / "faces")  # from here on the run alone has to know
+        folder = store.folder(matrix.specs[0])
+        assert read_run(folder).class_names == names
+        capsys.readouterr()
+
+        described = describe_run(str(folder))
+        assert described["data"]["class_names"] == list(names)
+        print_run(described)
+        assert "classes: 1, 2, 10, <b>\ufffd[31m$x$" in capsys.readouterr().out
+
+        for wanted, label in (("10", 2), ("1", 0), ("0", 0), (names[3], 3), ("3", 3)):
+            made = sample(folder, Request(count=2, classes=wanted), tmp_path / "x.png", force=True)
+            assert made["classes"] == [label]
+        made = sample(folder, Request(count=2, classes="all"), tmp_path / "x.png", force=True)
+        assert made["class_names"] == ["1", "2", "10", "<b>\ufffd[31m$x$"]
+        with pytest.raises(GanbenchError, match=r"'11' is no class \(did you mean '1'\?\); the cl"):
+            sample(folder, Request(classes="11"), tmp_path / "y.png", force=False)
+
+        written = export(folder, tmp_path / "g.pt2", force=False)
+        assert written["class_names"] == list(names)
+        assert written["usage"][-1].endswith("from 0: 1, 2, 10, <b>\ufffd[31m$x$")
+        exec("\n".join(written["usage"]), {})  # the last is a comment on one line
+        extra = {"ganbench.json": ""}
+        torch.export.load(tmp_path / "g.pt2", extra_files=extra)
+        assert json.loads(extra["ganbench.json"])["class_names"] == list(names)
+
+        page = write_report(store.root).read_text()
+        shown = "1, 2, 10, &lt;b&gt;\ufffd[31m$x$"
+        assert shown in page
+        (own,) = (store.root / "report" / "runs").glob("folder-*.html")
+        assert shown in own.read_text()
 
     def test_a_folder_that_has_moved_goes_on_where_it_was(self, tmp_path):
         store, matrix = self.store(tmp_path)

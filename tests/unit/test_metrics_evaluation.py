@@ -355,7 +355,9 @@ class TestDescription:
             "sigma": None,
             "reference_count": 1197,
             "extractor": DigitsClassifier.label(),
+            "class_names": list("0123456789"),
         }
+        assert "class_names" not in ring.data
         assert ring.data["modes"] == Ring8.modes.tolist()
         assert (ring.data["sigma"], ring.data["extractor"]) == (0.01, "data")
 
