@@ -316,7 +316,8 @@ def sample(
         typer.Option(
             "--class",
             metavar="C[,C…]|all",
-            help="Conditional generators: the class, or several, which get a row each.",
+            help="Conditional generators: the class by name or number, or several, which get a "
+            "row each.",
         ),
     ] = None,
     rows: Annotated[
@@ -465,7 +466,7 @@ def verify(
     """Hash everything that a data set is made of."""
     from harness.commands import data
 
-    print(data.verify(name, data_root))
+    print(_foreign(data.verify(name, data_root)))
 
 
 @app.command()
@@ -527,6 +528,13 @@ def _write_report(
     print(f"report: {page}")
 
 
+def _foreign(text: object) -> str:
+    """Write what may name files of anybody, so that no name can steer the terminal."""
+    from harness.store.wording import printable
+
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message, not a traceback."""
     for name in ("stdout", "stderr"):
@@ -538,14 +546,15 @@ def main() -> None:
     written = warnings.formatwarning
 
     def plainly(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
-        told = issubclass(category, DataWarning | CodeWarning)
-        return f"warning: {message}\n" if told else written(message, category, *where, **line)
+        if issubclass(category, DataWarning | CodeWarning):
+            return f"warning: {_foreign(message)}\n"
+        return written(message, category, *where, **line)
 
     warnings.formatwarning = plainly
     try:
         app()
     except GanbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_foreign(error)}", file=sys.stderr)
         sys.exit(ExitStatus.BAD_INPUT)
     except BrokenPipeError:
         # Whoever read the output has gone; what is on the disk is whole.

@@ -12,6 +12,7 @@ import numpy as np
 from harness.store.events import Event, read_events
 from harness.store.reading import ReportedRun
 from harness.store.records import MetricInfo, short_name
+from harness.store.wording import class_counts, listing
 from reports.cells import Result
 from reports.sections.outcomes import SIGNS
 from reports.tables import ABSENT, ARROWS, significant
@@ -253,6 +254,12 @@ def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, st
     if "updates" in outcome:
         updates = outcome["updates"]
         facts.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
+    names = history.record.class_names
+    counts = evaluations[-1].get("histogram") if evaluations else None
+    if names is not None and counts and len(counts) == len(names):
+        facts.append(("Last samples of each class", class_counts(names, counts)))
+    elif names is not None:
+        facts.append(("Classes", listing(names)))
     parameters = history.protocols[-1].get("parameters") if history.protocols else None
     if parameters:
         facts.append(("Parameters of G and D", f"{parameters['g']:,} and {parameters['d']:,}"))

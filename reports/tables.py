@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.store.wording import NO_BREAK as NO_BREAK
+from harness.store.wording import printable as printable
 from reports.statistics.intervals import Interval
 
 Kind = Literal[
@@ -19,8 +21,6 @@ ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 ABSENT = "–"
 MOST_ROWS = 100
 """Of a table in the page and in Markdown."""
-NO_BREAK = "\u00a0"
-"""A space that keeps a number and its unit on one line."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +103,6 @@ def shortened(table: Table) -> Table:
         + table.note
     )
     return replace(table, rows=table.rows[:MOST_ROWS], note=said.rstrip())
-
-
-def printable(text: str) -> str:
-    """Keep a text on one line, without control characters and marks that reverse its direction."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character
-        if character.isprintable() or character == NO_BREAK
-        else " "
-        if character.isspace()
-        else "\ufffd"
-        for character in text
-    )
 
 
 def significant(value: float, digits: int = 3) -> str:

@@ -14,6 +14,7 @@ from harness.datasets.base import Dataset, datasets
 from harness.datasets.published import ROOT, Published
 from harness.datasets.stacked import Stacked
 from harness.errors import AbsentDataError, DataError, GanbenchError
+from harness.store.wording import listing
 
 State = Literal["embedded", "present", "absent", "damaged", "yours"]
 
@@ -147,4 +148,8 @@ def verify(name: str, root: Path | None) -> str:
     dataset = dataset_named(name)
     dataset.check(root)
     notes = "".join(f"; {note}" for note in dataset.notes)
-    return f"{name} is whole, fingerprint {dataset.fingerprint()}{notes}"
+    count, names = dataset.train_size, dataset.class_names
+    facts = [f"fingerprint {dataset.fingerprint()}"]
+    facts += [f"{count:,} to train with"] if count is not None else []
+    facts += [f"classes {listing(names)}"] if names is not None else []
+    return f"{name} is whole, {', '.join(facts)}{notes}"

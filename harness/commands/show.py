@@ -15,7 +15,7 @@ from harness.errors import StoreError, UnknownNameError
 from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.code import PartCode
 from harness.store.reading import RunRecord, read_run
-from harness.store.wording import code_lines, provenance_lines
+from harness.store.wording import class_counts, code_lines, listing, provenance_lines
 
 
 def find_run(name: str) -> Path:
@@ -47,8 +47,9 @@ def describe_run(name: str) -> dict[str, Any]:
 
     Every metric has its value before training (``untrained``), at the last evaluation
     (``metrics``) and at the best (``best``, with ``step`` and how many were ``searched``); with
-    averaged weights also those of the raw ones (``raw``). ``protocol`` has its floor and version,
-    ``provenance`` what all of them share, ``code`` what plugins consisted of.
+    averaged weights also those of the raw ones (``raw``); ``histogram`` counts the last samples of
+    each class or mode. ``protocol`` has its floor and version, ``provenance`` what all of them
+    share, ``code`` what plugins consisted of.
     """
     record = read_run(find_run(name))
     described: dict[str, Any] = encode_numbers(
@@ -60,6 +61,7 @@ def describe_run(name: str) -> dict[str, Any]:
             "remarks": run_remarks(record),
             "outcome": record.outcome,
             "metrics": last_metrics(record),
+            "histogram": next((e.get("histogram") for e in record.newest("evaluation")), None),
             "untrained": untrained_metrics(record),
             "best": best_metrics(record),
             "raw": raw_metrics(record),
@@ -186,6 +188,11 @@ def print_run(description: dict[str, Any]) -> None:
             shown.insert(list(columns).index("best") + 1, where)
             values.add_row(Text(f"{arrows[better[name]]} {name}"), *shown)
         console.print(values)
+    names, histogram = (description["data"] or {}).get("class_names"), description["histogram"]
+    if names is not None and histogram is not None and len(names) == len(histogram):
+        console.print(Text(f"last samples of each class: {class_counts(names, histogram)}"))
+    elif names is not None:
+        console.print(Text(f"classes: {listing(names)}"))
     for name, probe in description["probes"].items():
         console.print(Text(f"{name} {number_text(probe['value'])} at step {probe['step']}"))
     code = map(PartCode.of, description["code"])

@@ -106,6 +106,8 @@ class Dataset(BaseModel):
     """Shape of one example; images as (channels, height, width)."""
     classes: ClassVar[int | None] = None
     """Number of labelled classes or modes."""
+    class_names: ClassVar[tuple[str, ...] | None] = None
+    """What the classes are called, in the order of their labels; None if they are only numbered."""
     train_size: ClassVar[int | None] = None
     """Examples of the training split, so that a batch can be checked before any training."""
     sha256: ClassVar[Mapping[Split, str]] = {}

@@ -78,6 +78,7 @@ class Digits(Dataset):
     kind: ClassVar[Kind] = "images"
     shape: ClassVar[tuple[int, ...]] = (1, 16, 16)
     classes: ClassVar[int | None] = 10
+    class_names: ClassVar[tuple[str, ...] | None] = tuple("0123456789")
     train_size: ClassVar[int | None] = 1_197
     sha256: ClassVar[dict[Split, str]] = {
         "train": "2d6a8b9ed3a731857a6d38e104cbaa8b02800037819448e6e01b498d62ce4680",

@@ -16,7 +16,8 @@ from pydantic import Field
 from harness.datasets.base import Dataset, Examples, Kind, Place, datasets, from_options
 from harness.datasets.images.cache import SPLITS, ArrayCache, Decoded
 from harness.datasets.images.decoding import DECODING, SUFFIXES, Crop
-from harness.datasets.images.files import Listing, class_of, open_images
+from harness.datasets.images.files import Listing, open_images
+from harness.datasets.images.layout import Layout, layout_of
 from harness.datasets.images.reading import ReadImages, listed, notes_of, read_images
 from harness.errors import DataError, DataWarning
 from harness.spec import Split, content_id
@@ -24,16 +25,20 @@ from harness.spec import Split, content_id
 HELD_OUT = 10
 """One image of so many is for validation, and one for testing."""
 FEWEST = 20
-"""Different images that a data set needs, which leaves two to validate and two to test with."""
+"""Different images that are needed, which leaves two to validate and two to test with."""
+FEWEST_OF_SPLIT = 2
+"""Different images that a split of its own folder needs."""
 
 
 @datasets.register("folder", source="a folder or zip archive of images, given by its path")
 class Folder(Dataset):
     """Images of your own: a folder or zip archive, each cut to a square and resized.
 
-    Folders at the top are the classes if there are several and every image lies directly in one.
-    A tenth of the images, those with the smallest hashes, is the validation split, the next tenth
-    the test split. What the images are, not where they lie or what they are called, names a run.
+    Folders at the top that are called train, val and test are the splits. Folders below them, or
+    else at the top, are the classes if there are several and most images lie directly in one.
+    Where no folder says it, a tenth of the images, those with the smallest hashes, is the
+    validation split, and the next tenth the test split. What the images are, not where they lie or
+    what they are called, names a run.
     """
 
     path: Annotated[str, Place()] = Field(
@@ -58,13 +63,18 @@ class Folder(Dataset):
         return len(self._decoded.classes) if self._decoded.classes is not None else None
 
     @from_options
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of these folders, in natural order."""
+        return self._decoded.classes
+
+    @from_options
     def train_size(self) -> int | None:
         """Images that are neither for validation nor for testing."""
         return self._decoded.splits["train"].count
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was skipped or converted."""
+        """What was skipped, left out, converted or cut."""
         return self._decoded.notes
 
     def pin(self, split: Split) -> str | None:
@@ -106,7 +116,9 @@ class Folder(Dataset):
         files = [[entry.name, entry.size, entry.stamp] for entry in listing.entries]
         return {
             "path": str(Path(self.path).resolve()),
-            "files": content_id([files, sorted(listing.broken), listing.others], 64),
+            "files": content_id(
+                [files, sorted(listing.folders), sorted(listing.broken), listing.others], 64
+            ),
             "options": self.identity,
             "decoding": [DECODING, version("pillow"), HELD_OUT],
         }
@@ -121,32 +133,45 @@ class Folder(Dataset):
                 f"{path} has no images{others}; they are known by their endings, "
                 f"{', '.join(sorted(SUFFIXES))}"
             )
+        layout = layout_of(path, [entry.name for entry in listing.entries], listing.folders)
+        entries = [entry for entry in listing.entries if layout.holds(entry.name)]
         cache = ArrayCache()
         options = {"size": self.size, "crop": self.crop, "channels": self.channels}
-        with read_images(source, listing.entries, cache, **options) as read:  # type: ignore[arg-type]
-            notes = notes_of(read, listing.broken, listing.others)
+        with read_images(source, entries, cache, **options) as read:  # type: ignore[arg-type]
+            notes = (
+                *notes_of(read, listing.broken, listing.others, layout.split_of),
+                *layout.notes,
+            )
             distinct = len(set(read.hashes))
             if distinct < FEWEST:
                 raise DataError(
                     f"{path} has {distinct} different images that can be read, at least {FEWEST} "
                     + "; ".join(("are needed", *notes))
                 )
-            labels, classes = labels_of(read.names)
+            classes = layout.classes(path, read.names)
+            labels = labels_of(read, layout, classes)
+            indices = split_images(path, read, layout, labels)
             splits = {
-                split: cache.write(read.images, order, labels)
-                for split, order in split_by_hash(read, labels).items()
+                split: cache.write(read.images, order, labels) for split, order in indices.items()
             }
-            decoded = Decoded(self._name(read, labels), classes, notes, splits)
+            decoded = Decoded(self._name(read, labels, indices), classes, notes, splits)
         cache.keep(self._key(listing), decoded)
         if notes:
             warnings.warn(listed(path, notes), DataWarning, stacklevel=2)
         return decoded
 
-    def _name(self, read: ReadImages, labels: NDArray[np.int64] | None) -> str:
+    def _name(
+        self,
+        read: ReadImages,
+        labels: NDArray[np.int64] | None,
+        indices: dict[Split, NDArray[np.int64]],
+    ) -> str:
         digest = hashlib.sha256()
-        for i in in_order(read, labels):
-            digest.update(read.hashes[i])
-            digest.update(b"" if labels is None else int(labels[i]).to_bytes(4, "big"))
+        for split, order in indices.items():
+            digest.update(f"{split} {len(order)} ".encode())
+            for i in order:
+                digest.update(read.hashes[i])
+                digest.update(b"" if labels is None else int(labels[i]).to_bytes(4, "big"))
         return content_id(
             {
                 "id": self.id,
@@ -158,14 +183,15 @@ class Folder(Dataset):
         )
 
 
-def labels_of(names: tuple[str, ...]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    """Take folders for classes, if every file lies directly in one of several."""
-    folders = [class_of(name) for name in names]
-    classes = tuple(sorted({folder for folder in folders if folder is not None}))
-    if None in folders or len(classes) < 2:
-        return None, None
+def labels_of(
+    read: ReadImages, layout: Layout, classes: tuple[str, ...] | None
+) -> NDArray[np.int64] | None:
+    """Number the classes of images; None without classes."""
+    if classes is None:
+        return None
     number = {name: i for i, name in enumerate(classes)}
-    return np.array([number[f] for f in folders if f is not None], dtype=np.int64), classes
+    found = (layout.class_of(name) for name in read.names)
+    return np.array([number[name] for name in found if name is not None], dtype=np.int64)
 
 
 def in_order(read: ReadImages, labels: NDArray[np.int64] | None) -> list[int]:
@@ -176,19 +202,38 @@ def in_order(read: ReadImages, labels: NDArray[np.int64] | None) -> list[int]:
     )
 
 
-def split_by_hash(
-    read: ReadImages, labels: NDArray[np.int64] | None
+def split_images(
+    path: Path, read: ReadImages, layout: Layout, labels: NDArray[np.int64] | None
 ) -> dict[Split, NDArray[np.int64]]:
-    """Cut the images in three by the rank of their hash; equal files stay together.
+    """Divide the images as their folders say, or else by the rank of their hash.
+
+    A split without a folder is cut out of the training images, where equal files stay together.
 
     Returns:
         Indices of each split, in the order of the hashes.
+
+    Raises:
+        DataError: if there are too few different images.
     """
-    distinct = sorted(set(read.hashes))
-    held = len(distinct) // HELD_OUT
-    side = {digest: rank // held for rank, digest in enumerate(distinct)}
-    parts: dict[Split, list[int]] = {"train": [], "validation": [], "test": []}
+    given = [layout.split_of(name) or "train" for name in read.names]
+    distinct: dict[Split, list[bytes]] = {
+        split: sorted({h for h, own in zip(read.hashes, given, strict=True) if own == split})
+        for split in SPLITS
+    }
+    absent: list[Split] = [s for s in SPLITS if s != "train" and s not in layout.splits]
+    for split, folder in layout.splits.items():
+        fewest = FEWEST if split == "train" and absent else FEWEST_OF_SPLIT
+        if len(distinct[split]) < fewest:
+            raise DataError(
+                f"{path}: the split {folder} has {len(distinct[split])} different images that can "
+                f"be read, at least {fewest} are needed"
+                + (f" to cut {' and '.join(absent)} out of them" if fewest == FEWEST else "")
+            )
+    held = max(1, len(distinct["train"]) // HELD_OUT)
+    rank_of = {digest: rank // held for rank, digest in enumerate(distinct["train"])}
+    cut: dict[int, Split] = {rank: s for rank, s in enumerate(SPLITS[1:]) if s in absent}
+    parts: dict[Split, list[int]] = {split: [] for split in SPLITS}
     for i in in_order(read, labels):
-        rank = side[read.hashes[i]]
-        parts["validation" if rank == 0 else "test" if rank == 1 else "train"].append(i)
+        own = given[i]
+        parts[cut.get(rank_of[read.hashes[i]], own) if own == "train" else own].append(i)
     return {split: np.array(indices, dtype=np.int64) for split, indices in parts.items()}

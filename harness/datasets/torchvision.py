@@ -122,6 +122,7 @@ class MNIST(IDX):
     """
 
     folder: ClassVar[str] = "MNIST"
+    class_names: ClassVar[tuple[str, ...] | None] = tuple("0123456789")
     megabytes: ClassVar[int] = 12
     files: ClassVar[dict[str, str]] = idx_pins(
         "MNIST",
@@ -161,6 +162,10 @@ class FashionMNIST(IDX):
     """Clothes in grey, 28×28 padded with black to 32×32, 60,000 to train with."""
 
     folder: ClassVar[str] = "FashionMNIST"
+    class_names: ClassVar[tuple[str, ...] | None] = (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    )  # fmt: skip
     megabytes: ClassVar[int] = 31
     files: ClassVar[dict[str, str]] = idx_pins(
         "FashionMNIST",
@@ -176,6 +181,9 @@ class KMNIST(IDX):
     """Cursive Japanese characters, 28×28 padded with black to 32×32, 60,000 to train with."""
 
     folder: ClassVar[str] = "KMNIST"
+    class_names: ClassVar[tuple[str, ...] | None] = (
+        "o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo",
+    )  # fmt: skip
     megabytes: ClassVar[int] = 21
     files: ClassVar[dict[str, str]] = idx_pins(
         "KMNIST",
@@ -211,6 +219,9 @@ class CIFAR10(Published):
 
     shape: ClassVar[tuple[int, ...]] = (3, 32, 32)
     classes: ClassVar[int | None] = 10
+    class_names: ClassVar[tuple[str, ...] | None] = (
+        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+    )  # fmt: skip
     train_size: ClassVar[int | None] = 50_000
     megabytes: ClassVar[int] = 171
     files: ClassVar[dict[str, str]] = {
@@ -252,6 +263,7 @@ class SVHN(Published):
 
     shape: ClassVar[tuple[int, ...]] = (3, 32, 32)
     classes: ClassVar[int | None] = 10
+    class_names: ClassVar[tuple[str, ...] | None] = tuple("0123456789")
     train_size: ClassVar[int | None] = 73_257
     megabytes: ClassVar[int] = 247
     files: ClassVar[dict[str, str]] = {

@@ -122,6 +122,8 @@ class Evaluator:
         self.class_counts = None if known.class_counts is None else tuple(known.class_counts)
         if self.class_counts is not None:
             self.data["class_counts"] = list(self.class_counts)
+        if dataset.class_names is not None:
+            self.data["class_names"] = list(dataset.class_names)
         if dataset.notes:
             self.data["notes"] = list(dataset.notes)
         content = {

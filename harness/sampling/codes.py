@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from harness.errors import GanbenchError
 from harness.parts import Condition
 from harness.registry import nearest
+from harness.store.wording import listing
 
 SWEEP = 2.0
 """A continuous code is swept from −2 to 2, beyond the [−1, 1] it is trained on.
@@ -50,8 +53,16 @@ def sweep(y: Tensor, code: str, steps: int, condition: Condition) -> tuple[Tenso
     return torch.stack(chosen, dim=1), [f"{value:+.2g}" if value else "0" for value in values]
 
 
-def parse_classes(text: str, condition: Condition, variant: str) -> list[int]:
+def parse_classes(
+    text: str, condition: Condition, variant: str, names: Sequence[str] | None = None
+) -> list[int]:
     """Read ``--class``: a class, several with commas between them, or ``all``.
+
+    Args:
+        text: Names, or numbers from 0; what is a name counts as one.
+        condition: What the generator takes.
+        variant: Its variant, for messages.
+        names: Of the classes, by label; None if they are only numbered.
 
     Raises:
         GanbenchError: if the generator knows no classes, or not such ones.
@@ -62,16 +73,23 @@ def parse_classes(text: str, condition: Condition, variant: str) -> list[int]:
         raise GanbenchError(
             f"--class: the generator of variant {variant!r} is not conditional on a class{hint}"
         )
+    number_of = {name: label for label, name in enumerate(names or ())}
+    if text in number_of:  # also one with a comma, or that is called all
+        return [number_of[text]]
     if text == "all":
         return list(range(condition.classes))
     chosen = []
-    for word in text.split(","):
-        if not word.strip().isdecimal() or int(word) >= condition.classes:
+    for word in map(str.strip, text.split(",")):
+        if word in number_of:
+            chosen.append(number_of[word])
+        elif word.isdecimal() and int(word) < condition.classes:
+            chosen.append(int(word))
+        else:
+            named = f"{listing(names)}, or by number " if names else ""
             raise GanbenchError(
-                f"--class: {word.strip()!r} is no class; the classes are "
-                f"0 … {condition.classes - 1}, several as 0,1,2, or `all`"
+                f"--class: {word!r} is no class{nearest(word, list(number_of))}; the classes are "
+                f"{named}0 … {condition.classes - 1}, several as 0,1,2, or `all`"
             )
-        chosen.append(int(word))
     return chosen
 
 

@@ -24,6 +24,7 @@ from harness.parts import Condition, Part
 from harness.sampling.generator import TrainedGenerator, by_law, load_generator
 from harness.sampling.output import check_output
 from harness.store.folders import write_atomically
+from harness.store.wording import listing
 
 LOADERS = {".pt2": 'torch.export.load("{file}").module()', ".pt": 'torch.jit.load("{file}")'}
 TOLERANCE = 1e-5
@@ -99,7 +100,8 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
 
     Returns:
         ``run``, ``folder``, ``file``, ``step``, the shapes of its ``inputs`` and ``output``
-        without the batch, ``random`` (whether dropout is on), and the ``usage``: three lines.
+        without the batch, ``random`` (whether dropout is on), the ``class_names`` in the order of
+        y's columns (None without any), and the ``usage``: lines of PyTorch.
 
     Raises:
         GanbenchError: if the file is there, or the exported generator is not the trained one.
@@ -107,6 +109,8 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
     file = check_output(output, tuple(LOADERS), force=force)
     G = load_generator(path)
     info = {"run": G.spec.id, "step": G.step, "variant": G.spec.variant.id}
+    names = G.class_names if G.condition.classes else None
+    info |= {"class_names": list(names)} if names is not None else {}
     data, is_random = exported(G, file.suffix.lower(), info)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, data)
@@ -119,6 +123,7 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
         "inputs": inputs,
         "output": list(G.shape),
         "random": is_random,
+        "class_names": None if names is None else list(names),
         "usage": usage(G, file),
     }
 
@@ -213,18 +218,21 @@ def compare(
 
 
 def usage(G: TrainedGenerator, file: Path) -> list[str]:
-    """Say in three lines of PyTorch how to sample from the file."""
+    """Say in three lines of PyTorch how to sample from the file, and what its classes are."""
     shape = ", ".join(map(str, (64, *G.shape)))
     kind = f"({shape}) in [−1, 1]" if len(G.shape) == 3 else f"({shape})"
     dtype = "" if G.dtype == torch.float32 else f", dtype={G.dtype}"
     inputs = [f"torch.randn(64, {G.latent}{dtype})"]
     if G.condition.size:
         inputs.append(draw_condition(G.condition, dtype))
-    return [
+    lines = [
         "import torch",
         "G = " + LOADERS[file.suffix.lower()].format(file=file),
         f"x = G({', '.join(inputs)})  # {kind}",
     ]
+    if G.condition.classes and G.class_names is not None:
+        lines.append(f"# classes by column of y, from 0: {listing(G.class_names)}")
+    return lines
 
 
 def draw_condition(condition: Condition, dtype: str) -> str:

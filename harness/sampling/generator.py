@@ -24,6 +24,7 @@ from harness.registry import KINDS
 from harness.spec import RunSpec
 from harness.store.code import PartCode, still_accepted
 from harness.store.reading import RunRecord, read_plan, read_run
+from harness.store.wording import printable
 from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
 from harness.training.game import Game
 from harness.training.stack import inner_batch
@@ -63,6 +64,8 @@ class TrainedGenerator:
         copies: Generators in it that take turns in a batch.
         class_counts: How often each class occurs in the data whose shares samples have; None
             where no class is joined.
+        class_names: What the classes of its run's data are called, by label; None if they are
+            only numbered.
     """
 
     spec: RunSpec
@@ -75,11 +78,16 @@ class TrainedGenerator:
     laws: tuple[Part, ...] = ()
     copies: int = 1
     class_counts: tuple[int, ...] | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def dtype(self) -> torch.dtype:
         """Precision of weights, latents and samples."""
         return DTYPES[self.spec.settings.precision]
+
+    def class_name(self, label: int) -> str:
+        """Name a class for a person: by its number where it has no name."""
+        return str(label) if self.class_names is None else printable(self.class_names[label])
 
     def inputs(self, seed: int, count: int) -> tuple[Tensor, Tensor | None]:
         """Draw z and y as evaluations do: the beginning of any longer draw.
@@ -241,6 +249,7 @@ def load_generator(path: Path) -> TrainedGenerator:
         laws=tuple(part for part in game.parts if type(part).latents is not Part.latents),
         copies=plan.copies,
         class_counts=class_counts(record) if condition.classes else None,
+        class_names=record.class_names,
     )
 
 

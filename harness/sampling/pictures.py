@@ -139,7 +139,8 @@ def draw_points(
     figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=9)
-    for label, points in groups.items():
+    for name, points in groups.items():
+        label = name.replace("$", r"\$")  # or it would be a formula
         if points.shape[1] == 1:
             axes.hist(points[:, 0], bins=80, histtype="step", density=True, label=label or None)
         else:

@@ -110,7 +110,7 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
 
     Returns:
         What was written: ``run``, ``folder``, ``kind``, ``file``, ``step`` of the checkpoint,
-        ``seed``, ``samples`` and the kind's own settings.
+        ``seed``, ``samples``, ``classes`` with their ``class_names`` and the kind's own settings.
 
     Raises:
         GanbenchError: if the request makes no sense for the run, or the file is there already.
@@ -121,7 +121,8 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
     seed = G.spec.random_seed if request.seed is None else request.seed
     classes = None
     if request.classes is not None:
-        classes = parse_classes(request.classes, G.condition, G.spec.variant.id)
+        variant = G.spec.variant.id
+        classes = parse_classes(request.classes, G.condition, variant, G.class_names)
     sheet = Sheet(G, seed, classes)
     if request.arithmetic is not None:
         data, details = sheet.arithmetic(request.arithmetic)
@@ -144,6 +145,7 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
         "step": G.step,
         "seed": seed,
         "classes": classes,
+        **({} if classes is None else {"class_names": [G.class_name(k) for k in classes]}),
         **details,
     }
 
@@ -185,7 +187,7 @@ class Sheet:
     def plot(self, count: int) -> Drawn:
         """Plot points, each class in a colour of its own."""
         made = self.of_classes(-(-count // len(self.classes or [0])))
-        labels = [f"class {k}" for k in self.classes or []] or [""]
+        labels = [f"class {self.G.class_name(k)}" for k in self.classes or []] or [""]
         groups = {
             label: points.double().numpy() for label, points in zip(labels, made, strict=True)
         }
@@ -207,7 +209,7 @@ class Sheet:
                 )
             columns = -(-(count or LINES * len(self.classes)) // len(self.classes))
             rows = [[Tile(image) for image in made] for made in self.of_classes(columns)]
-            sheet = draw_sheet(rows, [str(k) for k in self.classes])
+            sheet = draw_sheet(rows, [self.G.class_name(k) for k in self.classes])
             return sheet, {"samples": columns * len(rows)}
         count = count or IMAGES
         (images,) = self.of_classes(count)
@@ -239,9 +241,8 @@ class Sheet:
         places = (2 * torch.arange(count)).repeat_interleave(steps)
         made = self.G(path, y, seed=self.seed, places=places)
         images = made.reshape(count, steps, *self.G.shape)
-        sheet = draw_sheet(
-            [[Tile(image) for image in row] for row in images], [str(k) for k in several or ()]
-        )
+        labels = [self.G.class_name(k) for k in several or ()]
+        sheet = draw_sheet([[Tile(image) for image in row] for row in images], labels)
         return sheet, {"samples": count * steps, "rows": count, "steps": steps}
 
     def sweep(self, code: str, rows: int | None, steps: int | None) -> Drawn:

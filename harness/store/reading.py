@@ -91,6 +91,13 @@ class RunRecord:
         return [MetricInfo(**info) for info in protocol["metrics"]] if protocol else []
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """What the classes of its data are called, by label; None if they are only numbered."""
+        protocol = next(self.newest("protocol"), {})
+        names = protocol.get("data", {}).get("class_names")
+        return None if names is None else tuple(names)
+
+    @property
     def primary(self) -> MetricInfo | None:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)

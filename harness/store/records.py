@@ -6,8 +6,8 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
   ``device`` (``cpu`` or ``cuda``), ``time``; ``code``, a list of :class:`PartCode` as dictionaries,
   of the parts that are not ganbench's own, where there are any
 * ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
-  :class:`Provenance` as a dictionary; ``data``, facts of data and reference, with ``content``, the
-  hash of each split that nothing pins; ``probes``: by id,
+  :class:`Provenance` as a dictionary; ``data``, facts of data and reference, such as its
+  ``class_names``, and ``content``, the hash of each split that nothing pins; ``probes``: by id,
   ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``;
   ``parameters`` {"g": n, "d": n} of one run
 * ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before

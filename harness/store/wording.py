@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.store.code import PartCode
+
+MOST_NAMES = 12
+"""Classes that a line lists."""
+NO_BREAK = "\u00a0"
+"""A space that keeps a number and its unit on one line."""
+
+
+def printable(text: str) -> str:
+    """Keep a text on one line, without control characters and marks that reverse its direction."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character == NO_BREAK
+        else " "
+        if character.isspace()
+        else "\ufffd"
+        for character in text
+    )
+
+
+def listing(names: Iterable[str], most: int = MOST_NAMES) -> str:
+    """List the first of some names, which anybody may have written."""
+    shown = [printable(name) for name in names]
+    more = f" and {len(shown) - most:,} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
+
+
+def class_counts(names: Sequence[str], histogram: Sequence[int]) -> str:
+    """Say how many samples there are of each class; of many, those that have none come first."""
+    counted = list(zip(names, histogram, strict=True))
+    if len(counted) > MOST_NAMES:
+        counted.sort(key=lambda pair: pair[1] > 0)
+    return listing([f"{name}: {count:,}" for name, count in counted])
 
 
 def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.store.wording import listing
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
@@ -59,8 +61,27 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
         share_map(rows, columns, shares),
         "Mean over all finished runs, failed ones with what they had captured when they ended; "
         "a mode counts from one generated example on."
-        + left_out("variants", len(variants), MOST_ROWS),
+        + left_out("variants", len(variants), MOST_ROWS)
+        + missed_classes(cells),
     )
+
+
+def missed_classes(cells: list[CellRuns]) -> str:
+    """Name the classes that finished runs missed at their end; empty where classes have no names.
+
+    Those that most runs missed come first.
+    """
+    missed: Counter[str] = Counter()
+    counted = 0
+    for result in (result for cell in cells for result in cell.finals):
+        names = result.record.class_names if result.record else None
+        evaluations = result.record.newest("evaluation") if result.record else ()
+        histogram = next((e["histogram"] for e in evaluations if e.get("histogram")), None)
+        if names is not None and histogram is not None and len(names) == len(histogram):
+            counted += 1
+            missed.update(name for name, n in zip(names, histogram, strict=True) if n == 0)
+    said = [f"{name} by {runs}" for name, runs in missed.most_common()]
+    return f" Missed, of {counted} runs: {listing(said)}." if said else ""
 
 
 @dataclass(frozen=True)

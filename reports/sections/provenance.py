@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 from harness.store.records import SuitePlan
+from harness.store.wording import listing
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.code import code_table
 from reports.document import Section
@@ -56,6 +57,7 @@ def data_table(cells: SuiteCells) -> Table:
     """Show each data set's fingerprint and what the metrics saw of it."""
     rows: list[Row] = []
     notes: list[TableCell] = []
+    named: list[TableCell] = []
     for dataset in cells.datasets:
         prints = {
             result.record.spec.dataset.fingerprint
@@ -65,6 +67,7 @@ def data_table(cells: SuiteCells) -> Table:
         }
         facts = cells.data_facts(dataset)
         notes.append(TableCell("; ".join(facts.get("notes") or ()) or None))
+        named.append(TableCell(listing(facts.get("class_names") or ()) or None))
         shape = " × ".join(str(side) for side in facts.get("shape") or ())
         rows.append(
             entries(
@@ -77,7 +80,11 @@ def data_table(cells: SuiteCells) -> Table:
                 facts.get("reference_count"),
             )
         )
-    noted = any(note.value for note in notes)
+    extra = [
+        (Column(title, "prose"), found)
+        for title, found in (("Classes", named), ("Files", notes))
+        if any(cell.value for cell in found)
+    ]
     return Table(
         "data",
         "Data sets",
@@ -89,9 +96,9 @@ def data_table(cells: SuiteCells) -> Table:
             Column("Modes or classes", "count"),
             Column("Extractor", "code"),
             Column("Reference examples", "count"),
-            *((Column("Files", "prose"),) if noted else ()),
+            *(column for column, _ in extra),
         ),
-        tuple((*row, note) if noted else row for row, note in zip(rows, notes, strict=True)),
+        tuple((*row, *(found[i] for _, found in extra)) for i, row in enumerate(rows)),
     )
 
 

@@ -161,6 +161,7 @@ def test_every_record_of_a_run_may_be_hostile(tmp_path: Path) -> None:
                 event["device"] = attack
             if event["type"] == "protocol":
                 event["data"] |= {"kind": attack, "extractor": attack, "notes": [attack]}
+                event["data"]["class_names"] = [attack]
                 for metric in event["metrics"]:
                     metric["summary"] = attack
         log.write_bytes(b"".join(map(encode, events)))

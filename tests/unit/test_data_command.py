@@ -219,10 +219,23 @@ def test_what_is_odd_about_files_is_one_line_and_other_warnings_stay(monkeypatch
     def warn() -> None:
         for category in (DataWarning, RuntimeWarning):
             print(warnings.formatwarning("3 skipped", category, "file.py", 7), end="")
+        print(warnings.formatwarning("\x1b[2Jred\nred", DataWarning, "file.py", 7), end="")
 
     monkeypatch.setattr(cli, "app", warn)
     cli.main()
-    assert capsys.readouterr().out == ("warning: 3 skipped\nfile.py:7: RuntimeWarning: 3 skipped\n")
+    assert capsys.readouterr().out == (
+        "warning: 3 skipped\nfile.py:7: RuntimeWarning: 3 skipped\nwarning: \ufffd[2Jred\nred\n"
+    )
+
+
+def test_no_name_in_an_error_steers_the_terminal(monkeypatch, capsys):
+    def fail() -> None:
+        raise GanbenchError("first \x1b]0;title\x07\n  second \u202e")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err == "error: first \ufffd]0;title\ufffd\n  second \ufffd\n"
 
 
 class TestCommand:
@@ -274,7 +287,9 @@ class TestCommand:
         assert told.startswith("kmnist: fetched KMNIST/raw/train-images-idx3-ubyte.gz, ")
         assert data_module.fetch("kmnist", root) == "kmnist is there, and whole"
         fingerprint = KMNIST().fingerprint()
-        assert data_module.verify("kmnist", root) == f"kmnist is whole, fingerprint {fingerprint}"
+        facts = "60,000 to train with, classes o, ki, su, tsu, na, ha, ma, ya, re, wo"
+        whole = f"kmnist is whole, fingerprint {fingerprint}, {facts}"
+        assert data_module.verify("kmnist", root) == whole
         (root / next(iter(kmnist))).write_bytes(b"x")
         with pytest.raises(DataError, match="has md5"):
             data_module.verify("kmnist", root)

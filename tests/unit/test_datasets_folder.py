@@ -15,16 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.commands.show import describe_run, print_run
 from harness.datasets.base import dataset_of
 from harness.datasets.folder import HELD_OUT, Folder
 from harness.datasets.images import cache as images_cache
 from harness.datasets.images import decoding
 from harness.datasets.images.decoding import Undecodable, decode
-from harness.datasets.images.files import class_of, is_image_name, shared_folders
+from harness.datasets.images.files import is_image_name, shared_folders
+from harness.datasets.images.layout import SPLIT_FOLDERS
 from harness.datasets.images.reading import GROUP
-from harness.errors import DataError, DataWarning, SuiteError
+from harness.errors import DataError, DataWarning, GanbenchError, SuiteError
 from harness.jobs.job import Job
 from harness.planning.backlog import backlog
+from harness.sampling.export import export
+from harness.sampling.sheets import Request, sample
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.suite.load import load_suite
@@ -68,7 +72,7 @@ def pixels_of(folder: Folder) -> dict[str, list[bytes]]:
 
 class TestDecoding:
     def square(self, data: bytes, size: int = 8, crop="center", channels: int = 3):
-        return decode(data, size=size, crop=crop, channels=channels)
+        return decode(data, size=size, crop=crop, channels=channels)[:2]
 
     def test_an_image_of_the_size_is_taken_as_it_is(self):
         image = picture(1, (8, 8))
@@ -204,11 +208,6 @@ class TestFiles:
         others = ["a.txt", ".a.png", ".git/a.png", "__MACOSX/a.png", "png", "a.png.txt", "a.svg"]
         assert not any(map(is_image_name, others))
 
-    def test_classes_are_the_folders_at_the_top(self):
-        assert [class_of(name) for name in ("cat/1.png", "1.png", "a/b/1.png")] == [
-            "cat", None, None,
-        ]  # fmt: skip
-
     def test_shared_folders(self):
         assert shared_folders([]) == 0
         assert shared_folders([["a", "b"], ["a", "c"], ["a"]]) == 1
@@ -291,16 +290,155 @@ class TestFolder:
             for image, label in zip(examples.values, examples.labels.tolist(), strict=True):
                 assert kind[image.numpy().tobytes()] == label
 
+    def test_numbers_in_names_are_ordered_as_numbers(self, tmp_path):
+        for i, name in enumerate(("1", "2", "10")):
+            fill(tmp_path / "a" / name, 20, first=100 * i)
+        data = Folder(path=str(tmp_path / "a"), size=12)
+        assert data.class_names == ("1", "2", "10")
+        label = {
+            np.asarray(picture(i)).transpose(2, 0, 1).tobytes(): i // 100
+            for i in (*range(20), *range(100, 120), *range(200, 220))
+        }
+        for split in SPLITS:
+            examples = data.load(split)
+            for image, own in zip(examples.values, examples.labels.tolist(), strict=True):
+                assert label[image.numpy().tobytes()] == own
+
+    def test_another_order_of_classes_is_another_run(self, tmp_path):
+        for place, names in (("a", ("1", "2", "10")), ("b", ("1", "20", "10"))):
+            for i, name in enumerate(names):
+                fill(tmp_path / place / name, 20, first=100 * i)
+        prints = {Folder(path=str(tmp_path / p), size=12).fingerprint() for p in ("a", "b")}
+        assert len(prints) == 2
+
+    def test_what_an_older_version_decoded_is_not_taken(self, tmp_path, monkeypatch):
+        for name in ("2", "10"):
+            fill(tmp_path / "a" / name, 20, first=100 * int(name))
+        monkeypatch.setattr("harness.datasets.folder.DECODING", 1)
+        old = Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+        monkeypatch.undo()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        assert decoding.DECODING > 1
+        assert Folder(path=str(tmp_path / "a"), size=12).fingerprint() != old
+
     @pytest.mark.parametrize("extra", ["loose.png", "cat/more/deep.png"])
-    def test_otherwise_there_are_no_labels(self, extra, tmp_path):
+    def test_a_stray_image_costs_no_labels(self, extra, tmp_path):
         for i, name in enumerate(("dog", "cat")):
             fill(tmp_path / "a" / name, 20, first=100 * i)
+        before = Folder(path=str(tmp_path / "a"), size=12)
+        assert before.load("train").labels is not None
         file = tmp_path / "a" / extra
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(encoded(picture(5000)))
+        for other in ("README.txt", ".DS_Store", "Thumbs.db", ".hidden.png"):
+            (tmp_path / "a" / other).write_text("no image")
         data = Folder(path=str(tmp_path / "a"), size=12)
-        assert data.classes is None
-        assert data.load("train").labels is None
+        with pytest.warns(DataWarning, match=f"1 left out, not directly .*: {extra}$"):
+            assert data.class_names == ("cat", "dog")
+        assert data.fingerprint() == before.fingerprint()
+
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize("classes", [(), ("a", "b")])
+    @pytest.mark.parametrize(
+        ("folders", "lengths"),
+        [
+            ({"train": 40, "val": 6, "test": 8}, (40, 6, 8)),
+            ({"Training": 40, "VALID": 6, "Test": 8}, (40, 6, 8)),
+            ({"train": 40, "test": 8}, (36, 4, 8)),
+            ({"train": 40, "validation": 6}, (36, 6, 4)),
+            ({"train": 40}, (32, 4, 4)),
+        ],
+    )
+    def test_splits_are_honoured(self, folders, lengths, classes, packed, tmp_path, recwarn):
+        base, first = tmp_path / "a", 0
+        drawn: dict[str, set[bytes]] = {}
+        for folder, count in folders.items():
+            for name in classes or (".",):
+                own = count // (len(classes) or 1)
+                fill(base / folder / name, own, first=first)
+                drawn.setdefault(SPLIT_FOLDERS[folder.casefold()], set()).update(
+                    np.asarray(picture(i)).transpose(2, 0, 1).tobytes()
+                    for i in range(first, first + own)
+                )
+                first += own
+        path = base
+        if packed:
+            path = tmp_path / "a.zip"
+            with zipfile.ZipFile(path, "w") as out:
+                for file in base.rglob("*.png"):
+                    out.write(file, f"wrapped/{file.relative_to(base)}")
+        data = Folder(path=str(path), size=12)
+        found = {split: set(images) for split, images in pixels_of(data).items()}
+        assert tuple(map(len, found.values())) == lengths
+        assert data.class_names == (classes or None)
+        assert data.fingerprint() == Folder(path=str(base), size=12).fingerprint()
+        for split in SPLITS:
+            assert found[split] <= drawn.get(split, drawn["train"])
+        assert set.union(*found.values()) == set.union(*drawn.values())
+        assert not found["train"] & (found["validation"] | found["test"])
+
+    def test_an_image_in_another_split_is_another_run(self, tmp_path):
+        for folder, first, count in (("train", 0, 30), ("val", 50, 5), ("test", 60, 5)):
+            fill(tmp_path / "a" / folder, count, first=first)
+        before = Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+        (tmp_path / "a/train/0000.png").rename(tmp_path / "a/test/0000.png")
+        assert Folder(path=str(tmp_path / "a"), size=12).fingerprint() != before
+
+    def test_an_image_that_is_in_two_splits_is_told(self, tmp_path):
+        for folder, first, count in (("train", 0, 30), ("val", 50, 5), ("test", 28, 5)):
+            fill(tmp_path / "a" / folder, count, first=first)
+        data = Folder(path=str(tmp_path / "a"), size=12)
+        with pytest.warns(DataWarning, match="2 byte for byte like another in another split's"):
+            assert [len(data.load(split)) for split in SPLITS] == [30, 5, 5]
+
+    def test_an_empty_split_that_comes_later_is_noticed(self, tmp_path):
+        fill(tmp_path / "a" / "train", 30)
+        fill(tmp_path / "a" / "test", 5, first=50)
+        with pytest.warns(DataWarning, match="validation has no folder, and is cut out of train"):
+            Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+        (tmp_path / "a" / "val").mkdir()
+        with pytest.raises(DataError, match="the split val has no images that can be read"):
+            Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+
+    @pytest.mark.parametrize(
+        ("counts", "message"),
+        [
+            ({"train": 19, "test": 5}, "train has 19 .* least 20 are needed to cut validation out"),
+            ({"train": 30, "val": 5, "test": 1}, "test has 1 different .* at least 2 are needed$"),
+        ],
+    )
+    def test_splits_of_too_few_images_are_refused(self, counts, message, tmp_path):
+        for i, (folder, count) in enumerate(counts.items()):
+            fill(tmp_path / "a" / folder, count, first=100 * i)
+        with pytest.raises(DataError, match=message):
+            Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+
+    def test_damaged_images_leave_a_split_without_a_class(self, tmp_path):
+        for folder in ("train", "val", "test"):
+            for i, name in enumerate("ab"):
+                fill(tmp_path / "a" / folder / name, 12, first=1000 * i + 20 * len(folder))
+        for file in (tmp_path / "a/test/b").iterdir():
+            file.write_text("damaged")
+        with pytest.raises(DataError, match="the split test has no images of b, which another"):
+            Folder(path=str(tmp_path / "a"), size=12).fingerprint()
+
+    def test_what_an_archive_shares_is_no_split(self, tmp_path):
+        path = tmp_path / "a.zip"
+        with zipfile.ZipFile(path, "w") as out:
+            for i in range(30):
+                out.writestr(f"photos/train/{'ab'[i % 2]}/{i}.png", encoded(picture(i)))
+            out.writestr("photos/test/", b"")
+            out.writestr("other/README", b"")
+        with pytest.raises(DataError, match="the split test has no images"):
+            Folder(path=str(path), size=12).fingerprint()
+
+    def test_names_of_classes_may_be_anything_that_files_may_be_called(self, tmp_path):
+        names = [b"caf\xe9", "Ünïcode ✔".encode(), b"\x1b[31mred", b"a, b", b"new\nline", b"<b>$x$"]
+        for i, name in enumerate(names):
+            fill(tmp_path / "a" / os.fsdecode(name), 5, first=100 * i)
+        data = Folder(path=str(tmp_path / "a"), size=12)
+        assert set(data.class_names or ()) == set(map(os.fsdecode, names))
+        assert Folder(path=str(tmp_path / "a"), size=12).class_names == data.class_names
 
     def test_one_folder_is_no_class(self, tmp_path):
         fill(tmp_path / "a" / "cat", 20)
@@ -631,6 +769,51 @@ class TestRuns:
         page = write_report(store.root).read_text()
         assert "1 of 32 skipped: torn.png" in page
         assert "folder:faces(size=16, channels=1)" in page
+
+    def test_names_of_classes_are_in_the_run_and_wherever_it_is_shown(self, tmp_path, capsys):
+        names = ("1", "2", "10", "<b>\x1b[31m$x$")
+        for i, name in enumerate(names):
+            fill(tmp_path / "faces" / name, 12, first=100 * i, size=(16, 16))
+        text = SETTINGS.replace("channels: 1", "").replace("digits-cnn", "thumbnail")
+        entry = "[{id: 'folder:faces', size: 16, channels: 3}]"
+        (tmp_path / "mine.yaml").write_text(
+            f"suite: mine\nvariants: [cgan]\nseeds: 1\ndatasets: {entry}\n{text}"
+        )
+        matrix = expand(load_suite(str(tmp_path / "mine.yaml")))
+        store = Store(tmp_path / "results")
+        store.write_plan(matrix.plan)
+        assert Job(store, torch.device("cpu")).train(matrix.specs) == 0
+        shutil.rmtree(tmp_path / "faces")  # from here on the run alone has to know
+        folder = store.folder(matrix.specs[0])
+        assert read_run(folder).class_names == names
+        capsys.readouterr()
+
+        described = describe_run(str(folder))
+        assert described["data"]["class_names"] == list(names)
+        print_run(described)
+        assert "classes: 1, 2, 10, <b>\ufffd[31m$x$" in capsys.readouterr().out
+
+        for wanted, label in (("10", 2), ("1", 0), ("0", 0), (names[3], 3), ("3", 3)):
+            made = sample(folder, Request(count=2, classes=wanted), tmp_path / "x.png", force=True)
+            assert made["classes"] == [label]
+        made = sample(folder, Request(count=2, classes="all"), tmp_path / "x.png", force=True)
+        assert made["class_names"] == ["1", "2", "10", "<b>\ufffd[31m$x$"]
+        with pytest.raises(GanbenchError, match=r"'11' is no class \(did you mean '1'\?\); the cl"):
+            sample(folder, Request(classes="11"), tmp_path / "y.png", force=False)
+
+        written = export(folder, tmp_path / "g.pt2", force=False)
+        assert written["class_names"] == list(names)
+        assert written["usage"][-1].endswith("from 0: 1, 2, 10, <b>\ufffd[31m$x$")
+        exec("\n".join(written["usage"]), {})  # the last is a comment on one line
+        extra = {"ganbench.json": ""}
+        torch.export.load(tmp_path / "g.pt2", extra_files=extra)
+        assert json.loads(extra["ganbench.json"])["class_names"] == list(names)
+
+        page = write_report(store.root).read_text()
+        shown = "1, 2, 10, &lt;b&gt;\ufffd[31m$x$"
+        assert shown in page
+        (own,) = (store.root / "report" / "runs").glob("folder-*.html")
+        assert shown in own.read_text()
 
     def test_a_folder_that_has_moved_goes_on_where_it_was(self, tmp_path):
         store, matrix = self.store(tmp_path)

@@ -356,7 +356,9 @@ class TestDescription:
             "reference_count": 1197,
             "extractor": DigitsClassifier.label(),
             "class_counts": [118, 122, 117, 123, 121, 122, 121, 119, 114, 120],
+            "class_names": list("0123456789"),
         }
+        assert "class_names" not in ring.data
         assert ring.data["modes"] == Ring8.modes.tolist()
         assert (ring.data["sigma"], ring.data["extractor"]) == (0.01, "data")
 

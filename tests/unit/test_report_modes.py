@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.store.events import encode, read_events
 from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.document import Figure
@@ -61,6 +62,29 @@ def test_where_a_cell_landed(tmp_path: Path) -> None:
     assert plain.shares[:2] == pytest.approx([(0.5 + 62 / 500) / 2] * 2)
     assert plain.points.shape == (1000, 2)
     assert landed(cells.cells[0], 25) is None
+
+
+def test_classes_that_were_missed_are_named(tmp_path: Path) -> None:
+    def fate(where: Where) -> Fate:
+        return Fate("collapsed" if where.seed < 2 else "ok", 1.0)
+
+    root = build_store(
+        tmp_path / "s", datasets=("digits",), variants=("gan",), seeds=3, fate_of=fate
+    )
+    (plain,) = (b for b in build_maps(group(read_suite(root))) if isinstance(b, Figure))
+    assert "Missed" not in plain.note
+    names = [f"kind {k}" for k in range(10)]
+    for log in root.glob("runs/*/events.jsonl"):
+        events = read_events(log)
+        for event in events:
+            if event["type"] == "protocol":
+                event["data"]["class_names"] = names
+        log.write_bytes(b"".join(map(encode, events)))
+    (named,) = (b for b in build_maps(group(read_suite(root))) if isinstance(b, Figure))
+    cells = sum(len(cell.finals) for cell in group(read_suite(root)).cells)
+    # A synthetic run that collapsed is counted in two classes.
+    missed = ", ".join(f"{name} by {2 * cells // 3}" for name in names[2:])
+    assert named.note == f"{plain.note} Missed, of {cells} runs: {missed}."
 
 
 def test_the_table_starts_with_the_truth(tmp_path: Path) -> None:

@@ -207,6 +207,22 @@ class TestContent:
         assert "90 attempt 2 ended here preempted asked to stop" in shown
         assert "120 in progress, or killed" in shown
 
+    def test_classes_by_their_names(self, tmp_path: Path) -> None:
+        _, log = run_folder(tmp_path / "s")
+        with log:
+            begin(log, [])
+            names = [f"<b>{k}" for k in range(14)]
+            data = {"kind": "images", "shape": [1, 8, 8], "class_names": names}
+            log.append({"type": "protocol", "metrics": [], "data": data})
+        some = ", ".join(names[:12])
+        assert f"Classes {some} and 2 more" in text_of(first_page(tmp_path / "s"))
+        with EventLog(log.path) as log:
+            counts = [1] * 13 + [0]
+            log.append({"type": "evaluation", "step": 0, "kimg": 0.0, "seconds": 0.1, "values": {},
+                        "histogram": counts})  # fmt: skip
+        shown = text_of(first_page(tmp_path / "s"))
+        assert "Last samples of each class <b>13: 0, <b>0: 1, <b>1: 1," in shown
+
     def test_sizes_of_networks_and_where_they_are_saved(self, tmp_path: Path) -> None:
         folder, log = run_folder(tmp_path / "s")
         with log:

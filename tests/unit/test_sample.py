@@ -193,6 +193,36 @@ class TestCondition:
         assert parse_classes("2", CLASSES, "cgan") == [2]
         assert parse_classes("3, 0,3", CLASSES, "cgan") == [3, 0, 3]
 
+    def test_classes_go_by_name_and_then_by_number(self) -> None:
+        names = ("1", "2", "10", "a, b")
+        for text, labels in (
+            ("1", [0]), ("2", [1]), ("10", [2]), ("3", [3]), ("0", [0]), ("a, b", [3]),
+            ("10,0, 2", [2, 0, 1]), ("all", [0, 1, 2, 3]),
+        ):  # fmt: skip
+            assert parse_classes(text, CLASSES, "cgan", names) == labels
+        assert parse_classes("all", CLASSES, "cgan", ("all", "cat", "dog", "eel")) == [0]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (
+                "cta",
+                r"'cta' is no class \(did you mean 'cat'\?\); the classes are cat, dog, eel, fox",
+            ),
+            ("4", r"'4' is no class; .* or by number 0 … 3, several as 0,1,2, or `all`"),
+            ("cat,", "'' is no class; the classes"),
+            ("CAT,dog", "'CAT' is no class"),
+        ],
+    )
+    def test_other_names_are_refused_with_those_that_there_are(self, text, message) -> None:
+        with pytest.raises(GanbenchError, match=message):
+            parse_classes(text, CLASSES, "cgan", ("cat", "dog", "eel", "fox"))
+
+    def test_of_many_classes_only_some_are_listed(self) -> None:
+        names = [f"kind {k}" for k in range(1000)]
+        with pytest.raises(GanbenchError, match="kind 11 and 988 more, or by number 0 … 999"):
+            parse_classes("x", Condition(classes=1000), "cgan", names)
+
     @pytest.mark.parametrize("text", ["4", "-1", "", "1,", "one", "1.0", "²"])
     def test_other_classes_are_refused(self, text: str) -> None:
         with pytest.raises(GanbenchError, match=r"is no class; the classes are 0 … 3"):
@@ -682,7 +712,10 @@ class TestPictures:
     @pytest.mark.parametrize("dimensions", [1, 2])
     def test_points_are_plotted(self, dimensions: int) -> None:
         draw = np.random.default_rng(0)
-        groups = {f"class {k}": draw.normal(k, 1, (50, dimensions)) for k in range(2)}
+        names = ("$", "\\frac$_1$")  # which are no formulas
+        groups = {
+            f"class {name}": draw.normal(k, 1, (50, dimensions)) for k, name in enumerate(names)
+        }
         modes = draw.normal(size=(3, 2)) if dimensions == 2 else None
         plot = pixels(draw_points(groups, "two classes", modes))
         # The first two colours of Matplotlib's cycle, one per class, are blue and orange.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from harness.datasets.images.decoding import SUFFIXES, Undecodable
+from harness.datasets.images.layout import SPLIT_FOLDERS
 from harness.errors import DataError
 
 LARGEST = 2**28
@@ -38,11 +39,13 @@ class Listing:
 
     Attributes:
         entries: Files with an image's name, in the order of their names.
+        folders: All folders, but hidden ones.
         others: How many files have other names.
         broken: Reason by name of what cannot even be looked at, such as a link to nowhere.
     """
 
     entries: tuple[Entry, ...]
+    folders: frozenset[str]
     others: int
     broken: dict[str, str]
 
@@ -64,9 +67,13 @@ class ImageFolder:
             DataError: if a folder cannot be read.
         """
         entries: list[Entry] = []
+        folders: set[str] = set()
         broken: dict[str, str] = {}
         others = 0
         for name, file in self._files():
+            if name.endswith("/"):
+                folders |= {name[:-1]} if not is_hidden(PurePosixPath(name)) else set()
+                continue
             if not is_image_name(name):
                 others += 1
                 continue
@@ -79,9 +86,12 @@ class ImageFolder:
                 entries.append(Entry(name, status.st_size, status.st_mtime_ns))
             else:
                 broken[name] = "is no regular file"
-        return Listing(tuple(sorted(entries, key=lambda entry: entry.name)), others, broken)
+        ordered = tuple(sorted(entries, key=lambda entry: entry.name))
+        return Listing(ordered, frozenset(folders), others, broken)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
+        """Name everything below the folder, a folder with a slash at its end."""
+
         def refuse(error: OSError) -> None:
             raise DataError(f"cannot read {error.filename}: {error.strerror}") from error
 
@@ -93,9 +103,10 @@ class ImageFolder:
                 continue
             seen.add((where.st_dev, where.st_ino))
             folders.sort()
-            for name in sorted(names):
+            for name in (*(f"{folder}/" for folder in folders), *sorted(names)):
                 file = Path(here) / name
-                yield file.relative_to(self.path).as_posix(), file
+                slash = "/" if name.endswith("/") else ""
+                yield f"{file.relative_to(self.path).as_posix()}{slash}", file
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's bytes.
@@ -135,11 +146,22 @@ class ImageArchive:
         self._others = len(files) - len(images)
         shared = shared_folders([info.filename.split("/")[:-1] for info in images])
         self._members = {"/".join(i.filename.split("/")[shared:]): i for i in images}
+        wrapping = images[0].filename.split("/")[:shared] if images else []
+        self._folders = frozenset(self._folders_in(wrapping))
 
     def list(self) -> Listing:
         """List all files."""
         entries = [Entry(name, i.file_size, i.CRC) for name, i in sorted(self._members.items())]
-        return Listing(tuple(entries), self._others, {})
+        return Listing(tuple(entries), self._folders, self._others, {})
+
+    def _folders_in(self, wrapping: Sequence[str]) -> Iterator[str]:
+        """Name the folders that files lie in, or that have an entry of their own."""
+        for name in self._archive.namelist():
+            parts = name.split("/")[:-1]
+            for depth in range(len(wrapping) + 1, len(parts) + 1):
+                own = PurePosixPath(*parts[len(wrapping) : depth])
+                if parts[: len(wrapping)] == wrapping and not is_hidden(own):
+                    yield own.as_posix()
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's bytes.
@@ -158,10 +180,10 @@ class ImageArchive:
 
 
 def shared_folders(paths: Sequence[Sequence[str]]) -> int:
-    """Count the folders, from the top, that all paths begin with."""
+    """Count the folders, from the top, that all paths begin with; a split is none of them."""
     count = 0
     for level in zip(*paths, strict=False):
-        if len(set(level)) > 1:
+        if len(set(level)) > 1 or level[0].casefold() in SPLIT_FOLDERS:
             break
         count += 1
     return count
@@ -170,8 +192,12 @@ def shared_folders(paths: Sequence[Sequence[str]]) -> int:
 def is_image_name(name: str) -> bool:
     """Say whether a file counts as an image, by its ending; hidden files never do."""
     path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in SUFFIXES
+    return not is_hidden(path) and path.suffix.lower() in SUFFIXES
+
+
+def is_hidden(path: PurePosixPath) -> bool:
+    """Say whether a file or folder is hidden, or in a hidden folder."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def refuse_size(size: int) -> None:
@@ -195,9 +221,3 @@ def open_images(path: Path) -> ImageFolder | ImageArchive:
     if path.is_file():
         return ImageArchive(path)
     raise DataError(f"{path} is neither a folder nor a zip archive; give the path of one")
-
-
-def class_of(name: str) -> str | None:
-    """Return the folder that a file lies in, if that lies at the top; None otherwise."""
-    parts = name.split("/")
-    return parts[0] if len(parts) == 2 else None

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,16 +18,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets.images.cache import ArrayCache
-from harness.datasets.images.decoding import Crop, Undecodable, decode
+from harness.datasets.images.decoding import (
+    SIXTEEN_BIT,
+    SIXTEEN_BIT_CHANNELS,
+    Crop,
+    Picture,
+    Undecodable,
+    decode,
+    depth_of,
+    shallow,
+    shallow_channels,
+)
 from harness.datasets.images.files import Entry, ImageArchive, ImageFolder
+from harness.datasets.images.layout import few
 from harness.errors import DataError
 
 GROUP = 256
 """Files that are in memory at once."""
 ANNOUNCED = 2_000
 """Files from which on a message says that decoding takes a while."""
-LISTED = 5
-"""Skipped files that a note names."""
+Outcome = tuple[bytes, Picture] | str
+"""SHA-256 of a file and what it decodes to, or why it does not."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +72,19 @@ def read_images(
 ) -> Iterator[ReadImages]:
     """Read and decode files with all cores; the images are gone after the context.
 
+    Levels of 16 bits, of which all images together use only some, are taken as if they had no more.
+
     Raises:
         DataError: if the cache has no room for the images.
     """
     if len(entries) >= ANNOUNCED:
         print(f"decoding {len(entries):,} images of {source.path}, once", file=sys.stderr)
-    one = partial(_read_one, source, size=size, crop=crop, channels=channels)
     names: list[str] = []
     hashes: list[bytes] = []
     skipped: dict[str, str] = {}
     remarks: Counter[str] = Counter()
+    peaks: dict[str, list[int]] = {SIXTEEN_BIT: [], SIXTEEN_BIT_CHANNELS: []}
+    grey: dict[Entry, int] = {}
     workers = min(8, len(os.sched_getaffinity(0)))
     temporary = cache.temporary()
     try:
@@ -80,17 +94,34 @@ def read_images(
             warnings.catch_warnings(),
         ):
             warnings.simplefilter("ignore")  # Pillow's, of files that are odd but readable
-            for start in range(0, len(entries), GROUP):
-                group = entries[start : start + GROUP]
-                for entry, outcome in zip(group, pool.map(one, group), strict=True):
-                    if isinstance(outcome, str):
-                        skipped[entry.name] = outcome
-                        continue
-                    digest, pixels, done = outcome
-                    names.append(entry.name)
-                    hashes.append(digest)
-                    remarks.update(done)
-                    file.write(pixels.tobytes())
+            one = partial(_read_one, source, size=size, crop=crop, channels=channels)
+            for entry, outcome in _in_groups(pool, one, entries):
+                if isinstance(outcome, str):
+                    skipped[entry.name] = outcome
+                    continue
+                digest, picture = outcome
+                for remark in picture.remarks & peaks.keys():
+                    peaks[remark].append(picture.peak or 0)
+                if SIXTEEN_BIT in picture.remarks:
+                    grey[entry] = len(names)
+                names.append(entry.name)
+                hashes.append(digest)
+                remarks.update(picture.remarks)
+                file.write(picture.pixels.tobytes())
+            bits = depth_of(max(peaks[SIXTEEN_BIT], default=65535))
+            if bits < 16:
+                remarks[shallow(bits)] = remarks.pop(SIXTEEN_BIT)
+                for entry, outcome in _in_groups(pool, partial(one, bits=bits), list(grey)):
+                    if isinstance(outcome, str) or outcome[0] != hashes[grey[entry]]:
+                        raise DataError(
+                            f"{source.path}: {entry.name} has changed while it was read; run the "
+                            "same command again"
+                        )
+                    file.seek(grey[entry] * outcome[1].pixels.nbytes)
+                    file.write(outcome[1].pixels.tobytes())
+            bits = depth_of(max(peaks[SIXTEEN_BIT_CHANNELS], default=65535))
+            if bits < 16:
+                remarks[shallow_channels(bits)] = remarks.pop(SIXTEEN_BIT_CHANNELS)
         shape = (len(names), channels, size, size)
         images: NDArray[np.uint8] = np.zeros(shape, np.uint8)
         if names:
@@ -103,32 +134,58 @@ def read_images(
 
 
 def _read_one(
-    source: ImageFolder | ImageArchive, entry: Entry, *, size: int, crop: Crop, channels: int
-) -> tuple[bytes, NDArray[np.uint8], frozenset[str]] | str:
+    source: ImageFolder | ImageArchive,
+    entry: Entry,
+    *,
+    size: int,
+    crop: Crop,
+    channels: int,
+    bits: int = 16,
+) -> Outcome:
     try:
         data = source.read(entry)
-        pixels, done = decode(data, size=size, crop=crop, channels=channels)
+        picture = decode(data, size=size, crop=crop, channels=channels, bits=bits)
     except Undecodable as reason:
         return str(reason)
-    return hashlib.sha256(data).digest(), pixels, done
+    return hashlib.sha256(data).digest(), picture
 
 
-def notes_of(read: ReadImages, broken: dict[str, str], others: int) -> tuple[str, ...]:
+def _in_groups(
+    pool: ThreadPoolExecutor, one: Callable[[Entry], Outcome], entries: Sequence[Entry]
+) -> Iterator[tuple[Entry, Outcome]]:
+    """Read files by the pool, and hold no more than a group of them in memory."""
+    for start in range(0, len(entries), GROUP):
+        group = entries[start : start + GROUP]
+        yield from zip(group, pool.map(one, group), strict=True)
+
+
+def notes_of(
+    read: ReadImages,
+    broken: dict[str, str],
+    others: int,
+    split_of: Callable[[str], str | None] = lambda name: None,
+) -> tuple[str, ...]:
     """Put in words what was odd about the files: skipped ones by name, the rest in counts.
 
     Nothing is said of files that are no images, unless there is more to say.
+
+    Args:
+        read: The images.
+        broken: What could not be read at all.
+        others: Files that are no images.
+        split_of: Gives the split of an image, by name, where its folder says it.
     """
     notes = []
     failed = {**read.skipped, **broken}
     if failed:
-        listed = [f"{name} ({why})" for name, why in sorted(failed.items())[:LISTED]]
-        more = f" and {len(failed) - LISTED:,} more" if len(failed) > LISTED else ""
-        total = len(read.names) + len(failed)
-        notes.append(f"{len(failed):,} of {total:,} skipped: {', '.join(listed)}{more}")
+        listed = few(f"{name} ({why})" for name, why in sorted(failed.items()))
+        notes.append(f"{len(failed):,} of {len(read.names) + len(failed):,} skipped: {listed}")
     notes += [f"{count:,} {remark}" for remark, count in sorted(read.remarks.items())]
-    twice = len(read.hashes) - len(set(read.hashes))
-    if twice:
+    within = set(zip(read.hashes, map(split_of, read.names), strict=True))
+    if twice := len(read.hashes) - len(within):
         notes.append(f"{twice:,} byte for byte like another, and in the same split")
+    if across := len(within) - len(set(read.hashes)):
+        notes.append(f"{across:,} byte for byte like another in another split's folder")
     if notes and others:
         notes.append(f"{others:,} left alone, whose names are not those of images")
     return tuple(notes)
