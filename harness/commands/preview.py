@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -13,13 +14,16 @@ from harness.commands.options import RunOptions
 from harness.errors import StoreError
 from harness.jobs.cohort import Cohort
 from harness.jobs.environment import choose_device
+from harness.jobs.job import common_step, usable_checkpoints
 from harness.parts import remarks
+from harness.planning.backlog import Backlog
 from harness.planning.calibration import Calibration
-from harness.planning.checks import check_precision
+from harness.planning.checks import check_device, check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_curves import makespan
 from harness.planning.machine import slots
-from harness.store.reading import read_run
+from harness.spec import RunSpec
+from harness.store.reading import RunRecord, read_run
 from harness.suite.matrix import Matrix
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
@@ -68,23 +72,33 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         for cell in matrix.skipped:
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
-    pending = [s for s in selected if not has_result(folder / "runs" / s.slug, s.id)]
+    todo = left_to_do(folder, selected)
+    pending = todo.pending
     check_precision(pending, device)
+    check_device(todo, device)
     places = slots(device, options.jobs)
     calibration = Calibration(device, places, largest=options.cohort)
     measured = calibration.cached(pending)
-    cohorts = make_cohorts(pending, device, measured=measured)
+    cohorts = make_cohorts(pending, device, todo.together, measured)
     if cohorts:
         console.print(_cohorts_by_kind(cohorts, calibration))
     rate = measure_rate()
-    seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
+    done = [steps_done(cohort, todo) for cohort in cohorts]
+    left = [c.specs[0].settings.steps - steps for c, steps in zip(cohorts, done, strict=True)]
+    seconds = [
+        cohort_seconds(cohort, rate) * steps / cohort.specs[0].settings.steps
+        for cohort, steps in zip(cohorts, left, strict=True)
+    ]
+    resumed = sum(len(c.specs) for c, steps in zip(cohorts, done, strict=True) if steps)
     sizes = sorted({len(cohort.specs) for cohort in cohorts})
     console.print(
         f"{counted(len(cells), 'cell')}, {len(matrix.skipped)} skipped, "
-        f"{counted(len(selected), 'run')}, {len(selected) - len(pending)} of them done; to train: "
+        f"{counted(len(selected), 'run')}, {len(todo.finished)} of them done"
+        + (f", {resumed} to go on from a checkpoint" if resumed else "")
+        + "; to train: "
         f"{counted(len(cohorts), 'cohort')} of {' or '.join(map(str, sizes)) or 'no'} runs"
     )
-    run_steps = sum(spec.settings.steps for spec in pending)
+    run_steps = sum(len(c.specs) * steps for c, steps in zip(cohorts, left, strict=True))
     where = f"{len(places)} × {places[0].partition(':')[0]}"
     estimate = (
         "no estimate for GPUs"
@@ -112,9 +126,18 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
     return table
 
 
-def has_result(path: Path, run_id: str) -> bool:
-    """Say whether a run's folder holds a result; a damaged one does not count as any."""
-    try:
-        return read_run(path, run_id).is_final
-    except StoreError:
-        return False
+def left_to_do(folder: Path, specs: Sequence[RunSpec]) -> Backlog:
+    """Sort runs as a real run does, but touch nothing; a damaged one counts as not begun."""
+    records: dict[str, RunRecord] = {}
+    for spec in specs:
+        with suppress(StoreError):
+            records[spec.id] = read_run(folder / "runs" / spec.slug, spec.id)
+    finished = {run: record for run, record in records.items() if record.is_final}
+    begun = {run: r for run, r in records.items() if run not in finished and r.attempts}
+    return Backlog(finished, tuple(s for s in specs if s.id not in finished), begun)
+
+
+def steps_done(cohort: Cohort, todo: Backlog) -> int:
+    """Return the step from which a cohort goes on; 0 where it begins."""
+    records = [todo.begun.get(spec.id) for spec in cohort.specs]
+    return common_step(usable_checkpoints(record) if record else [] for record in records)

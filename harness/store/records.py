@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
-FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
+FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged"})
 """Outcomes that are results; the others are tried again by the next invocation."""
 
 

@@ -38,7 +38,7 @@ class Curve:
 
     Attributes:
         points: (kimg, value), finite.
-        died: Whether the run diverged or ran out of memory where the curve ends.
+        died: Whether the run diverged where the curve ends.
         onset: kimg at which a collapsed run collapsed; None for others.
         drawn: Whether it has a line of its own; the median takes it in either way.
     """

@@ -87,7 +87,7 @@ class Meaning:
 def meaning(cell: CellRuns, diagnostic: str, metric: str) -> Meaning:
     """Correlate a diagnostic with a metric over each run of a cell, and over its runs."""
     over, steps, last = [], [], []
-    for result in cell.results:
+    for result in cell.finals:
         pairs = paired(result, diagnostic, metric)
         run = result.planned.id
         rho, stepwise = correlation(pairs), correlation(changes(pairs))

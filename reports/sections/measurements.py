@@ -43,7 +43,7 @@ def centre(values: list[float], *, geometric: bool) -> Centre:
 
 def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     """Say whether the raw weights were measured beside averaged ones."""
-    records = (result.record for result in cell.results if result.record)
+    records = (result.record for result in cell.finals if result.record)
     return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
 
 
@@ -67,7 +67,7 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
     courses = [
-        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.results if r.record
+        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.finals if r.record
     ]
     first = [(r, float(c.values[0])) for r, c in courses if len(c.steps) and c.steps[0] == 0]
     untrained = [(r, value) for r, value in first if math.isfinite(value)]

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from reports.cells import STATUSES, CellRuns, SuiteCells
+from reports.cells import CRASHES, FAILURES, STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
 from reports.tables import Column, Row, Table, TableCell, entries
 
-SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
+SHOWN = ("ok", *FAILURES, *CRASHES)
 SIGNS = {
     "vanishing_gradient": (
         "vanishing gradient",
@@ -27,9 +27,10 @@ SIGNS = {
 }
 """Signs in an outcome record: column title and meaning."""
 NOTE = (
-    "Failed: collapsed, diverged or out of memory (oom). Crashed and unfinished runs are no "
-    "results: the same command tries them again. The interval is Wilson's; onset is the step at "
-    "which a collapse began or a divergence was seen."
+    "Failed: collapsed or diverged. Runs that ran out of memory (oom), crashed or are unfinished "
+    "are no results: the same command tries them again, and nothing that they had measured is in "
+    "a number. The interval is Wilson's; onset is the step at which a collapse began or a "
+    "divergence was seen."
 )
 
 
@@ -83,7 +84,7 @@ def failures_table(cells: SuiteCells) -> Table:
         )
         for cell in cells.cells
         for result in cell.results
-        if result.failed or result.status == "crashed"
+        if result.failed or result.status in CRASHES
     ]
     titles = ("Data set", "Variant", "Tricks")
     return Table(

@@ -57,7 +57,7 @@ def scale_of(cells: Sequence[CellRuns]) -> Scale | None:
     starts = [
         points[0][1]
         for cell in cells
-        for result in cell.results
+        for result in cell.finals
         if (points := result.curve(primary.name)) and points[0][0] == 0
     ]
     if not starts:

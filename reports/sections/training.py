@@ -56,7 +56,7 @@ def curve_of(result: Result, metric: str) -> Curve:
     onset = result.outcome.get("onset") if result.status == "collapsed" else None
     evaluations = result.record.newest("evaluation") if result.record and onset is not None else ()
     place = next((e["kimg"] for e in evaluations if e["step"] == onset), None)
-    return Curve(points, result.status in ("diverged", "oom"), place)
+    return Curve(points, result.status == "diverged", place)
 
 
 def distance_figure(
@@ -71,11 +71,11 @@ def distance_figure(
     most = max(1, MOST_SEEDS // len(chosen))
     panels: dict[str, dict[str, list[Curve]]] = {}
     for cell in chosen:
-        curves = [curve_of(result, primary.name) for result in cell.results]
+        curves = [curve_of(result, primary.name) for result in cell.courses]
         panels.setdefault(cell.variant, {})[labels.treatment(cell)] = [
             replace(curve, drawn=i < most) for i, curve in enumerate(c for c in curves if c.points)
         ]
-    if any(len(cell.results) > most for cell in chosen):
+    if any(len(cell.courses) > most for cell in chosen):
         seeds = "seed has a line" if most == 1 else f"{most} seeds have lines"
         said += f" Only each cell's first {seeds} of its own; medians are over all."
     if not any(curves for panel in panels.values() for curves in panel.values()):
@@ -86,8 +86,8 @@ def distance_figure(
         f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
         draw_curves(panels, short_name(primary.name)),
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
-        "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began."
-        + said,
+        "alive; × marks where a run diverged, ▽ where a collapse began. Runs that crashed are not "
+        "drawn." + said,
     )
 
 
@@ -101,7 +101,7 @@ def diagnostics_figure(
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for cell in chosen:
-            curves = [result.points("losses", diagnostic) for result in cell.results]
+            curves = [result.points("losses", diagnostic) for result in cell.courses]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
                 row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)

@@ -45,9 +45,9 @@ MOST_NAMED = 4
 BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
 MEANING = (
     "The ratio is that of geometric means of the primary metric at the last checkpoint, with the "
-    "trick over without it: below 1 is better. Failed runs (collapsed, diverged, out of memory) "
-    "have no ratio; they rank worst in the test and in P(better), and their rate is compared "
-    "on its own.",
+    "trick over without it: below 1 is better. Failed runs (collapsed, diverged) have "
+    "no ratio; they rank worst in the test and in P(better), and their rate is compared on its "
+    "own. Runs that crashed are no results and in no number.",
     f"Intervals are {percent(LEVEL)} and taken over seeds, because all cells of a seed share "
     f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, two paired tests "
     f"of signed ranks (exact sign flips of pairs, Student's of seeds) below {ALPHA} after Holm's "
