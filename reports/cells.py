@@ -14,15 +14,13 @@ import numpy as np
 
 from harness.errors import CorruptRecordError
 from harness.store.reading import ReportedRun, SuiteRecord
-from harness.store.records import MetricInfo, PlannedRun, Weights
+from harness.store.records import CRASHES, MetricInfo, PlannedRun, Weights
 from reports.sample_files import SampleFolder
 
 BASELINE = "none"
 """Label of a cell without tricks."""
 FAILURES = ("collapsed", "diverged")
 """Outcomes that are results, and bad ones."""
-CRASHES = ("oom", "crashed")
-"""Outcomes that are none: what such a run had measured says nothing of its cell."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
 Answer = TypeVar("Answer")

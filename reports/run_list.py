@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from reports.cells import CRASHES, CellRuns, Result, SuiteCells
+from harness.store.records import CRASHES
+from reports.cells import CellRuns, Result, SuiteCells
 from reports.markup import text
 from reports.run_history import SIGN_OF, number, reason_of
 from reports.run_links import RunLinks, address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.errors import StoreError, UnknownNameError
 from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.reading import RunRecord, read_run
+from harness.store.records import CRASHES
 from harness.store.wording import provenance_lines
 
 
@@ -46,9 +47,10 @@ def describe_run(name: str) -> dict[str, Any]:
     Every metric has its value before training (``untrained``), at the last evaluation
     (``metrics``) and at the best (``best``, with ``step`` and how many were ``searched``); with
     averaged weights also those of the raw ones (``raw``). ``protocol`` has its floor and version,
-    ``provenance`` what all of them share.
+    ``provenance`` what all of them share. A crashed run has no number: it is no result.
     """
     record = read_run(find_run(name))
+    crashed = record.outcome is not None and record.outcome["outcome"] in CRASHES
     described: dict[str, Any] = encode_numbers(
         {
             "id": record.spec.id,
@@ -57,11 +59,7 @@ def describe_run(name: str) -> dict[str, Any]:
             "parameters": run_parameters(record),
             "remarks": run_remarks(record),
             "outcome": record.outcome,
-            "metrics": last_metrics(record),
-            "untrained": untrained_metrics(record),
-            "best": best_metrics(record),
-            "raw": raw_metrics(record),
-            "probes": last_probes(record),
+            **{name: {} if crashed else read(record) for name, read in MEASURED.items()},
             "protocol": [vars(metric) for metric in record.metrics],
             "provenance": vars(record.provenance) if record.provenance else None,
             "data": next((e["data"] for e in record.of_type("protocol")), None),
@@ -127,6 +125,16 @@ def last_probes(record: RunRecord) -> dict[str, Any]:
         for event in record.of_type("probe")
         for name, value in event["values"].items()
     }
+
+
+MEASURED: dict[str, Callable[[RunRecord], dict[str, Any]]] = {
+    "metrics": last_metrics,
+    "untrained": untrained_metrics,
+    "best": best_metrics,
+    "raw": raw_metrics,
+    "probes": last_probes,
+}
+"""What a run's description says of its measurements."""
 
 
 def print_run(description: dict[str, Any]) -> None:

@@ -31,6 +31,8 @@ from typing import Literal
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
 FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged"})
 """Outcomes that are results; the others are tried again by the next invocation."""
+CRASHES = ("oom", "crashed")
+"""Outcomes that are none: what such a run had measured says nothing of its cell."""
 
 
 @dataclass(frozen=True)

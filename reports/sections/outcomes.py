@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from reports.cells import CRASHES, FAILURES, STATUSES, CellRuns, SuiteCells
+from harness.store.records import CRASHES
+from reports.cells import FAILURES, STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
 from reports.tables import Column, Row, Table, TableCell, entries
