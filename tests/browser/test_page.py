@@ -160,7 +160,7 @@ def test_landmarks_headings_and_skip_link(page: Page) -> None:
 def test_figures_follow_the_dark_preference(page: Page, tmp_path: Path) -> None:
     """The axes' ink inside an SVG image turns light with the page around it."""
     brightest = """(async () => {
-        const image = document.querySelector('.drawing > img');
+        const image = document.querySelector('.drawing > picture > img');
         await image.decode();
         const canvas = document.createElement('canvas');
         canvas.width = image.width; canvas.height = image.height;
