@@ -1,8 +1,9 @@
 """What changed between two results folders, cell by cell; it speaks only where it can be sure.
 
 Cells are matched by their labels and runs by their seeds. **All intervals of a table hold together
-with 95 %**: each is widened to 1 − 0.05 / rows (Bonferroni), so that comparing a folder with a
-repeat of itself raises an alarm once in twenty times, however many cells there are.
+with 95 %**: each row has two, and each is widened to 1 − 0.05 / (2 rows) (Bonferroni), so that
+comparing a folder with a repeat of itself raises an alarm at most once in twenty times, however
+many cells there are.
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ WORDS: dict[Change, str] = {
 MOST_NAMED = 8
 """Labels of a kind that a message lists."""
 NOTE = (
-    "The ratio is of geometric means of the primary metric at the last checkpoint, second folder "
-    "over first, over seeds that both have and survive in both; below 1 is better. Failures are of "
-    "the second folder minus the first. All intervals of the table together hold with 95 %, and a "
-    "change is marked only where one excludes no change."
+    "The ratio is of the primary metric at the last checkpoint, second folder over first, or the "
+    "other way round where more of it is better: below 1 is better. Logarithms are averaged over "
+    "the pairs of a seed that survived in both, then over seeds. Failures are of the second "
+    "folder minus the first. Intervals are Student's over seeds and Newcombe's over pairs, "
+    "widened so that all of the table hold together with 95 % (Bonferroni); a change is marked "
+    "only where one of them excludes no change."
 )
 
 
@@ -130,7 +133,7 @@ def compare(first: Path, second: Path) -> Comparison:
     shared = [label for label in mine if label in theirs]
     if not shared:
         raise ComparisonError(nothing_shared((first, one), (second, other)))
-    level = 1 - (1 - LEVEL) / max(1, len(shared) + 1)
+    level = 1 - (1 - LEVEL) / (2 * (len(shared) + 1))
     cells, pooled = [], []
     settings: list[tuple[tuple[str, str, str], str, str, str]] = []
     for label in shared:

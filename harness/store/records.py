@@ -49,7 +49,8 @@ class MetricInfo:
         floor_count: Of how many examples: as many as are generated, or all that there are.
         version: Of the metric's definition; None in records that do not say.
         calibration: Its values for samples of which the right answer is known, by what they are:
-            the mean over draws, and the standard deviation where there were several.
+            the mean over draws, and the limits that 95 % of them lie between where there were
+            several. Older records have their standard deviation in place of these.
     """
 
     name: str

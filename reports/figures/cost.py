@@ -81,6 +81,8 @@ def draw_cost(panels: Mapping[str, Sequence[Priced]], label: str, *, lower: bool
         key(canvas, handles)
         keys = [Line2D([], [], linestyle="", label=f"{i + 1}  {n}") for i, n in enumerate(names)]
         if keys:
+            width, height = canvas.get_size_inches()
+            canvas.set_size_inches(width, height + 0.18 * len(keys))
             key(canvas, keys, below=True)
         return to_svg(canvas)
 

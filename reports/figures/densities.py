@@ -96,12 +96,14 @@ def draw_densities(
         sigma: Their standard deviation.
         reach: Half the side of what is shown.
     """
+    if not rows:
+        return ""
     columns = max(len(panels) for _, panels in rows)
     peak = float(true_mass(modes, sigma, reach).max())
     with styled():
         canvas, lines = facet_rows(len(rows), columns, width=1.8, height=1.8)
         titles = list(dict.fromkeys(t for _, ps in rows for p in ps if p for t in p.title))
-        room_for_titles = cell_width(lines[0][0]) - 0.4
+        room_for_titles = cell_width(lines[0][0]) - 0.65
         fit = dict(zip(titles, fitted(titles, room_for_titles, bold=True), strict=True))
         labels = fitted([label for label, _ in rows], 1.3, size=9, bold=True)
         for label, line, (_, panels) in zip(labels, lines, rows, strict=True):

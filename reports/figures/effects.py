@@ -179,7 +179,8 @@ def pieces_of(
     plots = canvas.subplots(count, 1, squeeze=False)[:, 0]
     parts = [columns[i * each : (i + 1) * each] for i in range(count)]
     return canvas, [
-        Piece(plot, part, (size[0] - names) / each) for plot, part in zip(plots, parts, strict=True)
+        Piece(plot, part, (size[0] - names - 0.35) / each)
+        for plot, part in zip(plots, parts, strict=True)
     ]
 
 
@@ -244,7 +245,7 @@ def effect_map(
         bar.set_ticks(list(ticks), labels=[f"×{significant(2.0**k, 2)}" for k in ticks])
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
-        label_below(bar.ax, "with the trick / without", low="better", high="worse")
+        label_below(bar.ax, "with the trick / without", width - 0.2, low="better", high="worse")
         return to_svg(canvas)
 
 

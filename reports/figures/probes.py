@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import (
     GOOD,
@@ -19,6 +20,7 @@ from reports.figures.style import (
     for_all_screens,
     key,
     label_rows,
+    room,
     short,
     styled,
     to_svg,
@@ -77,6 +79,7 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
                           markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
         label_rows(plot, [label for label, _ in rows])
         plot.set_ylim(len(rows) - 0.5, -0.5)
+        plot.xaxis.set_major_locator(MaxNLocator(max(2, int(room(8.2) / 1.6))))
         plot.xaxis.set_major_formatter(TickText(_percent))
         plot.set_xlabel("accuracy of a linear classifier", color=INK)
         handles += [

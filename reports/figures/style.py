@@ -258,7 +258,7 @@ def _cut_apart(labels: Sequence[str], length: int) -> list[str]:
         left = length - len(head) - 1
         if left < 3:
             continue
-        start = word if word > len(head) and shared - word < left // 2 else shared
+        start = word if word > len(head) and 5 * (shared - word) < 3 * left else shared
         endings = _cut_apart([label[start:] for label in group], left)
         for place, end in zip(places, endings, strict=True):
             cut[place] = f"{head}…{end}"
@@ -315,7 +315,7 @@ def set_titles(
     titles: Sequence[str],
     *,
     size: float = 10,
-    margin: float = 0.55,
+    margin: float = 0.65,
     **style: Any,
 ) -> None:
     """Write over each of some plots of one width what it shows, as much as fits.
@@ -341,17 +341,20 @@ def label_rows(plot: Axes, labels: Iterable[str], inches: float | None = None) -
     plot.grid(visible=False, axis="y")
 
 
-def label_below(plot: Axes, text: str, *, low: str = "", high: str = "") -> None:
+def label_below(
+    plot: Axes, text: str, inches: float | None = None, *, low: str = "", high: str = ""
+) -> None:
     """Say below a plot what its numbers are, and what the two ends mean, in lines that fit.
 
     Args:
         plot: The plot.
         text: What they are.
+        inches: Room for it; unless said, what names of rows leave of the figure.
         low: What less means.
         high: What more means.
     """
     # It stands in the middle of the plot, which names of rows push to the right.
-    width = min(0.58 * figure_width(plot), 5.0)
+    width = inches or min(0.58 * figure_width(plot), 5.0)
     gap = 6 * NO_BREAK
     line = gap.join(part for part in (low and f"◂ {low}", text, high and f"{high} ▸") if part)
     if text_width(line, 9.5) > 72 * width:

@@ -21,8 +21,8 @@ SIGNS = {
     "overpowered": ("D overpowers", "D more than 95 % right through a quarter of the run"),
     "oscillation": (
         "oscillation",
-        "D's mean answer to generated data swings up and down two times over, by 0.2 of a "
-        "probability or 0.4 of a raw answer",
+        "D's mean answer to generated data turns four times, each after a swing of at least 0.2 "
+        "of a probability, or 0.4 of a raw answer",
     ),
     "blow_up": ("blow-up", "last value of the primary metric more than 1.25 times the best"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.store.records import short_name
@@ -78,8 +79,6 @@ def distance_figure(
     if any(len(cell.courses) > most for cell in chosen):
         seeds = "seed has a line" if most == 1 else f"{most} seeds have lines"
         said += f" Only each cell's first {seeds} of its own; medians are over all."
-    if not any(curves for panel in panels.values() for curves in panel.values()):
-        return None
     return Figure(
         name,
         f"{dataset}: {primary.name} {ARROWS[primary.better]} over training".strip(),
@@ -88,6 +87,7 @@ def distance_figure(
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
         "alive; × marks where a run diverged, ▽ where a collapse began. Runs that crashed are not "
         "drawn." + said,
+        empty=why_empty(alike, "evaluation"),
     )
 
 
@@ -107,7 +107,7 @@ def diagnostics_figure(
                 row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)
         if row:
             rows[diagnostic] = row
-    if not rows:
+    if not any(cell.metrics for cell in cells):
         return None
     return Figure(
         name,
@@ -119,7 +119,23 @@ def diagnostics_figure(
         "near 1 on both real and generated data means that G learns little from it. d_off_half "
         "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart." + said,
         folded=True,
+        empty=why_empty(cells, "losses"),
     )
+
+
+def why_empty(cells: Sequence[CellRuns], kind: str) -> str:
+    """Say why some cells have nothing to draw of what their runs recorded.
+
+    Args:
+        cells: Of which some run has begun.
+        kind: ``evaluation`` or ``losses``.
+    """
+    records = [result.record for cell in cells for result in cell.courses if result.record]
+    if not records:
+        return "All runs that have begun crashed, and what crashed is not drawn."
+    if not any(record.of_type(kind) for record in records):
+        return "No run has recorded anything of this yet."
+    return "No run has recorded a finite number of this."
 
 
 def build(cells: SuiteCells) -> Section:

@@ -16,8 +16,12 @@ import pytest
 from harness.cli import main
 from harness.errors import ExitStatus, StoreError
 from harness.store.events import encode, read_events
+from harness.store.reading import read_suite
 from reports.build import write_comparison
+from reports.cells import group
 from reports.compare import Comparison, compare, sentences
+from reports.effects import pairs_of
+from reports.statistics.intervals import t_interval
 from tests.stores import Fate, FateOf, Where, build_store
 
 
@@ -84,6 +88,13 @@ def test_intervals_widen_with_the_number_of_cells(tmp_path: Path) -> None:
     assert few.cells[0].label == many.cells[0].label
     assert narrow is not None and wide is not None
     assert wide.low < narrow.low and narrow.high < wide.high
+    # Each of four cells and of all together has an interval of the ratio and one of failures.
+    logs = [math.log(one) for one in narrow]
+    whole = compare(tmp_path / "a", tmp_path / "b")
+    assert len(whole.cells) == 4
+    pairs = pairs_of(*(group(read_suite(tmp_path / name)).cells[0] for name in ("b", "a")))
+    limits = t_interval([pair.difference for pair in pairs], 1 - 0.05 / 10)
+    assert limits == pytest.approx(logs)
 
 
 def test_what_only_one_folder_has_is_named(tmp_path: Path) -> None:
