@@ -545,7 +545,7 @@ class TestCache:
 def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
     """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
     samples = 250
-    measured = evaluator(datasets.get("ring8")(), ReferenceCache(tmp_path), samples)
+    measured = evaluator(Ring8(), tmp_path, samples)
     (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
     mean, low, high = column.calibration[PERFECT]
     random = np.random.default_rng(1)
