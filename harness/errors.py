@@ -84,5 +84,9 @@ class StoreError(GanbenchError):
     """A results folder that cannot be read or written."""
 
 
+class ComparisonError(GanbenchError):
+    """Two results folders that have nothing to compare."""
+
+
 class CorruptRecordError(StoreError):
     """A record in the middle of an event log that is not what was written."""

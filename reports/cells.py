@@ -14,17 +14,17 @@ import numpy as np
 
 from harness.errors import CorruptRecordError
 from harness.store.reading import ReportedRun, SuiteRecord
-from harness.store.records import MetricInfo, PlannedRun, Weights
+from harness.store.records import CRASHES, MetricInfo, PlannedRun, Weights
 from reports.sample_files import SampleFolder
 
 BASELINE = "none"
 """Label of a cell without tricks."""
-FAILURES = ("collapsed", "diverged", "oom")
+FAILURES = ("collapsed", "diverged")
 """Outcomes that are results, and bad ones."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
 Answer = TypeVar("Answer")
-STATUSES = ("ok", *FAILURES, "crashed", "preempted", "running", "corrupt", "missing")
+STATUSES = ("ok", *FAILURES, *CRASHES, "preempted", "running", "corrupt", "missing")
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ class CellRuns:
         return [result for result in self.results if result.final]
 
     @cached_property
+    def courses(self) -> list[Result]:
+        """The runs whose way may be drawn: those that count, and those that still go on."""
+        return [r for r in self.results if r.record and r.status not in CRASHES]
+
+    @cached_property
     def failures(self) -> int:
         """How many runs failed."""
         return sum(result.failed for result in self.results)
@@ -132,9 +137,8 @@ class CellRuns:
 
     @property
     def ranked(self) -> list[Result]:
-        """The runs that have begun, the worst first."""
-        begun = [result for result in self.results if result.record]
-        return sorted(begun, key=self._badness, reverse=True)
+        """The runs of :attr:`courses`, the worst first."""
+        return sorted(self.courses, key=self._badness, reverse=True)
 
     def _badness(self, result: Result) -> tuple[int, float, int]:
         primary = self.primary
@@ -142,7 +146,7 @@ class CellRuns:
         size = math.inf if value is None else value
         if primary and primary.better == "higher" and value is not None:
             size = -size
-        rank = {"ok": 1, "collapsed": 2, "oom": 3, "diverged": 4}.get(result.status, 0)
+        rank = {"ok": 1, "collapsed": 2, "diverged": 3}.get(result.status, 0)
         return rank, size, -result.planned.seed
 
 

@@ -1,8 +1,9 @@
 """What changed between two results folders, cell by cell; it speaks only where it can be sure.
 
 Cells are matched by their labels and runs by their seeds. **All intervals of a table hold together
-with 95 %**: each is widened to 1 − 0.05 / rows (Bonferroni), so that comparing a folder with a
-repeat of itself raises an alarm once in twenty times, however many cells there are.
+with 95 %**: each row has two, and each is widened to 1 − 0.05 / (2 rows) (Bonferroni), so that
+comparing a folder with a repeat of itself raises an alarm at most once in twenty times, however
+many cells there are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import ComparisonError
 from harness.store.reading import read_suite
 from reports.cells import CellRuns, SuiteCells, group
 from reports.code import codes_of, differences
@@ -36,11 +38,15 @@ WORDS: dict[Change, str] = {
     "no change shown": "without a change that can be shown",
     "not comparable": "not comparable",
 }
+MOST_NAMED = 8
+"""Labels of a kind that a message lists."""
 NOTE = (
-    "The ratio is of geometric means of the primary metric at the last checkpoint, second folder "
-    "over first, over seeds that both have and survive in both; below 1 is better. Failures are of "
-    "the second folder minus the first. All intervals of the table together hold with 95 %, and a "
-    "change is marked only where one excludes no change."
+    "The ratio is of the primary metric at the last checkpoint, second folder over first, or the "
+    "other way round where more of it is better: below 1 is better. Logarithms are averaged over "
+    "the pairs of a seed that survived in both, then over seeds. Failures are of the second "
+    "folder minus the first. Intervals are Student's over seeds and Newcombe's over pairs, "
+    "widened so that all of the table hold together with 95 % (Bonferroni); a change is marked "
+    "only where one of them excludes no change."
 )
 
 
@@ -121,11 +127,16 @@ def compare(first: Path, second: Path) -> Comparison:
     Raises:
         StoreError: if one of them holds no results.
         CorruptRecordError: naming file and line of a damaged record.
+        ComparisonError: if they are one folder, or have no two runs to compare.
     """
+    if first.resolve() == second.resolve():
+        raise ComparisonError(f"{first} and {second} are the same folder; give two")
     one, other = (group(read_suite(folder)) for folder in (first, second))
     mine, theirs = by_label(one), by_label(other)
     shared = [label for label in mine if label in theirs]
-    level = 1 - (1 - LEVEL) / max(1, len(shared) + 1)
+    if not shared:
+        raise ComparisonError(nothing_shared((first, one), (second, other)))
+    level = 1 - (1 - LEVEL) / (2 * (len(shared) + 1))
     cells, pooled = [], []
     settings: list[tuple[tuple[str, str, str], str, str, str]] = []
     for label in shared:
@@ -140,14 +151,15 @@ def compare(first: Path, second: Path) -> Comparison:
             for name in sorted(before.keys() & after.keys())
             if before[name] != after[name]
         ]
+    if not pooled:
+        raise ComparisonError(nothing_paired(first, second, cells))
     everything = ("all", "all", "all")
-    reason = "" if pooled else "the folders have no runs to pair"
     alone = [(label, str(first)) for label in mine if label not in theirs]
     alone += [(label, str(second)) for label in theirs if label not in mine]
     return Comparison(
         str(first),
         str(second),
-        difference(everything, pooled, level, reason),
+        difference(everything, pooled, level),
         tuple(cells),
         tuple(alone),
         tuple(settings),
@@ -160,15 +172,47 @@ def by_label(cells: SuiteCells) -> dict[tuple[str, str, str], CellRuns]:
     return {(cell.dataset, cell.variant, cell.tricks): cell for cell in cells.cells}
 
 
+def nothing_shared(*folders: tuple[Path, SuiteCells]) -> str:
+    """Say of two folders without a common cell what each has instead."""
+    lines = ["no cell is in both folders, so there is nothing to compare"]
+    for path, cells in folders:
+        lines.append(f"  {path} holds suite {cells.suite.plan.suite}:")
+        for what, labels in (
+            ("data sets", cells.datasets),
+            ("variants", cells.variants),
+            ("tricks", cells.tricks),
+        ):
+            more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
+            lines.append(f"    {what}: {', '.join(labels[:MOST_NAMED]) or 'none'}{more}")
+    lines.append("give two results folders of one suite, or of suites that share cells")
+    return "\n".join(lines)
+
+
+def nothing_paired(first: Path, second: Path, cells: Sequence[Difference]) -> str:
+    """Say of two folders with common cells, but no pair of runs, why that is."""
+    reasons: dict[str, list[str]] = {}
+    for one in cells:
+        reasons.setdefault(one.reason, []).append(" · ".join(one.label))
+    lines = [f"{first} and {second} have common cells, but no two runs to compare"]
+    for reason, labels in reasons.items():
+        more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+        lines.append(f"  {labels[0]}{more}: {reason}")
+    lines.append("finish both suites, with the same seeds, reference and evaluation_samples")
+    return "\n".join(lines)
+
+
 def reason_of(old: CellRuns, new: CellRuns) -> str:
     """Say why two cells have no pairs of runs."""
     if old.primary and new.primary and old.primary.name != new.primary.name:
         return f"measured by {old.primary.name} and by {new.primary.name}"
-    return "no seed has a result in both"
+    seeds = [", ".join(str(r.planned.seed) for r in cell.finals) for cell in (old, new)]
+    if not all(seeds):
+        return f"no run has a result in the {'second' if seeds[0] else 'first'} folder"
+    return f"no seed has a result in both: seeds {seeds[0]} in the first, {seeds[1]} in the second"
 
 
 def difference(
-    label: tuple[str, str, str], pairs: Sequence[Pair], level: float, reason: str
+    label: tuple[str, str, str], pairs: Sequence[Pair], level: float, reason: str = ""
 ) -> Difference:
     """Summarise pairs of runs of the same seed, the first folder's as control."""
     if reason:

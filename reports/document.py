@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from reports.effects import Verdict
+from reports.figures.style import Drawing
 from reports.tables import Table, shortened
 
 PREDICATES: dict[Verdict, str] = {
@@ -39,17 +40,19 @@ class Figure:
         name: File name without suffix.
         title: Caption.
         alt: What it shows, for someone who cannot see it.
-        svg: The SVG document.
+        svg: The drawing; empty where there is nothing to draw.
         note: How to read it.
         folded: Whether a page may show it closed at first.
+        empty: What to say where there is nothing to draw.
     """
 
     name: str
     title: str
     alt: str
-    svg: str = field(repr=False)
+    svg: Drawing = field(repr=False)
     note: str = ""
     folded: bool = False
+    empty: str = "There is nothing to draw yet."
 
 
 @dataclass(frozen=True)
@@ -167,5 +170,6 @@ class Document:
         return [b for section in self.sections for b in section.blocks if isinstance(b, Table)]
 
     def figures(self) -> list[Figure]:
-        """Return all figures, in order."""
-        return [b for section in self.sections for b in section.blocks if isinstance(b, Figure)]
+        """Return all figures that are drawn, in order."""
+        blocks = (block for section in self.sections for block in section.blocks)
+        return [block for block in blocks if isinstance(block, Figure) and block.svg]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 144
 """Width of a sample image, in CSS pixels."""
+MARGINS = 56
+"""CSS pixels of a narrow page to the left and right of a figure."""
 NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
 BADGES = {
     "helps": ("helps", "▲"),
@@ -31,6 +33,11 @@ BADGES = {
 def svg_uri(svg: str) -> str:
     """Write an SVG as a data address; percent-encoding is smaller than base64 here."""
     return "data:image/svg+xml," + quote(re.sub(r"[ \t\n]+", " ", svg), safe=" =:/;,()!*$@?+~.-_'")
+
+
+def srcset(svg: str) -> str:
+    """Write an SVG as a data address for a list of addresses, in which a space ends one."""
+    return svg_uri(svg).replace(" ", "%20")
 
 
 def png_uri(image: Thumbnail) -> str:
@@ -47,10 +54,18 @@ def png_size(image: Thumbnail) -> tuple[int, int]:
     return THUMBNAIL, round(height * THUMBNAIL / width)
 
 
-def svg_size(figure: Figure) -> tuple[int, int]:
+def svg_size(svg: str) -> tuple[int, int]:
     """Return width and height in CSS pixels, of which a point of the view box has 4/3."""
-    box = figure.svg.split('viewBox="', 1)[1].split('"', 1)[0].split()
+    box = svg.split('viewBox="', 1)[1].split('"', 1)[0].split()
     return round(float(box[2]) * 4 / 3), round(float(box[3]) * 4 / 3)
+
+
+def narrow_below(svg: str) -> int:
+    """Return the width of a page, in CSS pixels, under which letters would be too small to read.
+
+    That is where a figure has to shrink to three quarters.
+    """
+    return round(0.75 * svg_size(svg)[0]) + MARGINS
 
 
 def sort_value(cell: TableCell, column: Column) -> str:
@@ -87,10 +102,12 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         interval_text=interval_text,
         kind_of=kind_of,
         links=links,
+        narrow_below=narrow_below,
         numeric=NUMERIC,
         png_size=png_size,
         png_uri=png_uri,
         sort_value=sort_value,
+        srcset=srcset,
         svg_size=svg_size,
         svg_uri=svg_uri,
         value_text=value_text,

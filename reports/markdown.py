@@ -71,8 +71,11 @@ def render_table(table: Table, links: RunLinks | None = None) -> str:
 
 
 def render_figure(figure: Figure) -> str:
-    """Write a figure as an image that lies beside the report."""
-    parts = [f"### {escape(figure.title)}", f"![{escape(figure.alt)}](figures/{figure.name}.svg)"]
+    """Write a figure as an image that lies beside the report, or why there is none."""
+    parts = [f"### {escape(figure.title)}"]
+    if not figure.svg:
+        return "\n\n".join([*parts, escape(figure.empty)])
+    parts.append(f"![{escape(figure.alt)}](figures/{figure.name}.svg)")
     return "\n\n".join([*parts, escape(figure.note)] if figure.note else parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from harness.store.records import CRASHES
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.markup import text
 from reports.run_history import SIGN_OF, number, reason_of
@@ -25,7 +26,7 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
     name = links.pages.get(planned.id)
     run = text(planned.id)
     link = run if name is None else f'<a href="{text(address(name))}">{run}</a>'
-    primary = cell.primary if record is not None else None
+    primary = cell.primary if record is not None and result.status not in CRASHES else None
     last = record.last(primary.name) if record and primary else None
     best = record.best(primary) if record and primary else None
     onset = outcome.get("onset")

@@ -12,11 +12,12 @@ from rich.text import Text
 from harness.commands.options import RunOptions
 from harness.jobs.cohort import Cohort
 from harness.jobs.environment import choose_device
+from harness.jobs.job import common_step, usable_checkpoints
 from harness.parts import remarks
-from harness.planning.backlog import readable
+from harness.planning.backlog import Backlog, readable
 from harness.planning.calibration import Calibration
 from harness.planning.changed_code import changed_beside, changed_runs, code_for, refuse
-from harness.planning.checks import check_precision
+from harness.planning.checks import check_device, check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_curves import makespan
 from harness.planning.machine import slots
@@ -71,24 +72,34 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         for cell in matrix.skipped:
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
-    pending = to_train(selected, matrix, folder, options.changed_code)
+    todo = left_to_do(folder, selected, matrix, options.changed_code)
+    pending = todo.pending
     check_precision(pending, device)
+    check_device(todo, device)
     rehearse(pending)
     places = slots(device, options.jobs)
     calibration = Calibration(device, places, largest=options.cohort)
     measured = calibration.cached(pending)
-    cohorts = make_cohorts(pending, device, measured=measured)
+    cohorts = make_cohorts(pending, device, todo.together, measured)
     if cohorts:
         console.print(_cohorts_by_kind(cohorts, calibration))
     rate = measure_rate()
-    seconds = [cohort_seconds(cohort, rate) for cohort in cohorts]
+    done = [steps_done(cohort, todo) for cohort in cohorts]
+    left = [c.specs[0].settings.steps - steps for c, steps in zip(cohorts, done, strict=True)]
+    seconds = [
+        cohort_seconds(cohort, rate) * steps / cohort.specs[0].settings.steps
+        for cohort, steps in zip(cohorts, left, strict=True)
+    ]
+    resumed = sum(len(c.specs) for c, steps in zip(cohorts, done, strict=True) if steps)
     sizes = sorted({len(cohort.specs) for cohort in cohorts})
     console.print(
         f"{counted(len(cells), 'cell')}, {len(matrix.skipped)} skipped, "
-        f"{counted(len(selected), 'run')}, {len(selected) - len(pending)} of them done; to train: "
+        f"{counted(len(selected), 'run')}, {len(todo.finished)} of them done"
+        + (f", {resumed} to go on from a checkpoint" if resumed else "")
+        + "; to train: "
         f"{counted(len(cohorts), 'cohort')} of {' or '.join(map(str, sizes)) or 'no'} runs"
     )
-    run_steps = sum(spec.settings.steps for spec in pending)
+    run_steps = sum(len(c.specs) * steps for c, steps in zip(cohorts, left, strict=True))
     where = f"{len(places)} × {places[0].partition(':')[0]}"
     estimate = (
         "no estimate for GPUs"
@@ -116,22 +127,29 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
     return table
 
 
-def to_train(
-    selected: Sequence[RunSpec], matrix: Matrix, folder: Path, answer: Answer
-) -> list[RunSpec]:
-    """List the runs that have no result, or none that counts; a damaged one does not.
+def left_to_do(
+    folder: Path, selected: Sequence[RunSpec], matrix: Matrix, answer: Answer
+) -> Backlog:
+    """Sort runs as a real run does, but touch nothing; a damaged one counts as not begun.
 
     Raises:
         GanbenchError: if other code has trained some of them, and nothing was answered.
     """
     records = readable(folder, selected)
-    done = {run for run, record in records.items() if record.is_final}
     code = code_for(folder, matrix.plan.code)
     changed = changed_runs(records.values(), code)
     if answer == "retrain":
-        done -= changed.keys()
-    pending = [spec for spec in selected if spec.id not in done]
+        records = {run: record for run, record in records.items() if run not in changed}
+    finished = {run: record for run, record in records.items() if record.is_final}
+    begun = {run: r for run, r in records.items() if run not in finished and r.attempts}
+    pending = tuple(spec for spec in selected if spec.id not in finished)
     if answer == "refuse":
         others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
         refuse([*changed.values(), *changed_beside(folder, others, pending, code).values()], folder)
-    return pending
+    return Backlog(finished, pending, begun)
+
+
+def steps_done(cohort: Cohort, todo: Backlog) -> int:
+    """Return the step from which a cohort goes on; 0 where it begins."""
+    records = [todo.begun.get(spec.id) for spec in cohort.specs]
+    return common_step(usable_checkpoints(record) if record else [] for record in records)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from harness.errors import StoreError, UnknownNameError
 from harness.spec import ID_LENGTH, encode_numbers
 from harness.store.code import PartCode
 from harness.store.reading import RunRecord, read_run
+from harness.store.records import CRASHES
 from harness.store.wording import class_counts, code_lines, listing, provenance_lines
 
 
@@ -49,9 +50,10 @@ def describe_run(name: str) -> dict[str, Any]:
     (``metrics``) and at the best (``best``, with ``step`` and how many were ``searched``); with
     averaged weights also those of the raw ones (``raw``); ``histogram`` counts the last samples of
     each class or mode. ``protocol`` has its floor and version, ``provenance`` what all of them
-    share, ``code`` what plugins consisted of.
+    share, ``code`` what plugins consisted of. A crashed run has no number: it is no result.
     """
     record = read_run(find_run(name))
+    crashed = record.outcome is not None and record.outcome["outcome"] in CRASHES
     described: dict[str, Any] = encode_numbers(
         {
             "id": record.spec.id,
@@ -60,12 +62,8 @@ def describe_run(name: str) -> dict[str, Any]:
             "parameters": run_parameters(record),
             "remarks": run_remarks(record),
             "outcome": record.outcome,
-            "metrics": last_metrics(record),
-            "histogram": next((e.get("histogram") for e in record.newest("evaluation")), None),
-            "untrained": untrained_metrics(record),
-            "best": best_metrics(record),
-            "raw": raw_metrics(record),
-            "probes": last_probes(record),
+            "histogram": None if crashed else last_histogram(record),
+            **{name: {} if crashed else read(record) for name, read in MEASURED.items()},
             "protocol": [vars(metric) for metric in record.metrics],
             "provenance": vars(record.provenance) if record.provenance else None,
             "code": [{"name": part.name, **asdict(part)} for part in record.code],
@@ -132,6 +130,24 @@ def last_probes(record: RunRecord) -> dict[str, Any]:
         for event in record.of_type("probe")
         for name, value in event["values"].items()
     }
+
+
+def last_histogram(record: RunRecord) -> list[int] | None:
+    """Return the last samples of each class or mode; None where they were not counted."""
+    counted: list[int] | None = next(
+        (event.get("histogram") for event in record.newest("evaluation")), None
+    )
+    return counted
+
+
+MEASURED: dict[str, Callable[[RunRecord], dict[str, Any]]] = {
+    "metrics": last_metrics,
+    "untrained": untrained_metrics,
+    "best": best_metrics,
+    "raw": raw_metrics,
+    "probes": last_probes,
+}
+"""What a run's description says of its measurements."""
 
 
 def print_run(description: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -40,7 +40,7 @@ from harness.store.events import EventLog
 from harness.store.folders import Store, cache_folder, hold, write_json
 from harness.store.reading import RunRecord, read_run
 from harness.store.records import Provenance
-from harness.training.checkpoint import find_checkpoints, keep_networks
+from harness.training.checkpoint import Checkpoint, find_checkpoints
 from harness.training.game import Game
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
@@ -109,7 +109,7 @@ class Job:
             torch.cuda.empty_cache()
         if len(runs) == 1:
             self._out_of_memory(runs[0], reason)
-            return ExitStatus.DONE
+            return ExitStatus.INCOMPLETE
         middle = len(runs) // 2
         codes = set()
         for part in (runs[:middle], runs[middle:]):
@@ -121,7 +121,7 @@ class Job:
         return max(codes, default=ExitStatus.DONE)
 
     def _out_of_memory(self, run: Run, reason: str) -> None:
-        """Record that a run does not fit even alone: a result, with the memory that it took."""
+        """Record that a run does not fit even alone, with the memory that it took."""
         record = read_run(run.path)
         step = last_step(record)
         run.log.append(
@@ -137,7 +137,6 @@ class Job:
             },
             durable=True,
         )
-        keep_networks(run.path, run.spec.id)
 
     def _crashed(self, run: Run, reason: str) -> None:
         try:
@@ -194,10 +193,9 @@ class Job:
 
     def _resume(self, runs: list[Run], trainer: Trainer) -> None:
         """Load the newest checkpoint that all runs share; without one, start over."""
-        shared = set.intersection(*({c.step for c in run.checkpoints} for run in runs))
-        if not shared:
+        step = common_step(run.checkpoints for run in runs)
+        if not step:
             return
-        step = max(shared)
         for position, run in enumerate(runs):
             checkpoint = next(c for c in run.checkpoints if c.step == step)
             trainer.load(position, checkpoint.tensors(), checkpoint.counters)
@@ -277,9 +275,19 @@ def class_law(game: Game, reference: str) -> str:
 
 def begin(record: RunRecord, log: EventLog) -> Run:
     """Describe a run to be trained, with the checkpoints from which it can go on."""
+    return Run(record.spec, record.path, log, usable_checkpoints(record))
+
+
+def usable_checkpoints(record: RunRecord) -> list[Checkpoint]:
+    """Return the checkpoints from which a run can go on, the newest first."""
     checkpoints = find_checkpoints(record.path / "checkpoints", record.spec.id)
-    covered = [c for c in checkpoints if has_evaluations(record, c.step)]
-    return Run(record.spec, record.path, log, covered)
+    return [c for c in checkpoints if has_evaluations(record, c.step)]
+
+
+def common_step(checkpoints: Iterable[Sequence[Checkpoint]]) -> int:
+    """Return the newest step of which every run of a cohort has a checkpoint; 0 without one."""
+    steps = ({checkpoint.step for checkpoint in of_run} for of_run in checkpoints)
+    return max(set.intersection(*steps), default=0)
 
 
 def check_content(run: Run, content: Mapping[str, str]) -> None:

@@ -41,6 +41,10 @@ CALIBRATION_VERSION = 1
 """Raised by every change of what a metric's ``calibrate`` gives."""
 
 
+WITHIN = (0.025, 0.975)
+"""Quantiles of a calibration's draws that are kept as its limits."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """What the real data of one protocol come to.
@@ -52,7 +56,7 @@ class Reference:
         floor_count: Examples in each draw.
         class_counts: How often each class occurs among them; None without labels.
         calibrations: By column, the numbers of samples whose right answer is known, by what they
-            are: the mean over draws, and the standard deviation where there were several.
+            are: the mean over draws, and the limits that 95 % lie between where there were several.
     """
 
     count: int
@@ -230,9 +234,11 @@ class Measurement:
                 _, _, label = name.partition(f"{CALIBRATION}/{metric.id}/")
                 if label:
                     draws = kept[name]
-                    spread = draws.std(0).tolist() if len(draws) > 1 else None
-                    for i, mean in enumerate(draws.mean(0).tolist()):
-                        known[i][label] = [mean, spread[i]] if spread else [mean]
+                    numbers = [draws.mean(0)]
+                    if len(draws) > 1:
+                        numbers += draws.quantile(draws.new_tensor(WITHIN), dim=0)
+                    for i, answers in enumerate(torch.stack(numbers, 1).tolist()):
+                        known[i][label] = answers
             calibrations += known
         return calibrations
 

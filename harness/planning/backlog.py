@@ -27,6 +27,11 @@ class Backlog:
     pending: tuple[RunSpec, ...]
     begun: dict[str, RunRecord] = field(default_factory=dict)
 
+    @property
+    def together(self) -> dict[str, tuple[str, ...]]:
+        """Ids of the cohort in which a run trained last, by the run's id."""
+        return {run: tuple(r.attempts[-1]["cohort"]) for run, r in self.begun.items()}
+
 
 def backlog(store: Store, specs: Iterable[RunSpec], again: Container[str] = ()) -> Backlog:
     """Sort runs into those with a result and those to train.

@@ -41,8 +41,7 @@ def train_pending(
         measured: What is known of the cost of cohorts.
     """
     labels = {run.id: run for run in plan.runs}
-    together = {run: tuple(r.attempts[-1]["cohort"]) for run, r in todo.begun.items()}
-    cohorts = make_cohorts(todo.pending, device, together, measured)
+    cohorts = make_cohorts(todo.pending, device, todo.together, measured)
     assignments = assign(store, labels, cohorts, options, notes or {})
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))

@@ -33,8 +33,10 @@ from typing import Literal
 from harness.store.code import PartCode
 
 Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
-FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged", "oom"})
+FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged"})
 """Outcomes that are results; the others are tried again by the next invocation."""
+CRASHES = ("oom", "crashed")
+"""Outcomes that are none: what such a run had measured says nothing of its cell."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class MetricInfo:
         floor_count: Of how many examples: as many as are generated, or all that there are.
         version: Of the metric's definition; None in records that do not say.
         calibration: Its values for samples of which the right answer is known, by what they are:
-            the mean over draws, and the standard deviation where there were several.
+            the mean over draws, and the limits that 95 % of them lie between where there were
+            several. Older records have their standard deviation in place of these.
     """
 
     name: str

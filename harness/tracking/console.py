@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.store.events import Event
-from harness.store.records import FINAL, SuitePlan, short_name
+from harness.store.records import CRASHES, FINAL, SuitePlan, short_name
 from harness.tracking.bars import Bars
 from harness.tracking.base import Mirror, TrackedRun
 from harness.tracking.progress import CohortProgress, Progress, RunProgress, duration, number
@@ -170,7 +170,7 @@ class Lines:
         self._say(f"{self._state()}; {cohort.name}: {', '.join(words)} ({seconds})")
         for run in ended:
             event = run.outcome or {}
-            if event["outcome"] in ("crashed", "oom"):
+            if event["outcome"] in CRASHES:
                 self._say(f"  {event['outcome']}: {self._wording.label(run)}: {event['reason']}")
                 break
 

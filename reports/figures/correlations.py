@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from matplotlib.lines import Line2D
 
-from reports.figures.style import BAD, GOOD, MUTED, facets, short_apart, styled, to_svg
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    MUTED,
+    draw_estimate,
+    facets,
+    for_all_screens,
+    key,
+    label_rows,
+    leftmost,
+    styled,
+    to_svg,
+)
 from reports.statistics.intervals import Interval
 
 
@@ -30,17 +42,21 @@ class Correlations:
     final_interval: Interval | None = None
 
 
+@for_all_screens
 def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) -> str:
     """Draw one plot per diagnostic, with a line for each cell.
 
     Args:
         panels: By diagnostic: (label, correlations) of each cell, the same cells in each.
     """
-    labels = [label for label, _ in next(iter(panels.values()))]
+    labels = [label for label, _ in next(iter(panels.values()), ())]
+    if not labels:
+        return ""
     with styled():
         height = 1.0 + 0.44 * len(labels)
         canvas, axes = facets(len(panels), columns=len(panels), width=2.9, height=height)
-        for position, (plot, (name, rows)) in enumerate(zip(axes, panels.items(), strict=True)):
+        for plot, (name, rows) in zip(axes, panels.items(), strict=True):
+            plot.set_xlim(-1.05, 1.05)
             plot.axvline(0, color=MUTED, linewidth=1)
             for row, (_, correlations) in enumerate(rows):
                 over, across = row - 0.13, row + 0.2
@@ -50,17 +66,13 @@ def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) 
                     (correlations.mean, correlations.interval, over, GOOD, "o"),
                     (correlations.final, correlations.final_interval, across, BAD, "D"),
                 ):
-                    if limits is not None:
-                        plot.plot(limits, [place, place], color=colour, linewidth=1.6)
-                    if value is not None:
-                        plot.plot([value], [place], marker, color=colour, markersize=5)
+                    draw_estimate(plot, value, limits, place, width=1.6, color=colour,
+                                  marker=marker, markersize=5)  # fmt: skip
             plot.set_title(name)
-            plot.set_xlim(-1.05, 1.05)
-            plot.set_xticks([-1, -0.5, 0, 0.5, 1])
+            plot.set_xticks([-1, 0, 1], ["−1", "0", "1"])
             plot.set_ylim(len(labels) - 0.5, -0.5)
-            plot.set_yticks(range(len(labels)), short_apart(labels, 26))
-            plot.tick_params(axis="y", length=0, labelleft=position == 0)
-            plot.grid(visible=False, axis="y")
+            label_rows(plot, labels)
+            plot.tick_params(axis="y", labelleft=leftmost(plot))
         handles = [
             Line2D([], [], color=GOOD, marker="o", markersize=5, linewidth=1.6,
                    label="over a run: mean over seeds, 95 %"),
@@ -69,5 +81,5 @@ def draw_correlations(panels: Mapping[str, Sequence[tuple[str, Correlations]]]) 
             Line2D([], [], color=BAD, marker="D", markersize=5, linewidth=1.6,
                    label="across seeds at the end, 95 %"),
         ]  # fmt: skip
-        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        key(canvas, handles)
         return to_svg(canvas)

@@ -10,8 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short, styled, to_svg
-from reports.tables import NO_BREAK, significant
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    TickText,
+    facets,
+    for_all_screens,
+    key,
+    label_below,
+    set_titles,
+    short,
+    short_apart,
+    styled,
+    to_svg,
+)
+from reports.tables import NO_BREAK
 
 GAP = 6 * NO_BREAK
 MOST_NAMES = 12
@@ -35,6 +50,7 @@ class Priced:
     worth: bool
 
 
+@for_all_screens
 def draw_cost(panels: Mapping[str, Sequence[Priced]], label: str, *, lower: bool) -> str:
     """Draw quality against seconds, one plot per kind of machine.
 
@@ -43,16 +59,18 @@ def draw_cost(panels: Mapping[str, Sequence[Priced]], label: str, *, lower: bool
         label: Of the vertical axis: the metric in a word.
         lower: Whether less of the metric is better.
     """
+    if not any(panels.values()):
+        return ""
     with styled():
         width = 8.6 if len(panels) == 1 else 5.0
         canvas, axes = facets(len(panels), columns=2, width=width, height=3.6)
         names: list[str] = []
-        for plot, (machine, cells) in zip(axes, panels.items(), strict=True):
-            plot.set_title(short(machine, 60))
+        set_titles(axes, list(panels))
+        for plot, cells in zip(axes, panels.values(), strict=True):
             names += _draw(plot, cells, len(names), lower=lower)
+            label_below(plot, "seconds of training per run", low="cheaper")
         arrow = "▾ better" if lower else "▴ better"
-        canvas.supxlabel(f"◂ cheaper{GAP}seconds of training per run", fontsize=9, color=INK)
-        canvas.supylabel(f"{short(label, 50)}, median{GAP}{arrow}", fontsize=9, color=INK)
+        canvas.supylabel(f"{short(label, 22)}, median{GAP}{arrow}", fontsize=9, color=INK)
         handles = [
             Line2D([], [], color=GOOD, marker="o", markersize=7, linewidth=1.2,
                    label="no cell is both cheaper and better"),
@@ -60,10 +78,12 @@ def draw_cost(panels: Mapping[str, Sequence[Priced]], label: str, *, lower: bool
                    markerfacecolor="none", label="another cell"),
             Line2D([], [], color=BAD, marker="x", linestyle="", label="its median run failed"),
         ]  # fmt: skip
-        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        key(canvas, handles)
         keys = [Line2D([], [], linestyle="", label=f"{i + 1}  {n}") for i, n in enumerate(names)]
         if keys:
-            canvas.legend(handles=keys, loc="outside right center", handlelength=0)
+            width, height = canvas.get_size_inches()
+            canvas.set_size_inches(width, height + 0.18 * len(keys))
+            key(canvas, keys, below=True)
         return to_svg(canvas)
 
 
@@ -102,13 +122,13 @@ def _draw(plot: Axes, cells: Sequence[Priced], before: int, *, lower: bool) -> l
         ticks: tuple[float, ...] = (1.0,) if top / bottom > 30 else (1.0, 2.0, 5.0)
         plot.yaxis.set_major_locator(LogLocator(subs=ticks, numticks=6))
         plot.yaxis.set_minor_locator(LogLocator(subs=(), numticks=5))
-        plot.yaxis.set_major_formatter(lambda value, _: significant(value, 1))
+        plot.yaxis.set_major_formatter(TickText())
     plot.set_ylim(bottom, top)
     seconds = [cell.seconds for cell in cells]
     span = max(max(seconds) / min(seconds), 1.5)
     plot.set_xlim(min(seconds) / span**0.06, max(seconds) * span**0.06)
     subs: tuple[float, ...] = (1.0, 2.0, 5.0) if span > 8 else tuple(float(k) for k in range(1, 10))
     plot.xaxis.set_major_locator(LogLocator(subs=subs, numticks=8))
-    plot.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    plot.xaxis.set_major_formatter(TickText())
     plot.xaxis.set_minor_formatter(NullFormatter())
-    return [short(cell.label, 40) for cell in named]
+    return short_apart((cell.label for cell in named), 60)

@@ -19,15 +19,22 @@ from reports.figures.style import (
     GOOD,
     INK,
     MUTED,
+    TickText,
+    facet_rows,
     facets,
+    for_all_screens,
+    goes_on_below,
+    key,
+    leftmost,
     legend,
+    powers,
+    set_titles,
     short,
     styled,
     thin,
     to_svg,
     trick_styles,
 )
-from reports.tables import significant
 
 Points = Sequence[tuple[float, float]]
 
@@ -38,7 +45,7 @@ class Curve:
 
     Attributes:
         points: (kimg, value), finite.
-        died: Whether the run diverged or ran out of memory where the curve ends.
+        died: Whether the run diverged where the curve ends.
         onset: kimg at which a collapsed run collapsed; None for others.
         drawn: Whether it has a line of its own; the median takes it in either way.
     """
@@ -63,6 +70,7 @@ def median_curve(curves: Sequence[Points]) -> list[tuple[float, float]]:
     return list(zip(places[reached].tolist(), middle[reached].tolist(), strict=True))
 
 
+@for_all_screens
 def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str) -> str:
     """Draw one small plot per variant: every seed thin, each trick's median bold.
 
@@ -71,14 +79,16 @@ def draw_curves(panels: Mapping[str, Mapping[str, Sequence[Curve]]], label: str)
             one order, the baseline first.
         label: Of the vertical axis: the metric in a word; its protocol stands in the title.
     """
+    if not any(c.points for panel in panels.values() for cs in panel.values() for c in cs):
+        return ""
     tricks = list(dict.fromkeys(trick for panel in panels.values() for trick in panel))
     styles = trick_styles(tricks)
     with styled():
         canvas, axes = facets(len(panels), columns=3, width=3.5, height=2.5)
-        for plot, (variant, panel) in zip(axes, panels.items(), strict=True):
+        set_titles(axes, list(panels))
+        for plot, panel in zip(axes, panels.values(), strict=True):
             for trick, curves in panel.items():
                 _draw_seeds(plot, curves, styles[trick])
-            plot.set_title(short(variant))
             plot.xaxis.set_major_locator(MaxNLocator(5))
         values = [
             y for panel in panels.values() for cs in panel.values() for c in cs for _, y in c.points
@@ -111,6 +121,7 @@ def _draw_seeds(plot: Axes, curves: Sequence[Curve], style: dict[str, Any]) -> N
     plot.plot(xs, ys, linewidth=2, **style)
 
 
+@for_all_screens
 def draw_diagnostics(
     rows: Mapping[str, Mapping[str, Mapping[str, Points]]],
     variants: Sequence[str],
@@ -123,18 +134,18 @@ def draw_diagnostics(
         variants: Columns.
         comparable: Diagnostics that mean the same for all variants and share a vertical scale.
     """
+    if not any(points for row in rows.values() for p in row.values() for points in p.values()):
+        return ""
     tricks = list(
         dict.fromkeys(t for row in rows.values() for panel in row.values() for t in panel)
     )
     styles = trick_styles(tricks)
     with styled():
-        count = len(rows) * len(variants)
-        canvas, axes = facets(count, columns=len(variants), width=1.95, height=1.5)
-        for i, (name, row) in enumerate(rows.items()):
-            line = axes[i * len(variants) : (i + 1) * len(variants)]
+        canvas, lines = facet_rows(len(rows), len(variants), width=1.95, height=1.5)
+        for line, (name, row) in zip(lines, rows.items(), strict=True):
+            if line is lines[0] or goes_on_below(line):
+                set_titles(line, variants, size=9, margin=0.85)
             for plot, variant in zip(line, variants, strict=True):
-                if i == 0:
-                    plot.set_title(short(variant, 18), fontsize=9)
                 for trick, points in row.get(variant, {}).items():
                     plot.plot(*_columns(thin(points, 40)), linewidth=1.1, **styles[trick])
                 if variant not in row:
@@ -160,6 +171,7 @@ def draw_diagnostics(
         return to_svg(canvas)
 
 
+@for_all_screens
 def draw_cliff(
     panels: Mapping[str, Sequence[tuple[float, float | None]]], lines: Mapping[str, float]
 ) -> str:
@@ -170,6 +182,8 @@ def draw_cliff(
         lines: Rates of the default setting by parameter.
     """
     values = [v for panel in panels.values() for _, v in panel if v is not None and v > 0]
+    if not any(panels.values()):
+        return ""
     with styled():
         canvas, axes = facets(len(panels), columns=2, width=4.4, height=2.7)
         top = max(values) * 1.6 if values else 1.0
@@ -181,7 +195,7 @@ def draw_cliff(
                 # What is not clipped takes room, even where there is nothing to draw.
                 plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
             plot.set_xscale("log")
-            plot.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+            plot.xaxis.set_major_formatter(TickText(powers))
             plot.xaxis.set_minor_formatter(NullFormatter())
             if name in lines:
                 plot.axvline(lines[name], color=MUTED, linewidth=1, linestyle="--")
@@ -194,7 +208,7 @@ def draw_cliff(
             Line2D([], [], color=BAD, marker="x", linestyle="", label="failed"),
             Line2D([], [], color=MUTED, linestyle="--", label="default"),
         ]
-        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        key(canvas, handles)
         return to_svg(canvas)
 
 
@@ -216,12 +230,13 @@ def _share_scale(
             plot.set_ylim(low / 1.15, high * 1.15)
             plot.yaxis.set_major_locator(LogLocator(numticks=5))
             plot.yaxis.set_minor_locator(LogLocator(subs=(), numticks=5))
-            plot.yaxis.set_major_formatter(lambda value, _: significant(value, 1))
+            plot.yaxis.set_major_formatter(TickText())
         else:
             margin = 0.05 * (high - low) or 0.5
             plot.set_ylim(low - margin, high + margin)
             plot.yaxis.set_major_locator(MaxNLocator(4))
-        if of_variant and position:
+            plot.yaxis.set_major_formatter(TickText())
+        if of_variant and position and not leftmost(plot):
             plot.tick_params(labelleft=False)
 
 

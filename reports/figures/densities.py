@@ -11,7 +11,20 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.figures.style import BAD, FAINT, INK, MUTED, facets, short, styled, to_svg
+from reports.figures.style import (
+    BAD,
+    FAINT,
+    INK,
+    MUTED,
+    cell_width,
+    facet_rows,
+    fitted,
+    for_all_screens,
+    goes_on_below,
+    key,
+    styled,
+    to_svg,
+)
 
 BINS = 52
 """Of a density, in each direction."""
@@ -68,6 +81,7 @@ def mass_of(points: NDArray[np.float32], reach: float) -> NDArray[np.float64]:
     return mass
 
 
+@for_all_screens
 def draw_densities(
     rows: Sequence[tuple[str, Sequence[Density | None]]],
     modes: NDArray[np.float64],
@@ -82,13 +96,18 @@ def draw_densities(
         sigma: Their standard deviation.
         reach: Half the side of what is shown.
     """
+    if not rows:
+        return ""
     columns = max(len(panels) for _, panels in rows)
     peak = float(true_mass(modes, sigma, reach).max())
     with styled():
-        canvas, axes = facets(columns * len(rows), columns=columns, width=1.8, height=1.8)
-        for i, (label, panels) in enumerate(rows):
-            for j in range(columns):
-                plot = axes[i * columns + j]
+        canvas, lines = facet_rows(len(rows), columns, width=1.8, height=1.8)
+        titles = list(dict.fromkeys(t for _, ps in rows for p in ps if p for t in p.title))
+        room_for_titles = cell_width(lines[0][0]) - 0.65
+        fit = dict(zip(titles, fitted(titles, room_for_titles, bold=True), strict=True))
+        labels = fitted([label for label, _ in rows], 1.3, size=9, bold=True)
+        for label, line, (_, panels) in zip(labels, lines, rows, strict=True):
+            for j, plot in enumerate(line):
                 panel = panels[j] if j < len(panels) else None
                 plot.set_xticks([])
                 plot.set_yticks([])
@@ -97,9 +116,15 @@ def draw_densities(
                     spine.set_visible(panel is not None)
                     spine.set_color(FAINT)
                 if j == 0 and label:
-                    plot.set_ylabel(short(label, 19), fontsize=9, fontweight="bold")
+                    plot.set_ylabel(label, fontsize=9, fontweight="bold")
                 if panel is not None:
                     _draw(plot, panel, modes, reach, peak)
+                    # What a plot of the first row names, those below it need not, unless they
+                    # are no longer below it.
+                    above = rows[0][1][j] if goes_on_below(line) else None
+                    title = panel.title or (above.title if above else ())
+                    text = "\n".join(fit[part] for part in title)
+                    plot.set_title(text, fontsize=8.5, loc="center")
         handles = [
             Line2D([], [], color=BAD, marker="o", markerfacecolor="none", linestyle="",
                    markersize=6, label="mode that every run hit"),
@@ -108,7 +133,7 @@ def draw_densities(
             Line2D([], [], color=BAD, marker="x", linestyle="", markersize=6,
                    label="that none hit"),
         ]  # fmt: skip
-        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        key(canvas, handles)
         return to_svg(canvas)
 
 
@@ -141,8 +166,6 @@ def _draw(
                 _percent(share), mode, (0, lift), textcoords="offset points", ha="center",
                 va=align, fontsize=points, color=INK, in_layout=False,
             )  # fmt: skip
-    if panel.title:
-        plot.set_title("\n".join(short(line, 21) for line in panel.title), fontsize=8.5)
 
 
 def _percent(share: float) -> str:

@@ -11,11 +11,27 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator
 
 from reports.effects import Effect
-from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short_apart, styled, to_svg
-from reports.tables import NO_BREAK, significant
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    draw_estimate,
+    facets,
+    fitted,
+    for_all_screens,
+    label_below,
+    label_rows,
+    room,
+    styled,
+    to_svg,
+)
+from reports.tables import significant
 
 DIVERGING = LinearSegmentedColormap.from_list(
     "blue-white-orange", ["#0b5a94", "#6aaed6", "#f4f4f2", "#f2a66a", "#b84a00"]
@@ -25,7 +41,8 @@ BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4f7", "#7fb3d9", "#0845
 REACH = 2
 """Powers of two at which the colours of ratios end."""
 ON_DARK, ON_LIGHT = "#ffffff", "#000000"
-GAP = 6 * NO_BREAK
+WIDEST, ROW_LABELS = 12.0, 2.6
+"""Inches of a map that a page shows at its own size, and of the labels of its rows."""
 HALF = np.array([0.47, 0.44])
 """Of a field's width and height, where the distance of two is one."""
 
@@ -37,39 +54,42 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return 2.0**-reach, 2.0**reach
 
 
+@for_all_screens
 def forest(effects: Sequence[Effect]) -> str:
     """Draw each trick's ratio with its interval, on a log axis with 1 marked."""
     shown = [effect for effect in effects if effect.ratio is not None]
     numbers = [v for e in shown for v in (e.ratio or 1.0, *(e.interval or ()))]
+    if not shown:
+        return ""
     low, high = _limits(numbers)
     with styled():
-        canvas, (axes,) = facets(1, columns=1, width=8.6, height=0.9 + 0.36 * max(len(shown), 1))
+        canvas, (axes,) = facets(1, columns=1, width=8.6, height=0.9 + 0.36 * len(shown))
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(low, high)
         axes.axvline(1, color=INK, linewidth=1)
         for row, effect in enumerate(shown):
             colour = {"helps": GOOD, "fewer failures": GOOD, "hurts": BAD}.get(
                 effect.verdict, MUTED
             )
             claimed = effect.verdict in ("helps", "hurts")
-            if effect.interval:
-                axes.plot(effect.interval, [row, row], color=colour, linewidth=2.2)
-            axes.plot(
-                [effect.ratio or 1.0],
-                [row],
-                "o",
-                markersize=7,
+            draw_estimate(
+                axes,
+                effect.ratio,
+                effect.interval,
+                row,
+                width=2.2,
                 color=colour,
+                markersize=7,
                 markerfacecolor=colour if claimed else "none",
                 markeredgewidth=1.6,
             )
-        axes.set_xscale("log", base=2)
-        axes.set_xlim(low, high)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_yticks(range(len(shown)), short_apart(effect.tricks for effect in shown))
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
+        label_rows(axes, [effect.tricks for effect in shown])
         axes.spines["left"].set_visible(False)
+        ticks = max(3, int(room(8.6) / 1.3))
+        axes.xaxis.set_major_locator(LogLocator(base=2, numticks=ticks))
         axes.xaxis.set_major_formatter(lambda value, _: f"×{significant(value, 2)}")
-        axes.set_xlabel(f"◂ better{GAP}primary metric with the trick / without{GAP}worse ▸")
+        label_below(axes, "primary metric with the trick / without", low="better", high="worse")
         return to_svg(canvas)
 
 
@@ -119,16 +139,65 @@ def _write(axes: Axes, column: float, row: float, text: str, **style: Any) -> No
     axes.text(column, row, text, ha="center", va="center", in_layout=False, **style)
 
 
-def _finish_map(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xticks(range(len(columns)), short_apart(columns, 18))
-    axes.set_yticks(range(len(rows)), short_apart(rows))
-    axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+class Piece(NamedTuple):
+    """A map, or what of it fits side by side.
+
+    Attributes:
+        plot: Where it is drawn.
+        columns: Labels of its columns.
+        width: Of one of them, in inches.
+    """
+
+    plot: Axes
+    columns: Sequence[str]
+    width: float
+
+
+def names_of_rows() -> float:
+    """Return the inches that a map gives to the names of its rows."""
+    return min(ROW_LABELS, 0.42 * room(WIDEST))
+
+
+def pieces_of(
+    rows: int, columns: Sequence[str], *, width: float, height: float, rest: float
+) -> tuple[Canvas, list[Piece]]:
+    """Make room for a map; one with more columns than fit goes on below its beginning.
+
+    Args:
+        rows: Number of rows.
+        columns: Labels of the columns.
+        width: Of a column, in inches.
+        height: Of a row, in inches.
+        rest: What else there is under the map, in inches.
+    """
+    names = names_of_rows()
+    most = max(1, int((room(WIDEST) - names) / width))
+    count = max(1, -(-len(columns) // most))
+    each = -(-len(columns) // count)
+    size = room(max(names + each * width, 4.2)), count * (0.5 + height * rows) + rest
+    canvas = Canvas(figsize=size, layout="constrained")
+    plots = canvas.subplots(count, 1, squeeze=False)[:, 0]
+    parts = [columns[i * each : (i + 1) * each] for i in range(count)]
+    return canvas, [
+        Piece(plot, part, (size[0] - names - 0.35) / each)
+        for plot, part in zip(plots, parts, strict=True)
+    ]
+
+
+def _finish_maps(pieces: Sequence[Piece], rows: Sequence[str], columns: Sequence[str]) -> None:
+    width = min(piece.width for piece in pieces)
+    labels = dict(zip(columns, fitted(columns, width - 0.12), strict=True))
+    for axes, shown, _ in pieces:
+        # The last of several may have fewer columns; its fields are as wide as all others.
+        axes.set_xlim(-0.5, len(pieces[0].columns) - 0.5)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        label_rows(axes, rows, names_of_rows())
+        axes.set_xticks(range(len(shown)), [labels[label] for label in shown])
+        axes.xaxis.tick_top()
+        axes.tick_params(length=0)
+        axes.grid(visible=False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
 
 
 def excludes_nothing(effect: Effect) -> bool:
@@ -136,6 +205,7 @@ def excludes_nothing(effect: Effect) -> bool:
     return effect.interval is not None and not effect.interval.low <= 1 <= effect.interval.high
 
 
+@for_all_screens
 def effect_map(
     rows: Sequence[str], columns: Sequence[str], effects: dict[tuple[str, str], Effect]
 ) -> str:
@@ -148,29 +218,34 @@ def effect_map(
         columns: Labels of tricks.
         effects: By (row, column); where there is none, the field is a dash.
     """
+    if not any(effect.pairs for effect in effects.values()):
+        return ""
     with styled():
-        height = 1.9 + 0.42 * len(rows)
-        canvas, (axes,) = facets(1, columns=1, width=2.6 + 1.35 * len(columns), height=height)
-        fields: list[Field] = []
-        for i, row in enumerate(rows):
-            for j, column in enumerate(columns):
-                effect = effects.get((row, column))
-                if effect is None or effect.pairs == 0:
-                    text = "–" if effect is None else "no pair yet"
-                    _write(axes, j, i, text, color=MUTED, fontsize=7.5)
-                    continue
-                fields += _draw_effect(axes, j, i, effect)
-        _draw_fields(axes, fields)
-        _finish_map(axes, rows, columns)
+        canvas, pieces = pieces_of(len(rows), columns, width=1.35, height=0.42, rest=1.0)
+        for piece in pieces:
+            fields: list[Field] = []
+            for i, row in enumerate(rows):
+                for j, column in enumerate(piece.columns):
+                    effect = effects.get((row, column))
+                    if effect is None or effect.pairs == 0:
+                        text = "–" if effect is None else "no pair yet"
+                        _write(piece.plot, j, i, text, color=MUTED, fontsize=7.5)
+                        continue
+                    fields += _draw_effect(piece.plot, j, i, effect)
+            _draw_fields(piece.plot, fields)
+        _finish_maps(pieces, rows, columns)
         scale = ScalarMappable(Normalize(-REACH, REACH), DIVERGING)
+        width, height = canvas.get_size_inches() - (names_of_rows(), 0)
+        length = min(width, 4.0)
         bar = canvas.colorbar(
-            scale, ax=axes, location="bottom", aspect=40, shrink=0.6, fraction=0.04, pad=0.03
-        )
-        ticks = range(-REACH, REACH + 1)
+            scale, ax=[piece.plot for piece in pieces], location="bottom", aspect=length / 0.1,
+            shrink=length / width, fraction=0.15 / height, pad=0.12 / height,
+        )  # fmt: skip
+        ticks = range(-REACH, REACH + 1, 1 if length > 2.4 else 2)
         bar.set_ticks(list(ticks), labels=[f"×{significant(2.0**k, 2)}" for k in ticks])
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
-        bar.set_label(f"◂ better{GAP}with the trick / without{GAP}worse ▸", color=INK)
+        label_below(bar.ax, "with the trick / without", width - 0.2, low="better", high="worse")
         return to_svg(canvas)
 
 
@@ -200,6 +275,7 @@ def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> list[Fiel
     return fields
 
 
+@for_all_screens
 def share_map(
     rows: Sequence[str], columns: Sequence[str], shares: dict[tuple[str, str], tuple[float, str]]
 ) -> str:
@@ -210,19 +286,20 @@ def share_map(
         columns: Labels of tricks.
         shares: By (row, column): the share, and a text such as ``7.5 / 8``.
     """
+    if not shares:
+        return ""
     with styled():
-        height = 0.9 + 0.36 * len(rows)
-        canvas, (axes,) = facets(1, columns=1, width=2.2 + 1.3 * len(columns), height=height)
-        fields: list[Field] = []
-        for i, row in enumerate(rows):
-            for j, column in enumerate(columns):
-                if (row, column) not in shares:
-                    _write(axes, j, i, "–", color=MUTED, fontsize=7.5)
-                    continue
-                share, label = shares[row, column]
-                fields.append(Field(j, i, BLUES(share)))
-                ink = readable_on(BLUES(share))
-                _write(axes, j, i, label, color=ink)
-        _draw_fields(axes, fields)
-        _finish_map(axes, rows, columns)
+        canvas, pieces = pieces_of(len(rows), columns, width=1.35, height=0.36, rest=0.1)
+        for piece in pieces:
+            fields: list[Field] = []
+            for i, row in enumerate(rows):
+                for j, column in enumerate(piece.columns):
+                    if (row, column) not in shares:
+                        _write(piece.plot, j, i, "–", color=MUTED, fontsize=7.5)
+                        continue
+                    share, label = shares[row, column]
+                    fields.append(Field(j, i, BLUES(share)))
+                    _write(piece.plot, j, i, label, color=readable_on(BLUES(share)), fontsize=9)
+            _draw_fields(piece.plot, fields)
+        _finish_maps(pieces, rows, columns)
         return to_svg(canvas)

@@ -9,7 +9,18 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.figures.style import BAD, GOOD, INK, MUTED, facets, styled, to_svg
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    facets,
+    for_all_screens,
+    key,
+    leftmost,
+    styled,
+    to_svg,
+)
 
 COLOURS = (GOOD, BAD)
 DASHES: tuple[Any, ...] = ("-", "--")
@@ -27,19 +38,22 @@ class Course:
     rows: tuple[tuple[float, float, float, float], ...]
 
 
+@for_all_screens
 def draw_courses(panels: Mapping[str, Mapping[str, Course]]) -> str:
     """Draw one plot per diagnostic, aligned at the failure.
 
     Args:
         panels: By diagnostic, then by when the runs failed.
     """
-    groups = list(next(iter(panels.values())))
+    groups = list(next(iter(panels.values()), ()))
     courses = [course for panel in panels.values() for course in panel.values()]
+    if not any(course.rows for course in courses):
+        return ""
     times = [row[0] for course in courses for row in course.rows]
     low, high = min(times, default=-0.1), max(times, default=0.1)
     with styled():
         canvas, axes = facets(len(panels), columns=4, width=2.7, height=2.0)
-        for position, (plot, (name, panel)) in enumerate(zip(axes, panels.items(), strict=True)):
+        for plot, (name, panel) in zip(axes, panels.items(), strict=True):
             plot.axhspan(25, 75, color=MUTED, alpha=0.12, linewidth=0)
             plot.axhline(50, color=MUTED, linewidth=0.8)
             plot.axvline(0, color=INK, linewidth=1)
@@ -53,7 +67,7 @@ def draw_courses(panels: Mapping[str, Mapping[str, Course]]) -> str:
             plot.set_ylim(-4, 104)
             plot.set_yticks([0, 25, 50, 75, 100])
             plot.set_xlim(100 * low - 3, 100 * high + 3)
-            if position % 4:
+            if not leftmost(plot):
                 plot.tick_params(labelleft=False)
         canvas.supxlabel("% of training since the failure began", fontsize=9, color=INK)
         canvas.supylabel("percentile among survivors", fontsize=9, color=INK)
@@ -64,5 +78,5 @@ def draw_courses(panels: Mapping[str, Mapping[str, Course]]) -> str:
             ),
             Patch(color=MUTED, alpha=0.2, label="middle half of the survivors"),
         ]
-        canvas.legend(handles=handles, loc="outside upper left", ncols=3)
+        key(canvas, handles)
         return to_svg(canvas)

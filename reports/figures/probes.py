@@ -7,20 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from reports.figures.style import (
     GOOD,
     INK,
     MUTED,
     PALETTE,
+    TickText,
+    draw_estimate,
     facets,
+    for_all_screens,
+    key,
+    label_rows,
+    room,
     short,
-    short_apart,
     styled,
     to_svg,
 )
 from reports.statistics.intervals import Interval
-from reports.tables import percent
+from reports.tables import NO_BREAK
 
 BASELINES: tuple[tuple[str, Any], ...] = ((PALETTE[1], "--"), (PALETTE[2], ":"))
 """Colour and dash of each baseline, in order."""
@@ -43,6 +49,7 @@ class Probed:
     untrained: float | None
 
 
+@for_all_screens
 def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, float]) -> str:
     """Draw accuracies, a line per cell, over upright lines for what needs no discriminator.
 
@@ -50,6 +57,8 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
         rows: Label and numbers of each cell.
         baselines: Accuracy by label.
     """
+    if not rows:
+        return ""
     with styled():
         height = 1.25 + 0.36 * len(rows)
         canvas, (plot,) = facets(1, columns=1, width=8.2, height=height)
@@ -59,21 +68,19 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
             handles.append(
                 Line2D([], [], color=colour, linewidth=1.6, linestyle=dash, label=short(label))
             )
+        plot.set_xlim(*_limits(rows, baselines))
         for row, (_, probed) in enumerate(rows):
             below = [row + 0.22] * len(probed.trained)
             plot.plot(probed.trained, below, "o", color=GOOD, markersize=3.5, alpha=0.35,
                       markeredgewidth=0)  # fmt: skip
-            if probed.interval is not None:
-                plot.plot(probed.interval, [row, row], color=GOOD, linewidth=2)
-            plot.plot([probed.mean], [row], "o", color=GOOD, markersize=6.5)
+            draw_estimate(plot, probed.mean, probed.interval, row, color=GOOD, markersize=6.5)
             if probed.untrained is not None:
                 plot.plot([probed.untrained], [row], "o", color=MUTED, markersize=6.5,
                           markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
-        plot.set_yticks(range(len(rows)), short_apart(label for label, _ in rows))
+        label_rows(plot, [label for label, _ in rows])
         plot.set_ylim(len(rows) - 0.5, -0.5)
-        plot.tick_params(axis="y", length=0)
-        plot.grid(visible=False, axis="y")
-        plot.xaxis.set_major_formatter(lambda value, _: percent(value))
+        plot.xaxis.set_major_locator(MaxNLocator(max(2, int(room(8.2) / 1.6))))
+        plot.xaxis.set_major_formatter(TickText(_percent))
         plot.set_xlabel("accuracy of a linear classifier", color=INK)
         handles += [
             Line2D([], [], color=GOOD, marker="o", markersize=6.5, linewidth=2,
@@ -81,5 +88,21 @@ def draw_probes(rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, floa
             Line2D([], [], color=MUTED, marker="o", markersize=6.5, markerfacecolor="none",
                    linestyle="", label="the same D untrained"),
         ]  # fmt: skip
-        canvas.legend(handles=handles, loc="outside upper left", ncols=4)
+        key(canvas, handles)
         return to_svg(canvas)
+
+
+def _percent(value: float, digits: int) -> str:
+    return f"{100 * value:.{max(0, digits - 2)}f}{NO_BREAK}%"
+
+
+def _limits(
+    rows: Sequence[tuple[str, Probed]], baselines: Mapping[str, float]
+) -> tuple[float, float]:
+    """Frame all that is drawn."""
+    shown = [*baselines.values()]
+    for _, probed in rows:
+        shown += [*probed.trained, probed.mean, *(probed.interval or ())]
+        shown += [] if probed.untrained is None else [probed.untrained]
+    margin = 0.04 * (max(shown) - min(shown)) or 0.05
+    return min(shown) - margin, max(shown) + margin

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from reports.figures.style import BAD, GOOD, INK, MUTED, facets, short, styled, to_svg
-from reports.tables import significant
+from reports.figures.style import (
+    BAD,
+    GOOD,
+    INK,
+    MUTED,
+    TickText,
+    facets,
+    for_all_screens,
+    key,
+    leftmost,
+    powers,
+    set_titles,
+    short,
+    styled,
+    to_svg,
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,7 @@ class RateCurve:
     start: float | None
 
 
+@for_all_screens
 def draw_rates(panels: Mapping[str, RateCurve], label: str) -> str:
     """Draw one plot per variant: every run a dot, failed ones crosses on the upper edge.
 
@@ -42,13 +57,16 @@ def draw_rates(panels: Mapping[str, RateCurve], label: str) -> str:
         panels: By variant.
         label: Of the vertical axis: the metric in a word.
     """
+    if not any(any(curve.values) or any(curve.failures) for curve in panels.values()):
+        return ""
     everything = [v for curve in panels.values() for vs in curve.values for v in vs if v > 0]
     everything += [curve.start for curve in panels.values() if curve.start and curve.start > 0]
     low, high = (min(everything), max(everything)) if everything else (0.1, 1.0)
     top = high * (high / low) ** 0.08 * 1.15
     with styled():
         canvas, axes = facets(len(panels), columns=3, width=3.5, height=2.5)
-        for place, (plot, (variant, curve)) in enumerate(zip(axes, panels.items(), strict=True)):
+        set_titles(axes, list(panels), pad=14)
+        for plot, curve in zip(axes, panels.values(), strict=True):
             if curve.basin is not None:
                 # A basin of one rate is as wide as its dot.
                 plot.axvspan(curve.basin[0] / 1.12, curve.basin[1] * 1.12, color=GOOD, alpha=0.12)
@@ -70,23 +88,22 @@ def draw_rates(panels: Mapping[str, RateCurve], label: str) -> str:
             plot.set_xscale("log")
             plot.set_yscale("log")
             plot.set_ylim(low / 1.2, top)
-            plot.set_title(short(variant), pad=14)
             plot.xaxis.set_major_locator(LogLocator(numticks=8))
-            plot.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-"))
+            plot.xaxis.set_major_formatter(TickText(powers))
             plot.xaxis.set_minor_formatter(NullFormatter())
             plot.yaxis.set_major_locator(LogLocator(numticks=5))
             plot.yaxis.set_minor_locator(LogLocator(subs=(), numticks=5))
-            plot.yaxis.set_major_formatter(lambda value, _: significant(value, 1))
-            if place % 3:
+            plot.yaxis.set_major_formatter(TickText())
+            if not leftmost(plot):
                 plot.tick_params(labelleft=False)
         canvas.supxlabel("learning rate of both players", fontsize=9, color=INK)
         canvas.supylabel(short(label, 60), fontsize=9, color=INK)
-        handles: Sequence[Line2D | Patch] = [
+        handles = [
             Line2D([], [], color=GOOD, marker="o", linestyle="", label="run"),
             Line2D([], [], color=GOOD, linewidth=1.8, label="median"),
             Line2D([], [], color=BAD, marker="x", linestyle="", label="failed (how many)"),
             Patch(color=GOOD, alpha=0.12, label="basin"),
             Line2D([], [], color=MUTED, linestyle=":", label="untrained"),
         ]
-        canvas.legend(handles=handles, loc="outside upper left", ncols=5)
+        key(canvas, handles)
         return to_svg(canvas)

@@ -18,8 +18,12 @@ from reports.figures.style import (
     INK,
     MUTED,
     PALETTE,
+    facet_rows,
     facets,
-    short,
+    fitted,
+    for_all_screens,
+    key,
+    leftmost,
     styled,
     to_svg,
 )
@@ -53,6 +57,7 @@ def non_saturating_gradient(d: Values) -> Values:
     return d - 1
 
 
+@for_all_screens
 def draw_generator_gradients(observed: Mapping[str, float]) -> str:
     """Draw both losses of G and the size of their gradients by D's logit, against D(G(z)).
 
@@ -81,12 +86,12 @@ def draw_generator_gradients(observed: Mapping[str, float]) -> str:
                 plot.axvline(place, color=MUTED, linewidth=1.2, linestyle=dash)
             handles.append(
                 Line2D([], [], color=MUTED, linewidth=1.2, linestyle=dash,
-                       label=f"{short(label, 24)}, early in training")
+                       label=f"{label}, early in training")
             )  # fmt: skip
         for plot in (losses, gradients):
             plot.set_xlim(0, 1)
             plot.set_xlabel("D(G(z))")
-        canvas.legend(handles=handles, loc="outside upper left", ncols=2)
+        key(canvas, handles)
         return to_svg(canvas)
 
 
@@ -122,19 +127,23 @@ def optimal_answer(data: Values, generated: Values) -> Values:
     return answer
 
 
+@for_all_screens
 def draw_optimal_discriminator(rows: Mapping[str, Sequence[Snapshot]]) -> str:
     """Draw D and the optimal D* over both densities: a row per cell, a plot per step.
 
     Args:
         rows: By label: the snapshots of one run, in order.
     """
+    if not any(rows.values()):
+        return ""
     columns = max(len(snapshots) for snapshots in rows.values())
     with styled():
-        canvas, axes = facets(columns * len(rows), columns=columns, width=2.9, height=1.9)
+        canvas, lines = facet_rows(len(rows), columns, width=2.9, height=2.1)
+        # A row's label stands over its first plot, and reaches over the others.
+        labels = fitted(rows, canvas.get_size_inches()[0] - 0.5, size=9, bold=True)
         peak = max(float(s.data.max()) for row in rows.values() for s in row)
-        for i, (label, snapshots) in enumerate(rows.items()):
-            for j in range(columns):
-                plot = axes[i * columns + j]
+        for label, line, snapshots in zip(labels, lines, rows.values(), strict=True):
+            for j, plot in enumerate(line):
                 if j >= len(snapshots):
                     plot.set_axis_off()
                     continue
@@ -154,10 +163,11 @@ def draw_optimal_discriminator(rows: Mapping[str, Sequence[Snapshot]]) -> str:
                 plot.set_xlim(float(shown.x[0]), float(shown.x[-1]))
                 plot.set_yticks([0, 0.5, 1])
                 plot.grid(visible=False)
-                plot.set_title(f"{short(label, 18)}, step {shown.step}", fontsize=9)
-                if j:
+                if j == 0:
+                    plot.set_title(label, fontsize=9)
+                plot.set_xlabel(f"x, at step {shown.step}", fontsize=8.5)
+                if not leftmost(plot):
                     plot.tick_params(labelleft=False)
-        canvas.supxlabel("x", fontsize=9, color=INK)
         handles = [
             Patch(color=DATA, alpha=0.35, linewidth=0, label="data p"),
             Patch(color=GENERATED, alpha=0.35, linewidth=0, label="generated q"),
@@ -165,7 +175,7 @@ def draw_optimal_discriminator(rows: Mapping[str, Sequence[Snapshot]]) -> str:
             Line2D([], [], color=MUTED, linewidth=1.4, linestyle=(0, (3, 1)),
                    label="optimal D* = p / (p + q)"),
         ]  # fmt: skip
-        canvas.legend(handles=handles, loc="outside upper left", ncols=4)
+        key(canvas, handles)
         return to_svg(canvas)
 
 

@@ -127,7 +127,7 @@ def blocks_of(dataset: str, costs: Sequence[Cost], name: str) -> list[Block]:
         for machine in machines
     }
     panels = {machine: cells for machine, cells in panels.items() if cells}
-    if not panels or metric is None:
+    if metric is None:
         return [table]
     best = [
         label_of(c)
@@ -143,6 +143,7 @@ def blocks_of(dataset: str, costs: Sequence[Cost], name: str) -> list[Block]:
         draw_cost(panels, short_name(metric.name), lower=lower),
         "Every dot is a cell: its median run. Filled dots on the line are cells than which none is "
         "both cheaper and better. Which cells they are has chance in it.",
+        empty="No cell has a run that trained to the end.",
     )
     return [figure, table]
 

@@ -247,7 +247,8 @@ def build_blocks(cells: SuiteCells) -> list[Block]:
         tuple(entries(name, *(before(group, name) for group in groups.values())) for name in names),
         f"Over the last {percent(WARNING)} of training before the failure: the chance that a "
         "failing run's value exceeds a survivor's at the same step; 50 % tells nothing, and far "
-        "above or below it is a warning. n are failed runs; the interval is over seeds. "
+        "above or below it is a warning. Ties count half; "
+        "means are over seeds, as are the intervals, and n are failed runs. "
         "Descriptive: not tested.",
         folded=True,
     )

@@ -21,10 +21,10 @@ FEWEST = 5
 """Evaluations of a run, and seeds of a cell, under which a correlation is not computed."""
 LEAD = (
     "Spearman's rank correlation between what training prints and the primary metric, for the "
-    "cells without tricks. A loss is taken as the median of its records since the evaluation "
-    "before. Positive: the loss and the distance to the data rise and fall together, so a falling "
-    "loss means better samples. Negative: the loss rises while samples get better. Near 0: the "
-    "loss says nothing.",
+    "cells without tricks, or for all where every cell has one. A loss is taken as the median of "
+    "its records since the evaluation before. Positive: the loss and the metric rise and fall "
+    "together; of a distance, a falling loss then means better samples. Negative: one rises "
+    "while the other falls. Near 0: the loss says nothing.",
     "Over a run, nearly everything has a trend, and two trends correlate whatever their cause. "
     "So two more numbers stand beside it. Step to step correlates the changes from one evaluation "
     "to the next: does the loss tell whether the last stretch of training helped? Across seeds "
@@ -87,7 +87,7 @@ class Meaning:
 def meaning(cell: CellRuns, diagnostic: str, metric: str) -> Meaning:
     """Correlate a diagnostic with a metric over each run of a cell, and over its runs."""
     over, steps, last = [], [], []
-    for result in cell.results:
+    for result in cell.finals:
         pairs = paired(result, diagnostic, metric)
         run = result.planned.id
         rho, stepwise = correlation(pairs), correlation(changes(pairs))

@@ -28,7 +28,7 @@ CALIBRATION = "calibration"
 """What stands in the place of tricks in rows that are no cells."""
 CALIBRATED = (
     " Rows of calibration are no runs but samples of which the answer is known, measured by the "
-    "same protocol; their intervals hold 95 % of draws."
+    "same protocol: means over draws, and the limits that 95 % of the draws lie between."
 )
 Centre = tuple[float | None, Interval | None]
 
@@ -43,7 +43,7 @@ def centre(values: list[float], *, geometric: bool) -> Centre:
 
 def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     """Say whether the raw weights were measured beside averaged ones."""
-    records = (result.record for result in cell.results if result.record)
+    records = (result.record for result in cell.finals if result.record)
     return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
 
 
@@ -67,7 +67,7 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
     courses = [
-        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.results if r.record
+        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.finals if r.record
     ]
     first = [(r, float(c.values[0])) for r, c in courses if len(c.steps) and c.steps[0] == 0]
     untrained = [(r, value) for r, value in first if math.isfinite(value)]
@@ -102,9 +102,9 @@ def calibration_rows(metric: MetricInfo) -> list[Row]:
     known: list[tuple[str, float | None, Interval | None]] = [
         ("real held-out data", metric.floor, None)
     ]
-    for label, (mean, *spread) in metric.calibration.items():
-        margin = 1.96 * spread[0] if spread else 0.0
-        known.append((label, mean, Interval(mean - margin, mean + margin) if margin else None))
+    for label, (mean, *limits) in metric.calibration.items():
+        # Older records have a standard deviation, which says too little of a skewed law.
+        known.append((label, mean, Interval(*limits) if len(limits) == 2 else None))
     return [
         entries(
             label,
@@ -147,9 +147,11 @@ def metric_table(dataset: str, metric: MetricInfo, cells: list[CellRuns], name: 
             Column("Tricks"),
             *((WEIGHTS,) if averaged else ()),
             Column(f"Last {arrow}".strip(), "number", f"{kind} over survivors, 95 % t-interval"),
-            Column("Median of all", "number", "all finished runs, failed ones ranked worst"),
-            Column("Best", "number", f"{kind} of each run's best checkpoint"),
-            Column("Searched", "count", "checkpoints among which the best was looked for"),
+            Column("Median of all", "number", "all finished runs, failed ones ranked worst")
+            if metric.better != "none"
+            else Column("Median", "number", "survivors only: without a direction nothing is worst"),
+            Column("Best", "number", f"{kind} over survivors, of each run's best checkpoint"),
+            Column("Searched", "count", "most checkpoints among which a best was looked for"),
             Column("Untrained", "number", "median at step 0"),
         ),
         tuple(rows),

@@ -40,7 +40,9 @@ def captured(result: Result) -> tuple[float, int] | None:
 
 
 def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | None:
-    """Draw which share of the modes each cell captured; None where no run counted them."""
+    """Draw which share of the modes each cell captured; None where no run counts them."""
+    if not any(captured(result) for cell in cells for result in cell.results):
+        return None
     shares: dict[tuple[str, str], tuple[float, str]] = {}
     for cell in cells:
         captures = [c for result in cell.finals if (c := captured(result)) is not None]
@@ -49,8 +51,6 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
             total = captures[0][1]
             text = f"{share * total:.1f}".removesuffix(".0")
             shares[cell.variant, cell.tricks] = (share, f"{text} of {total}  (n={len(captures)})")
-    if not shares:
-        return None
     variants = list(dict.fromkeys(cell.variant for cell in cells))
     rows = variants[:MOST_ROWS]
     columns = list(dict.fromkeys(cell.tricks for cell in cells))
@@ -63,6 +63,7 @@ def coverage_figure(dataset: str, cells: list[CellRuns], name: str) -> Figure | 
         "a mode counts from one generated example on."
         + left_out("variants", len(variants), MOST_ROWS)
         + missed_classes(cells),
+        empty="No run has a result yet.",
     )
 
 
@@ -152,8 +153,6 @@ def density_blocks(
     if modes.ndim != 2 or modes.shape[1:] != (2,) or not sigma:
         return []
     landings = [(cell, one) for cell in cells if (one := landed(cell, len(modes))) is not None]
-    if not landings:
-        return []
     reach = view_of(modes.tolist(), np.zeros((0, 2), np.float32))
     shown = landings[:most]
     left_out = (
@@ -172,13 +171,15 @@ def density_blocks(
         f"{dataset}: where the points of all seeds lie",
         f"Densities of generated points for {len(shown)} cells beside the true density of "
         f"{len(modes)} modes; the table below says how many modes each cell hit.",
-        draw_densities(panels(shown, truth, reach), modes, float(sigma), reach),
+        draw_densities(panels(shown, truth, reach) if shown else [], modes, float(sigma), reach),
         "The stored points of all finished runs of a cell at their end, failed ones included, on "
         "the scale of the true density; what is out of view is in no bin. A number is a mode's "
         "percentage of all samples, high-quality ones only (within 3σ); the mark says how many "
         f"runs hit it.{left_out}",
+        empty="No run has a result with its last samples and counts of modes.",
     )
-    return [figure, modes_table(dataset, landings, len(modes), name)]
+    table = modes_table(dataset, landings, len(modes), name)
+    return [figure, table] if landings else [figure]
 
 
 def panels(
@@ -250,8 +251,8 @@ def modes_table(
             Column("Rarest mode", "share", "its share of all samples, mean over runs"),
         ),
         tuple(rows),
-        f"A fair sampler gives each of {modes} modes {percent(ORACLE / modes)} of its samples. "
-        "More high quality than the truth has, with few modes, is collapse.",
+        f"A fair sampler gives each of {modes} modes {percent(ORACLE / modes)} of its samples "
+        "within 3σ. More high quality than the truth has, with few modes, is collapse.",
         folded=True,
     )
 

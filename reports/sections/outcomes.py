@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from reports.cells import STATUSES, CellRuns, SuiteCells
+from harness.store.records import CRASHES
+from reports.cells import FAILURES, STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
 from reports.tables import Column, Row, Table, TableCell, entries
 
-SHOWN = ("ok", "collapsed", "diverged", "oom", "crashed")
+SHOWN = ("ok", *FAILURES, *CRASHES)
 SIGNS = {
     "vanishing_gradient": (
         "vanishing gradient",
@@ -20,16 +21,17 @@ SIGNS = {
     "overpowered": ("D overpowers", "D more than 95 % right through a quarter of the run"),
     "oscillation": (
         "oscillation",
-        "D's mean answer to generated data swings up and down two times over, by 0.2 of a "
-        "probability or 0.4 of a raw answer",
+        "D's mean answer to generated data turns four times, each after a swing of at least 0.2 "
+        "of a probability, or 0.4 of a raw answer",
     ),
     "blow_up": ("blow-up", "last value of the primary metric more than 1.25 times the best"),
 }
 """Signs in an outcome record: column title and meaning."""
 NOTE = (
-    "Failed: collapsed, diverged or out of memory (oom). Crashed and unfinished runs are no "
-    "results: the same command tries them again. The interval is Wilson's; onset is the step at "
-    "which a collapse began or a divergence was seen."
+    "Failed: collapsed or diverged. Runs that ran out of memory (oom), crashed or are unfinished "
+    "are no results: the same command tries them again, and nothing that they had measured is in "
+    "a number. The interval is Wilson's; onset is the step at which a collapse began or a "
+    "divergence was seen."
 )
 
 
@@ -83,7 +85,7 @@ def failures_table(cells: SuiteCells) -> Table:
         )
         for cell in cells.cells
         for result in cell.results
-        if result.failed or result.status == "crashed"
+        if result.failed or result.status in CRASHES
     ]
     titles = ("Data set", "Variant", "Tricks")
     return Table(

@@ -14,6 +14,7 @@ from reports.cells import BASELINE, CellRuns, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.pooled import Profile, draw_profiles, draw_scores
 from reports.statistics.pooled import (
+    COVERED,
     normalized_score,
     performance_band,
     performance_profile,
@@ -21,21 +22,25 @@ from reports.statistics.pooled import (
     pooled_mean_interval,
     probability_of_improvement,
 )
-from reports.tables import Column, Table, TableCell, entries
+from reports.tables import Column, Table, TableCell, entries, percent
 
 FEWEST = 2
 """Data sets from which on there is something to pool, and runs of each."""
 MOST_DRAWN = 40
 """Entrants in the figure; the table has them all."""
 THRESHOLDS = tuple(k / 40 for k in range(41))
+SIMULATED = ", ".join(
+    f"{100 * low:.0f} to {percent(high)} at {runs} runs" for runs, (low, high) in COVERED.items()
+)
 LEAD = (
     "Distances on different data sets have no common unit, so each run is given a score: 0 if it "
     "ended as far from the data as an untrained generator, or farther, or failed; 1 if it came as "
     "close as real held-out data; logarithms in between. The mean is interquartile: that of the "
     "middle half of all runs.",
     "Intervals are a stratified bootstrap's: runs are drawn again within each data set. With few "
-    "runs per data set they are too narrow (at five, such an interval covers 83 % rather than "
-    "95 %), so this chapter describes. Claims rest on the paired tests of the first chapter.",
+    "runs per data set they are too narrow: rather than in 95 %, they hold the mean in "
+    f"{SIMULATED} of simulations. So this chapter describes. Claims rest on the paired tests of "
+    "the first chapter.",
 )
 Scores = NDArray[np.float64]
 
@@ -57,7 +62,7 @@ def scale_of(cells: Sequence[CellRuns]) -> Scale | None:
     starts = [
         points[0][1]
         for cell in cells
-        for result in cell.results
+        for result in cell.finals
         if (points := result.curve(primary.name)) and points[0][0] == 0
     ]
     if not starts:
@@ -165,7 +170,8 @@ def scores_table(rated: Sequence[tuple[Entrant, TableCell]], count: int, note: s
             Column(
                 "P(better)",
                 "share",
-                "chance that a run scores above one of the cell it is compared with",
+                "chance that a run scores above one of the cell it is compared with, ties counted "
+                "half, mean over data sets",
             ),
         ),
         tuple(rows),
@@ -195,7 +201,7 @@ def profiles_figure(cells: SuiteCells, scales: dict[str, Scale]) -> Figure | Non
             shares = performance_profile(tasks, THRESHOLDS)
             made.append(Profile(shares.tolist(), low.tolist(), high.tolist()))
         panels[treatment] = (made[0], made[1])
-    if not panels:
+    if not cells.treatments:
         return None
     return Figure(
         "profiles",
@@ -205,6 +211,7 @@ def profiles_figure(cells: SuiteCells, scales: dict[str, Scale]) -> Figure | Non
         draw_profiles(panels, THRESHOLDS),
         "Higher is better. Where a line starts, at score 0, it says how many runs neither failed "
         "nor ended as they began; every data set and variant counts alike. Bands are pointwise.",
+        empty=f"No cell and its baseline have {FEWEST} runs with a result each.",
     )
 
 
@@ -224,6 +231,13 @@ def build(cells: SuiteCells) -> Section | None:
         rated.append((entrant, TableCell(mean, limits, n, entrant.runs, "higher")))
     rated.sort(key=lambda row: -float(row[1].value or 0.0))
     blocks: list[Block] = []
+    if lacking and not rated:
+        blocks.append(
+            Figure(
+                "pooled", f"Scores over {len(scales)} data sets", "Nothing.", draw_scores([]),
+                empty=f"Nothing has {FEWEST} runs with a result on each of {', '.join(scales)}.",
+            )
+        )  # fmt: skip
     if rated:
         note = f"Data sets: {', '.join(scales)}. n are runs, failed ones included."
         note += f" Without runs on all of them: {'; '.join(lacking)}." if lacking else ""

@@ -24,8 +24,8 @@ LEAD = (
     "the same method scores differently from paper to paper. They stand beside our cells of the "
     "same data set, in the columns that are measured by the same protocol; what is known to "
     "differ is said, in the row or below the table.",
-    "Ours are means over all finished runs that have the number, collapsed ones included, as in "
-    "the published averages, at the last checkpoint, with 95 % t-intervals. Published errors are "
+    "Ours are means over all finished runs that have the number, failed ones included, at the last "
+    "checkpoint at which they have it, with 95 % t-intervals. Published errors are "
     "of the kind that is named, and are no such intervals.",
 )
 

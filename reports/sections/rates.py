@@ -190,6 +190,7 @@ def build(cells: SuiteCells) -> Section | None:
                 draw_rates(panels, word),
                 "Every dot is a run, the line their median, failed runs ranked worst. The number "
                 "above a cross says how many runs failed at that rate.",
+                empty="No run of the grid has a result yet.",
             )
         )
     return Section("learning-rates", "Where it learns and where it breaks", LEAD, (), tuple(blocks))

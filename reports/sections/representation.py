@@ -91,7 +91,7 @@ def mean_cell(values: Sequence[tuple[str, float]], low: float, name: str) -> Tab
 def feature_row(cell: CellRuns, protocol: Protocol) -> tuple[Row, Probed] | None:
     """Write one cell as a row, and what is drawn of it; None before any run has finished."""
     name = protocol.column.name
-    alike = [r for r in cell.results if (p := protocol_of(r)) and p.column.name == name]
+    alike = [r for r in cell.finals if (p := protocol_of(r)) and p.column.name == name]
     after = {r.planned.id: m for r in alike if (m := measured(r, name, trained=True))}
     before = {r.planned.id: m for r in alike if (m := measured(r, name, trained=False))}
     if not after:

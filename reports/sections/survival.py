@@ -77,14 +77,19 @@ def survival_table(cells: SuiteCells) -> Table:
         "Survival with each trick, beside the same cells without it",
         (
             Column("Trick"),
-            Column("Survive to the end", "share"),
+            Column(
+                "Survive to the end",
+                "share",
+                "Kaplan and Meier's estimate with Greenwood's interval on the scale of log(−log), "
+                "Wilson's where all survive or none does",
+            ),
             Column("Failures", "count"),
             Column(
                 "Expected",
                 "number",
                 "failures if these runs failed as those without the trick, at the same times",
             ),
-            Column("p (Holm)", "p", "log-rank test, stratified by data set and variant"),
+            Column("p (Holm)", "p", "log-rank test in strata of a cell and its baseline, adjusted"),
         ),
         tuple(rows),
         "The log-rank test takes runs as independent, which those of a seed are not: it describes. "
@@ -114,7 +119,8 @@ def build(cells: SuiteCells) -> Section | None:
         "for each trick",
         draw_survival(panels),
         "All data sets of a variant together. Bands are "
-        "pointwise 95 % intervals of the cells without tricks."
+        "pointwise 95 % intervals of the first in the key."
         + left_out("variants", len(cells.variants), MOST_VARIANTS),
+        empty="No record says when a run failed.",
     )
     return Section("survival", "How long runs last", LEAD, (), (figure, survival_table(cells)))

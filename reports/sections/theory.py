@@ -36,7 +36,7 @@ def early_answer(cells: list[CellRuns]) -> float | None:
     """Return the median over runs of the mean D(G(z)) in their first record."""
     answers = []
     for cell in cells:
-        for result in cell.results:
+        for result in cell.courses:
             rows = result.record.of_type("losses") if result.record else []
             value = rows[0]["values"].get("d_fake", math.nan) if rows else math.nan
             answers += [value] if math.isfinite(value) else []
@@ -151,7 +151,7 @@ def optimum_blocks(dataset: str, cells: list[CellRuns], name: str) -> list[Block
     seeds = set()
     several = len({cell.tricks for cell in cells}) > 1
     for cell in cells:
-        for result in cell.results:
+        for result in cell.courses:
             snapshots = snapshots_of(result, 3)
             if snapshots and len(rows) < MOST_ROWS:
                 label = f"{cell.variant}, {cell.tricks}" if several else cell.variant

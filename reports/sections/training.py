@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.store.records import short_name
@@ -56,7 +57,7 @@ def curve_of(result: Result, metric: str) -> Curve:
     onset = result.outcome.get("onset") if result.status == "collapsed" else None
     evaluations = result.record.newest("evaluation") if result.record and onset is not None else ()
     place = next((e["kimg"] for e in evaluations if e["step"] == onset), None)
-    return Curve(points, result.status in ("diverged", "oom"), place)
+    return Curve(points, result.status == "diverged", place)
 
 
 def distance_figure(
@@ -71,23 +72,22 @@ def distance_figure(
     most = max(1, MOST_SEEDS // len(chosen))
     panels: dict[str, dict[str, list[Curve]]] = {}
     for cell in chosen:
-        curves = [curve_of(result, primary.name) for result in cell.results]
+        curves = [curve_of(result, primary.name) for result in cell.courses]
         panels.setdefault(cell.variant, {})[labels.treatment(cell)] = [
             replace(curve, drawn=i < most) for i, curve in enumerate(c for c in curves if c.points)
         ]
-    if any(len(cell.results) > most for cell in chosen):
+    if any(len(cell.courses) > most for cell in chosen):
         seeds = "seed has a line" if most == 1 else f"{most} seeds have lines"
         said += f" Only each cell's first {seeds} of its own; medians are over all."
-    if not any(curves for panel in panels.values() for curves in panel.values()):
-        return None
     return Figure(
         name,
         f"{dataset}: {primary.name} {ARROWS[primary.better]} over training".strip(),
         f"Small plots for {len(panels)} variants on {dataset}, one colour per trick.",
         draw_curves(panels, short_name(primary.name)),
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
-        "alive; × marks where a run diverged or ran out of memory, ▽ where a collapse began."
-        + said,
+        "alive; × marks where a run diverged, ▽ where a collapse began. Runs that crashed are not "
+        "drawn." + said,
+        empty=why_empty(alike, "evaluation"),
     )
 
 
@@ -101,13 +101,13 @@ def diagnostics_figure(
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for cell in chosen:
-            curves = [result.points("losses", diagnostic) for result in cell.results]
+            curves = [result.points("losses", diagnostic) for result in cell.courses]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
                 row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)
         if row:
             rows[diagnostic] = row
-    if not rows:
+    if not any(cell.metrics for cell in cells):
         return None
     return Figure(
         name,
@@ -119,7 +119,23 @@ def diagnostics_figure(
         "near 1 on both real and generated data means that G learns little from it. d_off_half "
         "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart." + said,
         folded=True,
+        empty=why_empty(cells, "losses"),
     )
+
+
+def why_empty(cells: Sequence[CellRuns], kind: str) -> str:
+    """Say why some cells have nothing to draw of what their runs recorded.
+
+    Args:
+        cells: Of which some run has begun.
+        kind: ``evaluation`` or ``losses``.
+    """
+    records = [result.record for cell in cells for result in cell.courses if result.record]
+    if not records:
+        return "All runs that have begun crashed, and what crashed is not drawn."
+    if not any(record.of_type(kind) for record in records):
+        return "No run has recorded anything of this yet."
+    return "No run has recorded a finite number of this."
 
 
 def build(cells: SuiteCells) -> Section:

@@ -42,17 +42,24 @@ MOST_ROWS = 60
 """Data sets and variants in the map; the table has them all."""
 MOST_NAMED = 4
 """Tricks that the first sentence names of a kind."""
+NO_PAIR = "No run and its baseline both have a result yet."
 BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
 MEANING = (
-    "The ratio is that of geometric means of the primary metric at the last checkpoint, with the "
-    "trick over without it: below 1 is better. Failed runs (collapsed, diverged, out of memory) "
-    "have no ratio; they rank worst in the test and in P(better), and their rate is compared "
-    "on its own.",
-    f"Intervals are {percent(LEVEL)} and taken over seeds, because all cells of a seed share "
-    f"data order and latents. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, two paired tests "
-    f"of signed ranks (exact sign flips of pairs, Student's of seeds) below {ALPHA} after Holm's "
-    "adjustment over the table, and an interval on the side to which they lean. Fewer seeds are "
-    "a screening, which claims nothing.",
+    "The ratio is that of the primary metric at the last checkpoint, with the trick over without "
+    "it, or the other way round where more of it is better: below 1 is better. Logarithms are "
+    "averaged over the pairs of a seed, then over seeds. A pair with a run that failed (collapsed, "
+    "diverged) or has no positive value has no ratio; such runs rank worst in the tests and in "
+    "P(better), and the rate of failures is compared on its own. Runs that crashed are no results "
+    "and in no number.",
+    f"Intervals of ratios are {percent(LEVEL)} t-intervals over seeds, because all cells of a "
+    "seed share data order and latents; that of the change in failures is Newcombe's, over "
+    "pairs. Each p is the larger of two, an exact sign-flip test over pairs and Student's test "
+    "of the means over seeds, adjusted by Holm over the rows of its table. What is tested are "
+    "the signed ranks of all pairs, and apart from them the changes in failure, where the sign "
+    f"flips are McNemar's test. A claim needs at least {SEEDS_FOR_A_CLAIM} seeds, p below "
+    f"{ALPHA}, and a {percent(LEVEL)} t-interval over seeds, of the ratio or of the change in the "
+    "failure rate, on the side to which the test leans. Fewer seeds are a screening, which "
+    "claims nothing.",
 )
 COLUMNS = (
     Column("Trick"),
@@ -60,11 +67,17 @@ COLUMNS = (
     Column("Ratio", "ratio", "primary metric with / without; below 1 is better"),
     Column("Pairs", "text", "of which both runs have a result, of those planned"),
     Column("Seeds", "count"),
-    Column("P(better)", "share", "chance that a run with the trick beats one without"),
+    Column(
+        "P(better)",
+        "share",
+        "chance that a run with the trick beats one of the same cell without, ties counted half, "
+        "mean over cells",
+    ),
     Column(
         "p (Holm)",
         "p",
-        "of signed ranks: the larger of a test over pairs and one over seeds, adjusted",
+        "of signed ranks: the larger of exact sign flips of pairs and Student's test over seeds, "
+        "adjusted over the table",
     ),
     Column("Failed runs", "text", "without the trick → with it, of as many each"),
     Column(
@@ -72,7 +85,12 @@ COLUMNS = (
         "points",
         "of the failure rate, in percentage points, paired, with Newcombe's interval",
     ),
-    Column("p failures (Holm)", "p", "McNemar's exact test, adjusted"),
+    Column(
+        "p failures (Holm)",
+        "p",
+        "of the change in failures: the larger of McNemar's exact test over pairs and Student's "
+        "test over seeds, adjusted over the table",
+    ),
 )
 
 
@@ -224,8 +242,9 @@ def shifts_table(metric_shifts: Sequence[Shift]) -> Table:
             )
             for shift in metric_shifts
         ),
-        "Means over pairs that both survived. Descriptive: not tested. A distance can fall while "
-        "fewer samples lie on a mode, and the other way round; look here before believing either.",
+        "Over pairs that both survived: means within each seed, then over seeds. Descriptive: "
+        "not tested. A distance can fall while fewer samples lie on a mode, and the other way "
+        "round; look here before believing either.",
         folded=True,
         empty="No pair has both survived and been measured otherwise.",
     )
@@ -302,17 +321,21 @@ def build(cells: SuiteCells) -> Section:
         for e in sorted(overall, key=lambda e: ORDER.index(e.verdict))
     )
     blocks: list[Block] = []
-    if any(effect.ratio is not None for effect in overall):
-        blocks.append(
-            Figure(
-                "verdicts",
-                "Effect of each trick over all data sets and variants",
-                "Ratios with intervals: " + "; ".join(f"{c.subject}: {c.verdict}" for c in claims),
-                forest(overall),
-                f"A dot is the ratio of {word} with the trick over without, its line the 95 % "
-                "interval over seeds. Filled dots are claims; blue is better, orange is worse.",
-            )
+    blocks.append(
+        Figure(
+            "verdicts",
+            "Effect of each trick over all data sets and variants",
+            "Ratios with intervals: " + "; ".join(f"{c.subject}: {c.verdict}" for c in claims),
+            forest(overall),
+            f"A dot is the ratio of {word} with the trick over without, its line the 95 % interval "
+            "over seeds; an arrow stands where a line or a dot lies beyond the axis. Filled dots "
+            "are claims that a trick helps or hurts, an open blue one that fewer runs fail; blue "
+            "is better, orange is worse, grey is no claim.",
+            empty="In every pair a run failed or has no value, so there is no ratio to draw."
+            if any(effect.pairs for effect in overall)
+            else NO_PAIR,
         )
+    )
     heat_map, every_cell = _per_cell(cells, word)
     blocks.append(heat_map)
     blocks.append(
@@ -359,10 +382,11 @@ def _per_cell(cells: SuiteCells, word: str) -> tuple[Figure, Table]:
             effect_map(rows, columns, by_place),
             "Blue fields are better with the trick, orange ones worse; colours end at a factor of "
             "4. A frame and a star (★) mark where the 95 % interval over seeds excludes 1, taken "
-            "for itself: of twenty fields without any effect, one is marked by chance, so no field "
-            "is a claim. Hatched fields have no ratio, because in every pair a run failed; a dash "
-            "stands for a cell that was skipped or is no comparison."
-            + left_out("rows", len(everything), most),
+            "for itself: of twenty fields without any effect, one is marked by chance, so no "
+            "field is a claim. Hatched fields have no ratio, because in every pair a run failed "
+            "or has no positive value; a dash stands for a cell that was skipped or is no "
+            "comparison." + left_out("rows", len(everything), most),
+            empty=NO_PAIR,
         ),
         Table(
             "effects-by-cell",

@@ -7,7 +7,9 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from reports.build import write_report
 from tests.browser.chromium import EXECUTABLE, Page
@@ -113,6 +115,67 @@ def test_only_boxes_scroll_sideways(page: Page, width: int) -> None:
     page.size(1280, 900)
 
 
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_figures_are_drawn_and_need_no_scrolling_at_any_width(page: Page, width: int) -> None:
+    page.size(width, 900)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    figures = page.evaluate("""Promise.all(
+        [...document.querySelectorAll('.drawing > picture > img')].map(async image => {
+            await image.decode();
+            const box = image.closest('.box');
+            return [box.getAttribute('aria-label'), image.naturalWidth > 0,
+                box.scrollWidth <= box.clientWidth, image.width / image.naturalWidth];
+        }))""")
+    page.size(1280, 900)
+    assert len(figures) > 8
+    for label, drawn, fits, scale in figures:
+        assert drawn and fits, label
+        # Letters of 8.5 points then have some 8 pixels.
+        assert scale > 0.7, (label, scale)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_beyond_its_box_shows_it(
+    page: Page, file: Path, scheme: str, tmp_path: Path
+) -> None:
+    # Where there are scroll bars, they show it.
+    page.call("Emulation.setScrollbarsHidden", {"hidden": True})
+    page.size(400, 900)
+    page.prefer(scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    box = """[...document.querySelectorAll('.box')].find(b => b.querySelector('table.data')
+        && b.scrollWidth > b.clientWidth + 40 && b.scrollHeight > b.clientHeight + 40)"""
+
+    def edges() -> tuple[float, float]:
+        """Return how much a strip at the right edge, and at the lower one, differs from within."""
+        x, y, width, height = page.evaluate(f"""(b => {{
+            b.style.color = 'transparent';
+            b.querySelectorAll('*').forEach(e => {{
+                e.style.visibility = 'hidden'; e.style.borderColor = 'transparent'; }});
+            b.scrollIntoView({{block: 'center', behavior: 'instant'}});
+            const r = b.getBoundingClientRect();
+            return [r.x, r.y, b.clientWidth, b.clientHeight];
+        }})({box})""")
+        page.screenshot(tmp_path / "page.png")
+        with Image.open(tmp_path / "page.png") as image:
+            pixels = np.asarray(image.convert("L"), dtype=float)
+        top, left, bottom, right = (round(v) for v in (y, x, y + height, x + width))
+        inside = pixels[top + 150, left + 100]
+        return (
+            abs(pixels[top + 150, right - 3] - inside),
+            abs(pixels[bottom - 3, left + 100] - inside),
+        )
+
+    right, lower = edges()
+    page.evaluate(f"{box}.scrollTo({{left: 1e6, top: 1e6, behavior: 'instant'}})")
+    after = edges()
+    page.prefer("light")
+    page.size(1280, 900)
+    page.call("Emulation.setScrollbarsHidden", {"hidden": False})
+    page.open(file)
+    assert min(right, lower) > 6 and max(after) < 2
+
+
 CONTRAST = """(() => {
     const parse = text => text.match(/[\\d.]+/g).map(Number);
     const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
@@ -160,7 +223,7 @@ def test_landmarks_headings_and_skip_link(page: Page) -> None:
 def test_figures_follow_the_dark_preference(page: Page, tmp_path: Path) -> None:
     """The axes' ink inside an SVG image turns light with the page around it."""
     brightest = """(async () => {
-        const image = document.querySelector('.drawing > img');
+        const image = document.querySelector('.drawing > picture > img');
         await image.decode();
         const canvas = document.createElement('canvas');
         canvas.width = image.width; canvas.height = image.height;

@@ -19,6 +19,7 @@ from harness.store.events import encode, read_events
 from reports import comma_separated, html, latex, markdown, structured
 from reports.build import write_report
 from reports.document import Claim, Document, Figure, Gallery, Section, Thumbnail
+from reports.figures.style import Drawing
 from reports.tables import Column, Table, TableCell, printable
 from tests.stores import build_store, write_tuning
 
@@ -52,7 +53,7 @@ def document_of(text: str) -> Document:
         text,
     )
     empty = Table("empty", text, (Column(text),), (), "", empty=text)
-    figure = Figure("figure", text, text, SVG, text)
+    figure = Figure("figure", text, text, Drawing(SVG), text)
     image = Thumbnail(PIXEL, text, text)
     gallery = Gallery("gallery", text, (text,), (text,), {(text, text): image}, text)
     claim = Claim("helps", text, text)

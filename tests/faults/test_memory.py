@@ -1,4 +1,4 @@
-"""Too little memory: fewer runs at once, fewer images in a pass, and only then a result."""
+"""Too little memory: fewer runs at once, fewer images in a pass, and only then no result."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.datasets.digits import Digits
+from harness.errors import ExitStatus
 from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
@@ -71,22 +72,26 @@ def test_a_cohort_that_does_not_fit_is_halved_and_goes_on_from_its_checkpoint(
             assert mine == pytest.approx(theirs, rel=1e-3, nan_ok=True)
 
 
-def test_a_run_that_does_not_fit_alone_is_a_result(
+def test_a_run_that_does_not_fit_alone_is_tried_again_where_there_is_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _, undisturbed = train(tmp_path / "enough")
     limit(monkeypatch, most=0, step=7)
-    code, found = train(tmp_path)
-    assert code == 0
+    code, found = train(tmp_path / "short")
+    assert code == ExitStatus.INCOMPLETE
     for record in found:
-        assert record.is_final and record.outcome is not None
+        assert not record.is_final and record.outcome is not None
         assert record.outcome["outcome"] == "oom"
         assert record.outcome["step"] == 5
         assert record.outcome["peak_memory"] > 0
         assert "CUDA out of memory" in record.outcome["reason"]
     monkeypatch.undo()
-    code, again = train(tmp_path)
+    code, again = train(tmp_path / "short")
     assert code == 0
-    assert [len(record.events) for record in again] == [len(record.events) for record in found]
+    for record, expected in zip(again, undisturbed, strict=True):
+        assert record.is_final and record.attempts[-1]["resumed_from"] == 5
+        for mine, theirs in zip(values(record), values(expected), strict=True):
+            assert mine == pytest.approx(theirs, rel=1e-3, nan_ok=True)
 
 
 def test_an_evaluation_looks_at_fewer_images_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

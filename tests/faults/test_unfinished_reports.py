@@ -17,7 +17,7 @@ from reports.tables import Table
 from tests.stores import Fate, Where, build_store
 
 STATUSES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
-RESULTS = frozenset({"ok", "collapsed", "diverged", "oom"})
+RESULTS = frozenset({"ok", "collapsed", "diverged"})
 
 
 def table(document: Document, name: str) -> Table:

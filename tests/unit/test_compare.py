@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import subprocess
@@ -11,9 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import StoreError
+from harness.cli import main
+from harness.errors import ExitStatus, StoreError
+from harness.store.events import encode, read_events
+from harness.store.reading import read_suite
 from reports.build import write_comparison
+from reports.cells import group
 from reports.compare import Comparison, compare, sentences
+from reports.effects import pairs_of
+from reports.statistics.intervals import t_interval
 from tests.stores import Fate, FateOf, Where, build_store
 
 
@@ -80,6 +88,13 @@ def test_intervals_widen_with_the_number_of_cells(tmp_path: Path) -> None:
     assert few.cells[0].label == many.cells[0].label
     assert narrow is not None and wide is not None
     assert wide.low < narrow.low and narrow.high < wide.high
+    # Each of four cells and of all together has an interval of the ratio and one of failures.
+    logs = [math.log(one) for one in narrow]
+    whole = compare(tmp_path / "a", tmp_path / "b")
+    assert len(whole.cells) == 4
+    pairs = pairs_of(*(group(read_suite(tmp_path / name)).cells[0] for name in ("b", "a")))
+    limits = t_interval([pair.difference for pair in pairs], 1 - 0.05 / 10)
+    assert limits == pytest.approx(logs)
 
 
 def test_what_only_one_folder_has_is_named(tmp_path: Path) -> None:
@@ -117,3 +132,88 @@ def test_the_command(tmp_path: Path) -> None:
     table = json.loads(judged.stdout)["tables"][0]
     assert table["rows"][0][3]["value"] == "▼ worse"
     assert run(other, one, "--json", "--fail-on-regression").returncode == 0
+
+
+def refusal(*arguments: object) -> str:
+    """Run the command, which must refuse its input, and return what it says."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stderr(io.StringIO()) as said,
+        pytest.raises(SystemExit) as ended,
+    ):
+        patch.setattr(sys, "argv", ["ganbench", "compare", *map(str, arguments)])
+        main()
+    assert ended.value.code == ExitStatus.BAD_INPUT
+    return said.getvalue()
+
+
+def files_of(*folders: Path) -> list[Path]:
+    return sorted(file for folder in folders for file in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["--fail-on-regression"]])
+def test_without_a_common_cell_it_says_what_each_has_and_writes_nothing(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    one = build_store(tmp_path / "a", datasets=("ring8",), variants=("gan",), tricks=("none",))
+    other = build_store(
+        tmp_path / "b", suite="other", datasets=("grid25",), variants=("lsgan",), tricks=("ema",)
+    )
+    before = files_of(one, other)
+    said = refusal(one, other, *arguments)
+    for name in (one, "synthetic", "ring8", "gan", other, "suite other", "grid25", "lsgan", "ema"):
+        assert str(name) in said
+    assert files_of(one, other) == before
+
+
+def crashed(where: Where) -> Fate:
+    return Fate("crashed", 1.0)
+
+
+def missing(where: Where) -> Fate:
+    return Fate("missing")
+
+
+def early(where: Where) -> Fate:
+    return Fate("ok" if where.seed < 2 else None, 1.0)
+
+
+def late(where: Where) -> Fate:
+    return Fate("ok" if where.seed > 2 else "preempted", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        (missing, noisy(), "no run has a result in the first folder"),
+        (noisy(), missing, "no run has a result in the second folder"),
+        (missing, missing, "no run has a result in the first folder"),
+        (noisy(), crashed, "no run has a result in the second folder"),
+        (early, late, "seeds 0, 1 in the first, 3, 4 in the second"),
+    ],
+)
+def test_without_a_pair_of_runs_it_says_why_and_writes_nothing(
+    first: FateOf, second: FateOf, why: str, tmp_path: Path
+) -> None:
+    one, other = (
+        build_store(tmp_path / name, fate_of=fate_of)
+        for name, fate_of in (("a", first), ("b", second))
+    )
+    before = files_of(one, other)
+    assert why in refusal(one, other)
+    assert files_of(one, other) == before
+
+
+def test_without_a_common_protocol_it_names_both(tmp_path: Path) -> None:
+    one, other = (build_store(tmp_path / name, datasets=("ring8",)) for name in ("a", "b"))
+    for log in other.glob("runs/*/events.jsonl"):
+        events = json.loads(json.dumps(read_events(log)).replace("@500/test", "@900/test"))
+        log.write_bytes(b"".join(map(encode, events)))
+    assert "measured by fd[data]@500/test and by fd[data]@900/test" in refusal(one, other)
+    assert not (other / "compare").exists()
+
+
+def test_a_folder_is_not_compared_with_itself(tmp_path: Path) -> None:
+    one = build_store(tmp_path / "a", datasets=("ring8",))
+    assert "same folder" in refusal(one, tmp_path / "a" / ".." / "a")
+    assert not (one / "compare").exists()

@@ -15,7 +15,7 @@ def test_a_long_label_is_cut_at_its_end() -> None:
 def test_labels_that_begin_alike_are_told_apart_by_where_they_differ() -> None:
     labels = [f"settings(lr_g=0.001, optimizer=adam, lr_d={rate})" for rate in ("0.1", "0.002")]
     cut = short_apart([*labels, "none"], 24)
-    assert cut == ["settings(lr_…1)", "settings(lr_…002)", "none"]
+    assert cut == ["settings…lr_d=0.1)", "settings…lr_d=0.002)", "none"]
     assert all(len(label) <= 24 for label in cut)
 
 

@@ -24,6 +24,7 @@ from harness.metrics.applicable import (
     protocol,
     require,
 )
+from harness.metrics.base import PERFECT
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.classifier_score import ClassifierScore
 from harness.metrics.density_coverage import DensityCoverage
@@ -542,3 +543,19 @@ class TestCache:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         assert cache_folder() == tmp_path / "home" / ".cache" / "ganbench"
+
+
+def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
+    """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
+    samples = 250
+    measured = evaluator(Ring8(), tmp_path, samples)
+    (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
+    mean, low, high = column.calibration[PERFECT]
+    random = np.random.default_rng(1)
+    hit = random.multinomial(random.binomial(samples, 1 - np.exp(-4.5), 2000), np.full(8, 1 / 8))
+    shares = hit / hit.sum(1, keepdims=True)
+    logarithms = np.log(8 * shares, where=shares > 0, out=np.zeros_like(shares))
+    divergences = (shares * logarithms).sum(1)
+    assert 0 < low < mean < high
+    assert mean == pytest.approx(divergences.mean(), rel=0.15)
+    assert np.mean((low <= divergences) & (divergences <= high)) == pytest.approx(0.95, abs=0.03)

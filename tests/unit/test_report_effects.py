@@ -11,11 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, compared, differences, shifts, trick_effects
-from reports.sections.verdicts import headline, least_change
+from reports.sections.verdicts import COLUMNS, headline, least_change
 from reports.statistics.ranks import sign_flip_p
 from tests.stores import Fate, FateOf, Where, build_store
 
@@ -362,3 +363,22 @@ def test_what_is_compared_is_worked_out_once_for_each_suite(tmp_path: Path) -> N
     del other
     gc.collect()
     assert gone() is None
+
+
+def test_the_p_of_failures_is_what_its_column_says(tmp_path: Path) -> None:
+    """The larger of McNemar's exact test over pairs and Student's over seeds, times the table."""
+
+    def fate(where: Where) -> Fate:
+        failed = where.tricks == "none" and (where.seed < 3 or where.variant == "gan")
+        return Fate("collapsed" if failed else "ok", noise(where))
+
+    effects = effects_of(tmp_path, fate, tricks=("none", "ema", "ttur"), datasets=("ring8",))
+    # Of ten pairs eight differ, all in one direction; seeds fail half or wholly.
+    mcnemar = stats.binomtest(0, 8).pvalue
+    student = stats.ttest_1samp([-1, -1, -1, -0.5, -0.5], 0).pvalue
+    for effect in effects:
+        assert effect.failures == (0, 8)
+        assert effect.failure_p == pytest.approx(max(mcnemar, student))
+        assert effect.failure_p_holm == pytest.approx(2 * max(mcnemar, student))
+    (column,) = [column for column in COLUMNS if column.title == "p failures (Holm)"]
+    assert all(word in column.meaning for word in ("larger", "McNemar", "Student", "adjusted"))
