@@ -203,6 +203,8 @@ def load_plugin(module: str) -> Any:
         GanbenchError: naming the plugin, if its import fails for any reason.
     """
     importlib.import_module("harness.parts")  # which knows the names that modules had in 0.1.0
+    if module.endswith(".py") and not Path(module).is_file():
+        raise GanbenchError(f"plugin {module!r}: no such file")
     try:
         if module.endswith(".py"):
             return _load_file(Path(module))

@@ -13,12 +13,16 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+import harness
 from harness.errors import ExitStatus, GanbenchError
 from harness.parts import Part
 from harness.registry import KINDS, load_plugin, nearest
 from harness.suite.strict_yaml import parse
 from harness.testing import Check, checks
 from harness.tracking.wording import counted
+
+OWN, PYTORCH = str(Path(harness.__file__).parent), str(Path(torch.__file__).parent)
+"""Folders of code that no plugin can change."""
 
 
 def check_plugin(
@@ -45,6 +49,12 @@ def check_plugin(
     """
     parts = registered(plugin, only)
     options = dict(read_option(text) for text in given)
+    fields = sorted({field for kind, name in parts for field in fields_of(kind, name)})
+    for key in options:
+        if key not in fields:
+            raise GanbenchError(
+                f"--option {key}: no part of {plugin} has this option{nearest(key, fields)}"
+            )
     torch.set_num_threads(1)  # several would wait for each other over networks so small
     console = Console()
     failed, left, begun = 0, 0, time.perf_counter()
@@ -96,6 +106,12 @@ def read_option(text: str) -> tuple[str, Any]:
     return key, parse(value.encode()).value
 
 
+def fields_of(kind: str, name: str) -> list[str]:
+    """Name the options of a variant or a trick; nothing for other kinds."""
+    cls = KINDS[kind].registry.get(name)
+    return list(cls.model_fields) if issubclass(cls, Part) else []
+
+
 def checks_of(
     kind: str, name: str, options: dict[str, Any], starts: int, root: Path | None
 ) -> list[Check]:
@@ -127,8 +143,13 @@ def passes(check: Check, console: Console) -> bool:
     except AssertionError as error:
         reason = str(error).strip() or "it does not hold"
     except Exception as error:  # noqa: BLE001 - a part may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+        frames = traceback.extract_tb(error.__traceback__)
+        foreign = [f for f in frames if not f.filename.startswith((OWN, PYTORCH, "<"))]
+        place = (foreign or frames)[-1]
+        said = (
+            str(error) if isinstance(error, GanbenchError) else f"{type(error).__name__}: {error}"
+        )
+        reason = f"{said} ({place.filename}:{place.lineno})" if foreign else said
     seconds = time.perf_counter() - begun
     mark, style = ("✔", "green") if reason is None else ("✘", "red")
     line = Text.assemble((mark, style), f" {check.name}", (f"  {seconds:.1f} s", "dim"))

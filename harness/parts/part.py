@@ -133,6 +133,8 @@ class Part(BaseModel):
     """Names of the diagnostics that :meth:`watch` gives."""
     penalises_gradient: ClassVar[bool] = False
     """Whether it puts a derivative of D by its input into D's loss."""
+    judges_more: ClassVar[bool] = False
+    """Whether it lets D judge more than the real and the generated data of a batch."""
     only_remembers: ClassVar[bool] = False
     """Whether :meth:`after_discriminator_update` changes nothing but what the part remembers. It
     then comes after those of other parts, which may change D's weights."""
@@ -384,7 +386,19 @@ def remarks(spec: RunSpec) -> list[str]:
     showing = [part.id for part in parts if type(part).show is not Part.show]
     if len(showing) > 1:
         said.append(f"{', then '.join(showing)} change what D sees, in this order")
+    asking = [part.id for part in parts[1:] if part.judges_more or part.penalises_gradient]
+    if len(asking) > 1 and is_spectral(spec, parts):
+        said.append(
+            f"{', then '.join(asking)} ask D in this order, and each time the power iteration of "
+            "its spectral norms moves on"
+        )
     return [remark for remark in said if remark is not None]
+
+
+def is_spectral(spec: RunSpec, parts: Iterable[Part]) -> bool:
+    """Whether a run's D has its weights divided by their largest singular values."""
+    plan = laid_over(plain_blueprint(spec.settings, spec.dataset), parts)
+    return plan.discriminator.spectral_norm
 
 
 def schedule_of(parts: Iterable[Part]) -> Schedule:

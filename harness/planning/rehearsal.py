@@ -1,15 +1,15 @@
 """Trains every cell for a moment before anything is trained: what cannot work is told at once.
 
-Two runs of each cell make one update of each player and a few samples, on made-up data and narrow
-networks: a part that goes wrong does so whatever the width. What it raises becomes a sentence that
-names the part, its option and what to do.
+A few runs of each cell make an update of each player and a few samples, on made-up data: in
+narrow networks and a small batch first, and as they are planned where that fails, which alone
+counts. What a part raises becomes a sentence that names it, its option and what to do.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
@@ -19,23 +19,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.datasets.base import Examples
+from harness.datasets.base import Examples, dataset_of
 from harness.errors import GanbenchError, PartError
 from harness.parts import Part, all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
+from harness.parts.foreign import foreign_parts
 from harness.planning.cohorts import cohort_key
 from harness.spec import RunSpec
 from harness.training.batch import Batch
 from harness.training.game import Phase
+from harness.training.inputs import EagerInputs, TracingInputs
 from harness.training.stack import Stack
 from harness.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-RUNS = 2
+RUNS = (3, 5, 7, 11, 13)
+"""How many runs train together: the first number that nothing else of the cell has."""
 WIDTH = 8
-EXAMPLES = 3
-"""Inputs that D judges at a time, at least: another number than there are runs."""
+EXAMPLES = 4
+"""Inputs that D judges at a time, at least."""
+MOST_DATA = 10_000
+"""Training examples that are made up, at most."""
 PLAYERS: tuple[Phase, ...] = ("discriminator", "generator")
 
 
@@ -82,18 +88,21 @@ def where(cells: Sequence[str]) -> str:
 
 
 def fault(spec: RunSpec) -> str | None:
-    """Say why a run could not be trained, or None where two updates of it work."""
-    small = narrowed(spec)
-    error = failure(small)
+    """Say why a run could not be trained, or None where a few updates of it work."""
+    if failure(spec, narrow=True) is None:
+        return None
+    error = failure(spec)
     if error is None:
         return None
-    return str(error) if isinstance(error, PartError) else explained(small, error)
+    return str(error) if isinstance(error, PartError) else explained(spec, error)
 
 
-def failure(spec: RunSpec, without: tuple[Part, str] | None = None) -> Exception | None:
+def failure(
+    spec: RunSpec, without: tuple[Part, str] | None = None, *, narrow: bool = False
+) -> Exception | None:
     """Return what :func:`play` raises, whatever it is, or None."""
     try:
-        play(spec, without)
+        play(narrowed(spec) if narrow else spec, without)
     except Exception as error:  # noqa: BLE001 - it is to be explained
         return error
     return None
@@ -104,29 +113,74 @@ def narrowed(spec: RunSpec) -> RunSpec:
     blueprint = blueprint_of(spec)
     unit = math.lcm(blueprint.discriminator.pack, blueprint.generator.copies)
     batch = EXAMPLES * unit if spec.settings.batch % unit == 0 else spec.settings.batch
-    small = {"width": min(WIDTH, spec.settings.width), "batch": batch}
+    small = {"width": min(WIDTH, spec.settings.width), "batch": min(batch, spec.settings.batch)}
     return spec.model_copy(update={"settings": spec.settings.model_copy(update=small)})
 
 
+def runs_of(spec: RunSpec) -> int:
+    """Choose how many runs train together, so that no axis can be taken for that of the runs."""
+    settings, pack = spec.settings, blueprint_of(spec).discriminator.pack
+    sizes = {settings.batch, settings.batch // pack, settings.width, settings.latent}
+    sizes |= {*spec.dataset.shape, spec.dataset.classes or 0}
+    return next((count for count in RUNS if count not in sizes), RUNS[-1])
+
+
 def rehearsing(spec: RunSpec) -> Trainer:
-    """Make the trainer of two runs on made-up data."""
-    count = 2 * spec.settings.batch * schedule_of(all_parts(spec)).g_batch
+    """Make the trainer of a few runs on made-up data."""
+    least = 2 * spec.settings.batch * schedule_of(all_parts(spec)).g_batch
+    known = dataset_of(spec).train_size
+    count = max(least, min(known or MOST_DATA, MOST_DATA))
     shape, classes = spec.dataset.shape, spec.dataset.classes
-    draws = torch.Generator().manual_seed(0)
-    values = torch.randn(count, *shape, generator=draws)
+    values = torch.randn(least, *shape, generator=torch.Generator().manual_seed(0))
     if len(shape) == 3:
         values = (values.clamp(-1, 1) * 127 + 128).to(torch.uint8)
     labels = None if classes is None else torch.arange(count) % classes
-    seeds = [spec.seed, (spec.seed + 1) % 2**31]
-    runs = [spec.model_copy(update={"seed": seed}) for seed in seeds]
-    return Trainer(runs, Examples(values, labels), CPU)
+    runs = [
+        spec.model_copy(update={"seed": (spec.seed + number) % 2**31})
+        for number in range(runs_of(spec))
+    ]
+    return Trainer(runs, Examples(Repeated(values, count), labels), CPU)
+
+
+class Repeated:
+    """A few examples that stand for many, without taking their memory.
+
+    Args:
+        values: ``(few, …)``.
+        count: How many there seem to be.
+    """
+
+    def __init__(self, values: Tensor, count: int) -> None:
+        self.values = values
+        self.shape = torch.Size((count, *values.shape[1:]))
+        self.dtype = values.dtype
+        self.nbytes = values.nbytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Tensor:
+        places = index if isinstance(index, Tensor) else torch.arange(len(self))[index]
+        return self.values[places % len(self.values)]
+
+    def to(self, device: torch.device) -> Repeated:
+        """Stay: a rehearsal is on the CPU."""
+        return self
+
+
+class Rehearsed(EagerInputs):
+    """Makes everything when it is asked for; what is done in one of many updates is done now."""
+
+    def every(self, count: int, offset: int = 0) -> bool:
+        """Say yes."""
+        return True
 
 
 def play(spec: RunSpec, without: tuple[Part, str] | None = None) -> None:
-    """Make one update of each player, and samples.
+    """Make an update of each player, another where some do more than others, and samples.
 
     Args:
-        spec: Of the run.
+        spec: Of the runs.
         without: A part and one of its options, which is then one plain number, as for one run.
     """
     trainer = rehearsing(spec)
@@ -141,18 +195,41 @@ def play(spec: RunSpec, without: tuple[Part, str] | None = None) -> None:
             )
     if without is not None:
         owner, option = without
+        number = {option: getattr(owner, option)}
         parts = [
-            part.model_copy(update={option: getattr(owner, option)})
-            if part.id == owner.id
-            else part
-            for part in game.parts
+            part.model_copy(update=number) if part.id == owner.id else part for part in game.parts
         ]
         game.replace_parts(parts[0], parts[1:])  # type: ignore[arg-type]
-    for player in PLAYERS[game.variant.joint :]:
-        losses_add_up(trainer, player)
-        trainer.update(player)
-    game.sample(2, "rehearsal", chunk=2)
+    trainer.begin_step()
+    with own_draws(spec):
+        for player in PLAYERS[game.variant.joint :]:
+            losses_add_up(trainer, player)
+            inputs = TracingInputs(trainer.updates(player))
+            trainer.update(player, inputs)
+            if inputs.questions:
+                trainer.update(player, Rehearsed(trainer.updates(player)))
+        game.sample(2, "rehearsal", chunk=2)
     trainer.read()
+    for run in (0, game.runs - 1):
+        trainer.state(run)
+
+
+def own_draws(spec: RunSpec) -> AbstractContextManager[Any]:
+    """Watch over the draws of parts from elsewhere, if a run has any."""
+    return OwnDraws() if foreign_parts(spec) else nullcontext()  # type: ignore[no-untyped-call]
+
+
+class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuses random numbers that no stream of a run gives."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
+            raise RuntimeError(
+                f"{func.overloadpacket.__name__} draws random numbers that belong to no run; "
+                "batch.uniform and batch.normal draw from each run's own"
+            )
+        return func(*args, **kwargs)
 
 
 def losses_add_up(trainer: Trainer, player: Phase) -> None:
@@ -169,7 +246,7 @@ def losses_add_up(trainer: Trainer, player: Phase) -> None:
     batch = Batch(game, player, trainer.updates(player))
     with game.G.preserved(), game.D.preserved():
         for before, part in pairwise(adding):
-            given = torch.zeros(RUNS, dtype=trainer.dtype, requires_grad=True)
+            given = torch.zeros(game.runs, dtype=trainer.dtype, requires_grad=True)
             loss = getattr(part, hook)(game, batch, given)
             slope = torch.autograd.grad(loss.sum(), given, allow_unused=True)[0]
             if slope is None or not bool((slope == 1).all()):
@@ -196,26 +273,29 @@ def draws_by_itself(network: Stack) -> str | None:
 def explained(spec: RunSpec, error: Exception) -> str:
     """Say in a sentence what went wrong, where, and with which option."""
     culprit = blamed(error)
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    what = f"{type(error).__name__}: {error}".splitlines()[0].partition(" Please file")[0]
     if culprit is None:
-        return f"one update of two runs fails: {what}"
-    if isinstance(culprit.owner, Part):
-        part = culprit.owner
-        found = misused(spec, part)
-        if found is not None:
-            option, met = found
-            return (
-                f"option {option!r} of {part.id!r} has the shape (runs,) in `{culprit.method}`, a "
-                f"number for each run, and meets {met}; write column(self.{option}), which is "
-                "(runs, 1), to line it up with the batch"
-            )
-        return f"{part.id!r} fails in `{culprit.method}`: {what}"
-    if "randomness" in what:
-        return (
-            f"layer {type(culprit.owner).__name__} of the networks draws random numbers that "
-            "belong to no run; StreamDropout of harness.networks.dropout takes them from the run's"
+        return f"an update of a few runs fails: {what}"
+    owner = culprit.owner
+    if isinstance(owner, nn.Module):
+        why = (
+            "draws random numbers that belong to no run; StreamDropout of harness.networks.dropout "
+            "takes them from the run's"
+            if "randomness" in what
+            else f"does what cannot be done for several runs at once: {what}"
+            if "vmap" in what
+            else f"fails: {what}"
         )
-    return f"layer {type(culprit.owner).__name__} of the networks fails: {what}"
+        return f"layer {type(owner).__name__} of the networks {why}"
+    found = misused(spec, owner)
+    if found is not None:
+        option, met = found
+        return (
+            f"option {option!r} of {owner.id!r} has the shape (runs,) in {culprit.method}, a "
+            f"number for each run, and meets {met}; write column(self.{option}), which is "
+            "(runs, 1), to line it up with the batch"
+        )
+    return f"{owner.id!r} fails in {culprit.method}: {what}"
 
 
 @dataclass(frozen=True)
@@ -236,11 +316,15 @@ def blamed(error: Exception) -> Culprit | None:
     found: Culprit | None = None
     step: TracebackType | None = error.__traceback__
     while step is not None:
-        owner, method = step.tb_frame.f_locals.get("self"), step.tb_frame.f_code.co_name
+        held, method = step.tb_frame.f_locals, f"`{step.tb_frame.f_code.co_name}`"
+        owner, asked = held.get("self"), held.get("part")
         if isinstance(owner, Part) or (
             isinstance(owner, nn.Module) and not type(owner).__module__.startswith("torch.")
         ):
             found = Culprit(owner, method)
+        elif isinstance(asked, Part):
+            # The call itself went wrong, such as one with other arguments than there are.
+            found = Culprit(asked, "a hook")
         step = step.tb_next
     return found
 
@@ -253,7 +337,7 @@ def misused(spec: RunSpec, part: Part) -> tuple[str, str] | None:
             continue
         if failure(spec, (plain, option)) is not None:
             continue  # it is not this option, or not it alone
-        with Meeting(spec.settings.batch) as met, suppress(Exception):
+        with Meeting(runs_of(spec), spec.settings.batch) as met, suppress(Exception):
             play(spec)
         return option, met.shapes
     return None
@@ -263,14 +347,16 @@ class Meeting(TorchFunctionMode):
     """Notes the shapes in an operation that fails, beside those of a number per run.
 
     Args:
+        runs: That train together.
         batch: Examples of each run.
 
     Attributes:
         shapes: Of the last one, in words.
     """
 
-    def __init__(self, batch: int) -> None:
+    def __init__(self, runs: int, batch: int) -> None:
         super().__init__()
+        self.runs = runs
         self.batch = batch
         self.shapes = "a tensor of another shape"
 
@@ -279,14 +365,14 @@ class Meeting(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         except Exception:
             shapes = [tuple(value.shape) for value in args if isinstance(value, Tensor)]
-            others = [self.in_words(shape) for shape in shapes if shape != (RUNS,)]
+            others = [self.in_words(shape) for shape in shapes if shape != (self.runs,)]
             if others:
                 self.shapes = " and ".join(others)
             raise
 
     def in_words(self, shape: tuple[int, ...]) -> str:
         """Write a shape with its leading axes by name."""
-        names = {0: (RUNS, "runs"), 1: (self.batch, "batch")}
+        names = {0: (self.runs, "runs"), 1: (self.batch, "batch")}
         axes = [
             names[i][1] if i in names and size == names[i][0] else str(size)
             for i, size in enumerate(shape)

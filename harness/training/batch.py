@@ -13,7 +13,7 @@ from harness.datasets.base import to_unit_range
 from harness.errors import PartError
 from harness.networks.base import Judgement
 from harness.parts import protocols
-from harness.training.game import Game, Phase
+from harness.training.game import Game, Phase, described
 from harness.training.inputs import EagerInputs
 from harness.training.stack import Noise
 
@@ -119,6 +119,11 @@ class Batch:
     def show(self, x: Tensor, label: str) -> Tensor:
         for part in self.game.parts:
             x = part.show(self.game, x, self, label)
+            if not isinstance(x, Tensor) or len(x) != self.game.runs:
+                raise PartError(
+                    f"what {part.id!r} returns from `show` {described(x)}, not a batch of "
+                    f"{self.game.runs} runs"
+                )
         return x
 
     @cached_property

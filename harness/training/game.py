@@ -84,6 +84,12 @@ class Game:
         self.memory: dict[str, dict[str, Tensor]] = {}
         for part in self.parts:
             remembered = part.remember(self)
+            for name, value in remembered.items():
+                if len(value) != self.runs:
+                    raise PartError(
+                        f"{part.id!r} remembers {name!r} of the shape {tuple(value.shape)}, whose "
+                        f"first axis is not the runs, ({self.runs}, …)"
+                    )
             if remembered:
                 # Copies that lie densely, whatever they were made like.
                 self.memory[part.id] = {
@@ -125,6 +131,17 @@ class Game:
         )
         for part in self.parts:
             targets = part.targets(self, batch, targets)
+            if type(part).targets is Part.targets:
+                continue
+            judged = batch.judged_real.logits.shape[1]
+            for target in targets:
+                fits = target.ndim == 2 and len(target) in (1, self.runs)
+                if not (fits and target.shape[1] in (1, judged)):
+                    raise PartError(
+                        f"{part.id!r} gives a target of the shape {tuple(target.shape)} in "
+                        f"`targets`, not ({self.runs}, batch) or 1 in place of either; column() "
+                        "lines up an option of each run"
+                    )
         return targets
 
     def discriminator_loss(self, batch: protocols.Batch) -> Tensor:
@@ -161,9 +178,9 @@ class Game:
         Raises:
             PartError: naming the part that it comes from.
         """
-        if loss.shape != (self.runs,):
+        if not isinstance(loss, Tensor) or loss.shape != (self.runs,):
             raise PartError(
-                f"a loss of {part.id!r} has the shape {tuple(loss.shape)}, not ({self.runs},), one "
+                f"a loss of {part.id!r} {described(loss)}, not the shape ({self.runs},), one "
                 "number for each run; run_mean averages over all but the runs"
             )
         return loss
@@ -177,7 +194,7 @@ class Game:
     def gradient(self, batch: protocols.Batch, gradient: Tensor) -> Tensor:
         """Return a player's gradient as the parts change it, ``(runs, parameters)``."""
         for part in self.parts:
-            gradient = part.gradient(self, batch, gradient)
+            gradient = alike(part, "gradient", part.gradient(self, batch, gradient), gradient)
         return gradient
 
     def latents(self, draws: protocols.Draws, count: int, stream: str = "latent") -> Tensor:
@@ -186,7 +203,7 @@ class Game:
 
     def _by_law(self, z: Tensor) -> Tensor:
         for part in self.parts:
-            z = part.latents(z)
+            z = alike(part, "latents", part.latents(z), z)
         return z
 
     def condition(self, draws: protocols.Draws, labels: Tensor | None, count: int) -> Tensor | None:
@@ -201,7 +218,7 @@ class Game:
         """Return the weights of G that samples are measured by, ``(runs, parameters)``."""
         theta = self.G.theta
         for part in self.parts:
-            theta = part.evaluated(self, theta)
+            theta = alike(part, "evaluated", part.evaluated(self, theta), theta)
         return theta
 
     @property
@@ -314,3 +331,24 @@ class Game:
         """Take stacked parts of another number of runs; the schedule stays."""
         self.variant = variant
         self.parts = [variant, *tricks]
+
+
+def described(value: object) -> str:
+    """Say what something is that should have been another tensor."""
+    if isinstance(value, Tensor):
+        return f"has the shape {tuple(value.shape)}"
+    return f"is {value!r}" if value is None else f"is a {type(value).__name__}"
+
+
+def alike(part: Part, hook: str, value: Tensor, given: Tensor) -> Tensor:
+    """Make sure that a hook returns a tensor of the shape that it was given.
+
+    Raises:
+        PartError: naming part and hook.
+    """
+    if not isinstance(value, Tensor) or value.shape != given.shape:
+        raise PartError(
+            f"what {part.id!r} returns from `{hook}` {described(value)}, not the shape "
+            f"{tuple(given.shape)} of what it is given; column() lines up an option of each run"
+        )
+    return value

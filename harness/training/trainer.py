@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.datasets.base import Examples
-from harness.errors import DataError
+from harness.errors import DataError, PartError
 from harness.networks.base import build_discriminator, build_generator
 from harness.parts import Part, Rates, Trick, Variant, all_parts, parts_of, schedule_of
 from harness.parts.blueprint import blueprint_of
@@ -131,13 +131,7 @@ class Trainer:
 
     def train_step(self) -> None:
         """Make one round of the update schedule, without waiting for the device."""
-        self.game.progress = self.step / self.specs[0].settings.steps
-        if self._base is not None:
-            rates = self._base
-            for part in self.game.parts:
-                rates = part.rates(rates, self.game.progress)
-            self.optimizer_g.follow(rates, rates.lr_g)
-            self.optimizer_d.follow(rates, rates.lr_d)
+        self.begin_step()
         d_updates, g_updates = self.game.schedule.updates(self.step)
         update = self.update if self.replays is None else self.replays.update
         for _ in range(d_updates):
@@ -145,6 +139,28 @@ class Trainer:
         for _ in range(g_updates):
             update("generator")
         self.step += 1
+
+    def begin_step(self) -> None:
+        """Say how far training is, and let the parts change the rates of the step.
+
+        Raises:
+            PartError: naming a part whose rates are not one number for each run.
+        """
+        self.game.progress = self.step / self.specs[0].settings.steps
+        if self._base is None:
+            return
+        rates = self._base
+        for part in self.game.parts:
+            rates = part.rates(rates, self.game.progress)
+            if not isinstance(rates, Rates) or any(
+                r.shape != self._each[:, None].shape for r in rates
+            ):
+                raise PartError(
+                    f"{part.id!r} must return Rates from `rates`, each of the shape "
+                    f"({len(self._each)}, 1); column() lines up an option of each run"
+                )
+        self.optimizer_g.follow(rates, rates.lr_g)
+        self.optimizer_d.follow(rates, rates.lr_d)
 
     def updates(self, phase: Phase) -> int:
         """Return how many updates a player has made."""

@@ -36,6 +36,8 @@ class Consistency(Trick):
     channels, as the paper writes it; code that averages over them needs as many times the λ_G.
     """
 
+    judges_more = True
+
     mode: Literal["cr", "bcr", "zcr", "icr"] = Field(
         default="cr", description="real images; generated ones too; latents; all of them"
     )

@@ -133,6 +133,15 @@ class TestKnownPairs:
             for part in order:
                 assert (refused(part, context) is not None) == (part is lost)
 
+    @pytest.mark.parametrize("other", ["r2", "gradient-penalty", "consistency"])
+    def test_passes_that_move_spectral_norms_are_named_in_their_order(self, other: str) -> None:
+        one, swapped = specs("digits", "sngan", "r1", other)
+        assert not alike(one, swapped)
+        said = f"r1, then {other} ask D in this order"
+        assert any(remark.startswith(said) for remark in remarks(one))
+        assert any(remark.startswith(f"{other}, then r1 ask D") for remark in remarks(swapped))
+        assert remarks(specs("digits", "gan", "r1", other)[0]) == []
+
     def test_tricks_that_change_what_d_sees_are_named_in_their_order(self) -> None:
         one, other = specs("digits", "dcgan", "diffaugment", "instance-noise")
         said = "diffaugment, then instance-noise change what D sees, in this order"

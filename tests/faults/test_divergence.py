@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -147,10 +148,20 @@ def test_a_diverged_run_is_never_tried_again(
         assert len(b.attempts) == 1
 
 
+def measured(run: RunRecord) -> list[dict[str, float]]:
+    """List what a run logged and measured, with the steps."""
+    return [
+        {"step": event["step"], **event["values"]}
+        for event in run.events
+        if event["type"] in ("losses", "evaluation")
+    ]
+
+
 def test_a_run_that_cannot_be_measured_ends_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    specs = [make_spec("ring8", seed=seed, steps=30) for seed in range(3)]
+    exact: Any = {"precision": "float64"}
+    specs = [make_spec("ring8", seed=seed, steps=30, **exact) for seed in range(3)]
     victim = specs[VICTIM].slug
     inner = training_loop.save_samples
 
@@ -174,7 +185,10 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
     again = read_run(store.folder(specs[VICTIM]))
     # No checkpoint lies ahead of the evaluation that failed.
     assert [attempt["resumed_from"] for attempt in again.attempts] == [0, 15]
-    assert_equivalent(again, read_run(whole.folder(specs[VICTIM])))
+    # It goes on alone: whether to the last bit as in its cohort, depends on the machine's kernels.
+    expected = read_run(whole.folder(specs[VICTIM]))
+    for one, other in zip(measured(again), measured(expected), strict=True):
+        assert one == pytest.approx(other, rel=1e-6, abs=1e-9, nan_ok=True)
 
 
 def test_the_time_of_a_run_that_diverged_early_is_its_own(

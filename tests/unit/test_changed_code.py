@@ -17,7 +17,7 @@ from harness.cli import app
 from harness.commands.expansion import expanded
 from harness.commands.finished import RerunShortcut
 from harness.commands.options import RunOptions, answer_of
-from harness.commands.preview import to_train
+from harness.commands.preview import left_to_do
 from harness.commands.show import describe_run, print_run
 from harness.commands.tune import tune_suite
 from harness.engines.base import Assignment
@@ -175,7 +175,8 @@ def test_other_code_under_the_same_id_is_refused_with_what_to_do(bench: Bench) -
 def test_a_dry_run_says_the_same(bench: Bench) -> None:
     def pending(answer: Answer) -> list[str]:
         matrix = bench.matrix()
-        return [s.variant.id for s in to_train(matrix.specs, matrix, bench.folder / "out", answer)]
+        todo = left_to_do(bench.folder / "out", matrix.specs, matrix, answer)
+        return [spec.variant.id for spec in todo.pending]
 
     assert pending("refuse") == []
     bench.edit(2.0)

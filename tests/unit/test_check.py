@@ -134,8 +134,12 @@ class TestCommand:
         for arguments, words in (
             (["--only", "our"], "registers no 'our' (did you mean 'ours'?)"),
             (["--option", "weight"], "--option 'weight' is not KEY=VALUE"),
+            (["--option", "wieght=1"], "has this option (did you mean 'weight'?)"),
         ):
             assert words in str(check(str(path), *arguments).exception)
+
+    def test_a_file_that_is_not_there(self) -> None:
+        assert str(check("nowhere.py").exception) == "plugin 'nowhere.py': no such file"
 
     def test_a_file_that_registers_nothing(self, plugin: Any) -> None:
         assert "registers nothing; decorate a class" in str(check(str(plugin(""))).exception)

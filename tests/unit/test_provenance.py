@@ -78,6 +78,7 @@ def test_show_says_what_every_number_rests_on(
         "libraries": {name: version(name) for name in ("torch", "torch-fidelity", "numpy")},
         "weights": "ema",
         "normalization": "running statistics of training batches",
+        "classes": "",
     }
     names = [metric["name"] for metric in found["protocol"]]
     assert names == [name for name in found["metrics"] if name not in ("step", "kimg")]

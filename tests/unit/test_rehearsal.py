@@ -155,12 +155,17 @@ class TestSentences:
 
     @pytest.mark.parametrize(
         ("what", "shape"),
-        [("loss.sum()", "()"), ("batch.judged_real.logits", "(2, 3)"), ("loss[:, None]", "(2, 1)")],
+        [
+            ("loss.sum()", "has the shape ()"),
+            ("batch.judged_real.logits", "has the shape (3, 8)"),
+            ("loss[:, None]", "has the shape (3, 1)"),
+            ("None", "is None"),
+        ],
     )
     def test_a_loss_of_another_shape(self, plugin: Any, what: str, shape: str) -> None:
         plugin(TRICK.format(hook="discriminator_objective", what=what))
         reason = str(rehearsal.fault(make_spec("ring8", "gan", ["ours"])))
-        assert f"a loss of 'ours' has the shape {shape}, not (2,)" in reason
+        assert f"a loss of 'ours' {shape}, not the shape (3,)" in reason
         assert "run_mean" in reason
 
     @pytest.mark.parametrize(
@@ -199,6 +204,55 @@ class TestSentences:
         reason = str(rehearsal.fault(make_spec("ring8", "gan", network="ours")))
         assert reason.startswith("layer G of the networks draws random numbers")
         assert "StreamDropout" in reason
+
+    @pytest.mark.parametrize(
+        ("hook", "text", "says"),
+        [
+            ("show(self, game, x, batch, label)", "x * self.scale", "option 'scale' of 'ours'"),
+            ("show(self, game, x, batch, label)", "None", "returns from `show` is None"),
+            ("show(self, game, x, batch, label)", "x + torch.randn_like(x)", "belong to no run"),
+            ("show(self, game, x, batch)", "x", "'ours' fails in a hook: TypeError"),
+            ("latents(self, z)", "z * self.scale", "option 'scale' of 'ours'"),
+            ("latents(self, z)", "z[0]", "returns from `latents` has the shape"),
+            ("targets(self, game, batch, t)", "t._replace(real=t.real * self.scale)", "`targets`"),
+            ("gradient(self, game, batch, gradient)", "None", "returns from `gradient` is None"),
+            ("evaluated(self, game, theta)", "theta[:, 1:]", "returns from `evaluated` has the"),
+            ("rates(self, rates, progress)", "None", "must return Rates"),
+            ("rates(self, rates, progress)", "rates._replace(lr_g=rates.lr_g * self.scale)",
+             "must return Rates from `rates`, each of the shape (3, 1)"),
+            ("remember(self, game)", "{'a': torch.zeros(1)}", "remembers 'a' of the shape (1,)"),
+        ],
+    )  # fmt: skip
+    def test_every_hook_that_goes_wrong_is_named(
+        self, plugin: Any, hook: str, text: str, says: str
+    ) -> None:
+        signature = "discriminator_objective(self, game: Any, batch: Any, loss: Tensor)"
+        body = TRICK.format(hook="discriminator_objective", what=text)
+        plugin(body.replace(f"def {signature} -> Tensor", f"def {hook} -> Any"))
+        for dataset, variant in (("ring8", "gan"), ("digits", "gan")):
+            reason = str(rehearsal.fault(make_spec(dataset, variant, ["ours"], latent=2)))
+            assert "'ours'" in reason
+            assert says in reason
+
+    def test_what_happens_in_one_of_many_updates_is_tried(self, plugin: Any) -> None:
+        late = "loss + batch.judged_real.logits * self.scale if batch.every(7, 1) else loss"
+        plugin(TRICK.format(hook="discriminator_objective", what=late))
+        assert "'ours'" in str(rehearsal.fault(make_spec("ring8", "gan", ["ours"])))
+
+    @pytest.mark.parametrize(
+        "what",
+        [
+            "loss + batch.judged_real.logits.reshape(game.runs, 16, -1).mean((1, 2))",
+            "loss + game.data.take(torch.arange(900)).double().mean() * 0",
+            "loss + 0 * nn.GroupNorm(16, game.blueprint.discriminator.width)"
+            "(torch.ones(2, game.blueprint.discriminator.width)).sum().detach()",
+        ],
+    )
+    def test_what_needs_the_planned_batch_width_or_data_is_no_fault(
+        self, plugin: Any, what: str
+    ) -> None:
+        plugin(TRICK.format(hook="discriminator_objective", what=what))
+        assert rehearsal.fault(make_spec("ring8", "gan", ["ours"], batch=16, width=16)) is None
 
     def test_no_named_features(self, plugin: Any) -> None:
         plugin(NETWORK.format(layer="", features="{}"))
