@@ -76,7 +76,8 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     pending = todo.pending
     check_precision(pending, device)
     check_device(todo, device)
-    rehearse(pending)
+    with console.status("trying every cell for a moment"):
+        rehearse(pending)
     places = slots(device, options.jobs)
     calibration = Calibration(device, places, largest=options.cohort)
     measured = calibration.cached(pending)

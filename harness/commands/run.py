@@ -49,7 +49,8 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         check_device(todo, device)
         if todo.pending:
             check_data(todo.pending, options.data_root)
-        rehearse(todo.pending)
+        with console.status("trying every cell for a moment"):
+            rehearse(todo.pending)
         for line in (*unreadable(settled.code), *settled.told):
             quietly(console)(line)
         for spec in settled.again:
