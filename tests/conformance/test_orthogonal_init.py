@@ -62,5 +62,5 @@ class TestOrthogonalInit:
         assert refusal(spec) is None
         again = [("orthogonal-init", {}), ("orthogonal-init", {"where": "D"})]
         assert refusal(make_spec("ring8", "gan", again)) == (
-            "gan already starts from orthogonal weights"
+            "what orthogonal-init builds is built otherwise by another trick; leave one of them out"
         )

@@ -45,7 +45,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("case", "outcome"), [*((case, "crashed") for case in CASES), ("a whole cell", "oom")]
+    ("case", "outcome"),
+    [
+        pytest.param(case, outcome, marks=[pytest.mark.slow] * (outcome != "oom"))
+        for case, outcome in [*((case, "crashed") for case in CASES), ("a whole cell", "oom")]
+    ],
 )
 def test_a_report_does_not_depend_on_what_crashed_runs_had_measured(
     case: str, outcome: str, tmp_path: Path

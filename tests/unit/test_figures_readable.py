@@ -81,7 +81,14 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+QUICK = ("usual", "long names", "one run")
+"""Shapes that are drawn each time; the others take too long."""
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param(shape, marks=[pytest.mark.slow] * (shape not in QUICK)) for shape in SHAPES],
+)
 def test_every_figure_of_a_report(shape: str, tmp_path: Path) -> None:
     root = build_store(tmp_path / "suite", **SHAPES[shape])
     write_tuning(root)

@@ -35,7 +35,7 @@ def test_a_plugin_that_fails_is_named(code: str, tmp_path: Path) -> None:
 
 
 def test_a_plugin_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(GanbenchError, match="failed on import: FileNotFoundError"):
+    with pytest.raises(GanbenchError, match="no such file"):
         load_plugin(str(tmp_path / "absent.py"))
 
 
