@@ -67,7 +67,8 @@ def ask(trainer: Trainer, count: int, **chosen: Any) -> Tensor:
     draws = Stream(game.streams, "asking", 0)
     with torch.no_grad():
         z = game.latents(draws, count)
-        y = described.chosen(described.draw(draws, None, count, z.dtype), **chosen)
+        any_class = torch.zeros(game.runs, count, dtype=torch.int64)
+        y = described.chosen(described.draw(draws, any_class, count, z.dtype), **chosen)
         images: Tensor = game.G(z, y, theta=game.evaluated(), training=False, noise=draws.noise)
     return images
 

@@ -153,7 +153,7 @@ def test_a_job_that_ends_without_a_word_is_told_of(tmp_path: Path) -> None:
         "import os\nfrom harness.parts import Trick, tricks\n\n"
         '@tricks.register("quit", source="nowhere")\nclass Quit(Trick):\n'
         '    """Leave."""\n\n    def after_discriminator_update(self, game, batch):\n'
-        "        os._exit(0)\n"
+        "        if game.optimizer_d.updates > 1:\n            os._exit(0)\n"
     )
     arguments = command(tmp_path, "--plugin", str(plugin), "--only", "tricks=quit")
     suite = tmp_path / "tiny.yaml"
