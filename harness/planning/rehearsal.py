@@ -8,8 +8,8 @@ counts. What a part raises becomes a sentence that names it, its option and what
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
@@ -26,7 +26,7 @@ from harness.errors import GanbenchError, PartError
 from harness.parts import Part, all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
 from harness.parts.foreign import foreign_parts
-from harness.planning.cohorts import cohort_key
+from harness.planning.cohorts import cohort_key, one_thread
 from harness.spec import RunSpec
 from harness.training.batch import Batch
 from harness.training.game import Phase
@@ -62,17 +62,6 @@ def rehearse(specs: Iterable[RunSpec]) -> None:
         lines = [f"{reason} ({where(cells)})" for reason, cells in problems.items()]
         heading = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}, found before any training"
         raise GanbenchError("\n".join([heading, *(f"  {line}" for line in lines)]))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch use one thread: several would wait for each other over so little."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def cell_name(spec: RunSpec) -> str:
