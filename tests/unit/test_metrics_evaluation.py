@@ -239,7 +239,7 @@ class TestResults:
         (result,) = ring(points)
         assert value(result, "modes@") == 8
         assert value(result, "high-quality@") == pytest.approx(0.9889, abs=0.005)
-        assert value(result, "fd[data]@2500/train") < 0.01
+        assert value(result, "energy[data]@2500/train") < 0.002
         assert value(result, "cs[data]@2500") == pytest.approx(8, abs=0.3)
         assert result.diversity == pytest.approx(1, abs=0.02)
         assert result.mode_coverage == 1
@@ -289,7 +289,7 @@ class TestResults:
 
     def test_huge_points_are_an_answer(self, ring):
         (result,) = ring(torch.full((1, 2500, 2), 3e38) * torch.rand(1, 2500, 2))
-        assert value(result, "fd[") > 1e60
+        assert value(result, "energy[") > 1e30
         assert result.mode_coverage == 0
 
     def test_wrong_shapes_are_refused(self, ring):
@@ -299,12 +299,12 @@ class TestResults:
 
 class TestDescription:
     def test_columns(self, digits, ring):
-        for one in (digits, ring):
+        for one, primary in ((digits, "frechet"), (ring, "energy")):
             assert all(isinstance(info, MetricInfo) for info in one.metrics)
             assert [info.primary for info in one.metrics] == [True] + [False] * (
                 len(one.metrics) - 1
             )
-            assert one.metrics[0].metric == "frechet"
+            assert one.metrics[0].metric == primary
             assert all(info.floor is not None for info in one.metrics)
         label = DigitsClassifier.label()
         assert digits.metrics[0].name == f"fd[{label}]@300/train"
@@ -377,7 +377,7 @@ class TestDescription:
                 return Examples(torch.from_numpy(points), None)
 
         one = evaluator(Plane(), tmp_path, samples=200)
-        assert [info.metric for info in one.metrics] == ["frechet", "diversity"]
+        assert [info.metric for info in one.metrics] == ["energy", "diversity"]
         (result,) = one(torch.randn(1, 200, 2))
         assert result.histogram is None
         assert math.isnan(result.mode_coverage)
@@ -492,8 +492,8 @@ class TestCache:
 
         second = evaluator(Moved(), tmp_path, samples=100)
         points = Ring8().load("validation").values[:100].unsqueeze(0)
-        assert value(first(points)[0], "fd[") < 0.1
-        assert value(second(points)[0], "fd[") > 40
+        assert value(first(points)[0], "energy[") < 0.1
+        assert value(second(points)[0], "energy[") > 10
         assert len(list(tmp_path.iterdir())) == 2
 
     def test_key_holds_split_count_preprocessing_weights_and_libraries(self, tmp_path, monkeypatch):
