@@ -161,6 +161,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         tuning,
         verdicts,
     )
+    from reports.unlearned import learnt_nothing
 
     optional = (
         rates.build(cells),
@@ -187,7 +188,8 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     )
     plan = cells.suite.plan
     facts = provenance.facts(cells)
-    return Document(plan.suite, plan.summary, facts, sections, mixtures(cells))
+    notices = (*mixtures(cells), *learnt_nothing(cells))
+    return Document(plan.suite, plan.summary, facts, sections, notices)
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:

@@ -106,7 +106,7 @@ class Potential:
         places = torch.linspace(0, ordered.shape[1] - 1, 4 * CELLS[-1], device=ordered.device)
         probes = ordered[:, places.long()]
         probes = (probes[:, 1:] + probes[:, :-1]) / 2
-        right = mean_distance(probes, ordered)[0]
+        right = mean_distance(probes, ordered)
         for cells in CELLS:
             potential = cls._fitted(ordered, cells)
             if (potential(probes) - right).abs().mean() <= allowed:
@@ -120,10 +120,12 @@ class Potential:
         spans = ordered[:, -1:] - low
         width = torch.where(spans > 0, spans, torch.ones_like(spans)) / cells
         edges = low + width * torch.arange(cells + 1, dtype=low.dtype, device=low.device)
-        value, slope = mean_distance(edges, ordered)
-        slope = slope * width
+        value, m = mean_distance(edges, ordered), ordered.shape[1]
         rise = value[:, 1:] - value[:, :-1]
-        first, last = slope[:, :-1], slope[:, 1:]
+        # Many numbers may lie on one edge: a cell's slopes are those on its own side of them.
+        starts, ends = edges[:, :-1].contiguous(), edges[:, 1:].contiguous()
+        first = width * (2 * torch.searchsorted(ordered, starts, right=True) - m) / m
+        last = width * (2 * torch.searchsorted(ordered, ends) - m) / m
         pieces = [value[:, :-1], first, 3 * rise - 2 * first - last, first + last - 2 * rise]
         return cls(low, width, torch.stack(pieces))
 
@@ -142,8 +144,8 @@ class Potential:
         return value
 
 
-def mean_distance(x: Tensor, ordered: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean distance of numbers to others, and its slope.
+def mean_distance(x: Tensor, ordered: Tensor) -> Tensor:
+    """Return the mean distance of each number to others, ``(directions, n)``.
 
     Args:
         x: ``(directions, n)``.
@@ -153,9 +155,7 @@ def mean_distance(x: Tensor, ordered: Tensor) -> tuple[Tensor, Tensor]:
     x = x.contiguous()
     sums = torch.nn.functional.pad(ordered.cumsum(1), (1, 0))
     below = torch.searchsorted(ordered, x)
-    balance = 2 * below - m
-    total = x * balance + sums[:, -1:] - 2 * sums.gather(1, below)
-    return total / m, balance.to(x.dtype) / m
+    return (x * (2 * below - m) + sums[:, -1:] - 2 * sums.gather(1, below)) / m
 
 
 def energy_distance(points: Tensor, reference: Statistics) -> float:
@@ -188,7 +188,7 @@ def cross(x: Tensor, reference: Statistics, rows: slice) -> Tensor:
         rows: Which of the reference's directions these are.
     """
     if "ordered" in reference:
-        return mean_distance(x, reference["ordered"][rows])[0].mean(1)
+        return mean_distance(x, reference["ordered"][rows]).mean(1)
     low, width = reference["low"][rows], reference["width"][rows]
     return Potential(low, width, reference["pieces"][:, rows].contiguous())(x).mean(1)
 

@@ -32,9 +32,14 @@ from typing import Literal
 
 from harness.store.code import PartCode
 
-Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
-FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged"})
+Outcome = Literal["ok", "collapsed", "unlearned", "diverged", "oom", "crashed", "preempted"]
+FAILURES = ("collapsed", "unlearned", "diverged")
+"""Outcomes that are results, and bad ones. A run that never was above a threshold of collapse has
+learnt nothing (``unlearned``); one that fell below it for good has ``collapsed``."""
+FINAL: frozenset[str] = frozenset({"ok", *FAILURES})
 """Outcomes that are results; the others are tried again by the next invocation."""
+REACHED_THE_END = ("ok", "collapsed", "unlearned")
+"""Outcomes of runs that made all their steps."""
 CRASHES = ("oom", "crashed")
 """Outcomes that are none: what such a run had measured says nothing of its cell."""
 

@@ -27,7 +27,7 @@ from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_numb
 from harness.store.code import Answer
 from harness.store.folders import Store, write_json
 from harness.store.reading import ReportedRun, RunRecord, TrialRun
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import FAILURES, REACHED_THE_END, PlannedRun, SuitePlan
 from harness.tracking.base import Mirror
 from harness.tuning.study import Rates, Trial, best, propose
 
@@ -368,14 +368,14 @@ def rates_of(spec: RunSpec) -> Rates:
 
 def final_value(record: RunRecord) -> float | None:
     """Return the primary metric at the end, None for a run that did not get there."""
-    if record.outcome is None or record.outcome["outcome"] not in ("ok", "collapsed"):
+    if record.outcome is None or record.outcome["outcome"] not in REACHED_THE_END:
         return None
     return record.last(record.primary.name) if record.primary else None
 
 
 def has_collapsed(record: RunRecord) -> bool:
-    """Say whether a run got to its end, but collapsed."""
-    return record.outcome is not None and record.outcome["outcome"] == "collapsed"
+    """Say whether a run got to its end, but collapsed or never learnt."""
+    return record.outcome is not None and record.outcome["outcome"] in FAILURES
 
 
 def _stored(value: float | None) -> float | dict[str, str] | None:

@@ -11,8 +11,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.spec import decode_numbers
-from harness.store.records import FINAL
-from reports.cells import FAILURES
+from harness.store.records import FAILURES, FINAL
 from reports.document import Block, Figure, Section
 from reports.effects import SEEDS_FOR_A_CLAIM
 from reports.figures.curves import draw_cliff

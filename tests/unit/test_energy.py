@@ -193,7 +193,7 @@ def test_potential_equals_the_mean_distance_inside_and_beyond(seed, count):
     potential = Potential._fitted(ordered, 4096)
     x = torch.from_numpy(draws.uniform(-9, 9, (3, 50)))
     expected = (x[:, :, None] - ordered[:, None]).abs().mean(2)
-    torch.testing.assert_close(mean_distance(x, ordered)[0], expected)
+    torch.testing.assert_close(mean_distance(x, ordered), expected)
     torch.testing.assert_close(potential(x), expected, rtol=0, atol=1e-3)
     beyond = (x < ordered[:, :1]) | (x > ordered[:, -1:])
     torch.testing.assert_close(potential(x)[beyond], expected[beyond])
@@ -217,7 +217,11 @@ def test_diversity_of_points_is_the_mean_over_pairs():
 def test_it_is_the_primary_of_points_alone():
     points = Conditions("points", "data", 1000, "train")
     (column,) = EnergyDistance(points).columns()
-    assert (column.name, column.better, column.primary) == ("energy[data]@1000/train", "lower", True)
+    assert (column.name, column.better, column.primary) == (
+        "energy[data]@1000/train",
+        "lower",
+        True,
+    )
     assert not EnergyDistance.applies(Conditions("images", "x@1", 1000, "train"))
 
 

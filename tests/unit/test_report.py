@@ -32,7 +32,17 @@ from reports.sections.verdicts import sentence
 from reports.tables import Table
 from tests.stores import Fate, Where, build_store, write_tuning
 
-ALL_OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
+ALL_OUTCOMES = (
+    "ok",
+    "collapsed",
+    "unlearned",
+    "diverged",
+    "oom",
+    "crashed",
+    "preempted",
+    None,
+    "missing",
+)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -137,7 +137,7 @@ def test_a_cell_is_tuned_reported_on_fresh_seeds_and_resumed(tmp_path: Path) -> 
     assert summary["trials"][0]["params"] == {"lr_g": 2e-4, "lr_d": 2e-4}
     assert summary["metric"].endswith("/validation")
     assert summary["reported_metric"].endswith("/train")
-    assert summary["metric"] == "fd[data]@64/validation"
+    assert summary["metric"] == "energy[data]@64/validation"
     assert len(summary["best"]) == 3
     for setting in [summary["default"], *summary["best"]]:
         assert sorted(run["seed"] for run in setting["fresh"]) == [0, 1]
