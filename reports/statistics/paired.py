@@ -81,13 +81,13 @@ class Pairs:
     def log_ratios(self) -> Numbers:
         """With over without; ±∞ where one run has no value, 0 where neither has."""
         with np.errstate(invalid="ignore"):
-            ratios: Numbers = np.where(self.treated == self.control, 0, self.treated - self.control)
-        return ratios
+            return np.where(self.treated == self.control, 0.0, self.treated - self.control)
 
     @cached_property
     def changes(self) -> Numbers:
         """1 where only the run with the trick failed, −1 where only the other did, else 0."""
-        return self.treated_failed.astype(float) - self.control_failed.astype(float)
+        changes: Numbers = self.treated_failed.astype(float) - self.control_failed.astype(float)
+        return changes
 
     def divided_by(self, log_ratio: ArrayLike) -> Pairs:
         """Divide a ratio out of the pairs that survived; failures stay as they are.

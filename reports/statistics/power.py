@@ -3,8 +3,8 @@
 What a suite has measured is taken without its effect: log-ratios are centred in each cell, and
 whole seeds have their signs flipped, failures included, so that neither arm is the better one but
 what a seed shares stays shared. A known ratio is then put in, and the tests that judge real results
-are asked. It is an estimate: where the truth is 5 to 90 %, simulated suites of 5 to 10 seeds say .04
-less to .12 more, on average.
+are asked. It is an estimate: where the truth is 5 to 90 %, simulated suites of 5 to 10 seeds say
+.04 less to .12 more, on average.
 
 Source: power by simulation from permuted residuals; Winkler et al., NeuroImage 92 (2014) 381, on
 sign flips of whole blocks. The power at the *observed* effect would only restate p: Hoenig and
@@ -45,7 +45,7 @@ def flips_of(seeds: int, draws: int, draw: np.random.Generator) -> Numbers:
     """Return signs for each seed, ``(draws, seeds)``: all that there are, or some by chance."""
     if 2**seeds <= draws:
         bits: NDArray[np.int64] = np.arange(2**seeds)[:, None] >> np.arange(seeds) & 1
-        return 1.0 - 2.0 * bits
+        return (1 - 2 * bits).astype(float)
     signs: Numbers = draw.choice([-1.0, 1.0], (draws, seeds))
     return signs
 
