@@ -150,6 +150,21 @@ class SkippedCell:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look at the results of a suite that goes on until it is decided.
+
+    Attributes:
+        seeds: Seeds of what was still open.
+        time: When, in ISO 8601.
+        settled: What was found of each trick that needs no more seeds, by its label.
+    """
+
+    seeds: int
+    time: str
+    settled: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SuitePlan:
     """What ``suite.json`` holds.
 
@@ -170,6 +185,11 @@ class SuitePlan:
         margin: Ratio of the primary metric, above 1, within which a change is negligible; None for
             what its metric takes without saying.
         contrasts: Pairs of labels of tricks, the first of which is compared with the second.
+        spent: Seeds whose verdicts were there to be read before others were added: those others
+            alone are judged, as a new study.
+        looks: Of a suite that goes on until it is decided, the seeds at which its results are
+            looked at, fixed before the first run; empty for a suite that is looked at once.
+        taken: The looks that have been taken.
     """
 
     suite: str
@@ -186,3 +206,6 @@ class SuitePlan:
     code: tuple[PartCode, ...] = ()
     margin: float | None = None
     contrasts: tuple[tuple[str, str], ...] = ()
+    spent: tuple[int, ...] = ()
+    looks: tuple[int, ...] = ()
+    taken: tuple[Look, ...] = ()
