@@ -146,6 +146,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     from reports.document import Document
     from reports.sections import (
         cost,
+        known,
         losses,
         measurements,
         outcomes,
@@ -171,9 +172,11 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     )
     lasting, price = survival.build(cells), cost.build(cells)
     together = pooled.build(cells)
+    answers = known.build(cells)
     searched, elsewhere = tuning.build(listed(folders)), published.build(cells)
     sections = (
         verdicts.build(cells),
+        *((answers,) if answers else ()),
         outcomes.build(cells),
         *((lasting,) if lasting else ()),
         measurements.build(cells),

@@ -71,7 +71,7 @@ def standing(effect: Effect, cells: SuiteCells) -> Standing:
 
 
 def is_hopeless(judgement: Judgement, plan: SuitePlan) -> bool:
-    """Whether a trick that is not decided would, at the least, need more seeds than there may be."""
+    """Whether a trick is not decided, and would need more seeds than there may be."""
     need = judgement.seeds_to_decide
     last = plan.looks[-1] if plan.looks else 0
     return not judgement.decided and need is not None and need[0] > last

@@ -116,6 +116,9 @@ DEFAULTS: Mapping[str, Default] = {
     "probes": Default("none", lambda basis: ()),
     "metrics": Default("none on request", lambda basis: ()),
     "replicate": fixed(0),
+    "injected_ratio": fixed(1.0),
+    "injected_failures": fixed(0.0),
+    "injected_real": fixed(0.0),
 }
 """Default by setting, in the order of :class:`harness.spec.Settings`."""
 
