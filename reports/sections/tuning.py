@@ -13,8 +13,8 @@ from harness.errors import StoreError
 from harness.spec import decode_numbers
 from harness.store.records import FAILURES, FINAL
 from reports.document import Block, Figure, Section
-from reports.effects import SEEDS_FOR_A_CLAIM
 from reports.figures.curves import draw_cliff
+from reports.statistics.claims import SEEDS_FOR_A_CLAIM
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
 from reports.tables import Column, Row, Table, TableCell, entries, unique_names
 
