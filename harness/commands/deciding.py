@@ -170,7 +170,7 @@ def _begun(options: RunOptions, most: int | None) -> tuple[Matrix, dict[CellKey,
         # Seeds that have been judged before are passed over.
         spent = tuple(sorted(spent_seeds(folder, before, whole.plan.runs)))
     taken = before.taken if before is not None and declared else ()
-    plan = replace(whole.plan, seeds=None, spent=spent, looks=looks, taken=taken)
+    plan = replace(whole.plan, spent=spent, looks=looks, taken=taken)
     counts = dict.fromkeys(map(cell_of, plan.runs), looks[0])
     if declared and before is not None:
         for key in counts:
@@ -191,11 +191,12 @@ def restricted(matrix: Matrix, counts: Mapping[CellKey, int]) -> Matrix:
             left[cell_of(run)] -= 1
             kept.append(run)
     ids = {run.id for run in kept}
+    highest = max(run.seed for run in kept)
     runs = tuple(run for run in plan.runs if run.id in ids)
     named = fingerprint(plan.suite, runs, plan.skipped)
     return replace(
         matrix,
-        plan=replace(plan, runs=runs, fingerprint=named),
+        plan=replace(plan, runs=runs, fingerprint=named, seeds=highest + 1),
         specs=tuple(spec for spec in matrix.specs if spec.id in ids),
         selected=frozenset(ids),
     )

@@ -54,7 +54,7 @@ def is_right(verdict: Verdict | None, ratio: float | None, failures: float) -> s
 def row_of(effect: Effect, cells: SuiteCells) -> Row | None:
     """Write a trick whose numbers were altered; None for others."""
     treated = [cell for cell in compared(cells) if cells.treatment(cell) == effect.tricks]
-    settings = [found for cell in treated if (found := settings_of(cell)) is not None]
+    settings = [one for cell in treated if (one := settings_of(cell)) is not None]
     if not settings or not all(one.is_altered for one in settings):
         return None
     metrics = {cell.primary.metric for cell in treated if cell.primary}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.store.records import SuitePlan
 from reports.cells import BASELINE, SuiteCells
 from reports.cost import surcharges
 from reports.document import Block, Claim, Figure, Section, left_out
@@ -98,7 +99,7 @@ def lead(
     cells: SuiteCells, overall: Sequence[Effect], powers: Sequence[tuple[float, float]]
 ) -> tuple[str, ...]:
     """Say what is compared with what, what the design can see, and how it is judged."""
-    said = [*never_learnt(overall), power_words(powers)]
+    said = [*study(cells.suite.plan), *never_learnt(overall), power_words(powers)]
     if cells.suite.plan.baseline is None:
         compared = BY_TRICK
     else:
@@ -110,6 +111,27 @@ def lead(
         )
     margin = f" The margin of this suite is {times(margin_of(cells))}."
     return (*filter(None, said), compared + MEANING[0], *MEANING[1:-1], MEANING[-1] + margin)
+
+
+def study(plan: SuitePlan) -> list[str]:
+    """Say which seeds are judged, and at which looks."""
+    said = []
+    if plan.spent:
+        fresh = len({run.seed for run in plan.runs} - set(plan.spent))
+        said.append(
+            f"{len(plan.spent)} of the seeds had been judged before the others were added. Those "
+            f"others, {fresh}, are a new study: they alone are judged."
+        )
+    if plan.looks:
+        declared = ", ".join(map(str, plan.looks))
+        said.append(
+            f"This suite goes on until it is decided. Its results are looked at after {declared} "
+            "seeds, as declared before the first run; what is decided gets no more seeds. So that "
+            f"looking more than once costs no certainty, each p is the smallest so far times "
+            f"{len(plan.looks)}, and intervals have "
+            f"{100 * (1 - ERROR / len(plan.looks)):.4g} % at least."
+        )
+    return said
 
 
 def never_learnt(overall: Sequence[Effect]) -> list[str]:
