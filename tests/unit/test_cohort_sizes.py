@@ -16,11 +16,11 @@ from harness.planning import calibration
 from harness.planning.calibration import (
     SIZES,
     Calibration,
-    in_child,
     in_words,
     measure_kind,
     read,
 )
+from harness.planning.children import in_child
 from harness.planning.cohorts import LARGEST, cohort_key, make_cohorts, workload_of
 from harness.planning.cost_curves import CostCurve, Measured
 from harness.planning.machine import free_memory
