@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Self, TypeVar
 
@@ -76,10 +76,15 @@ class EachInChild(Generic[Item, Result]):
     def answers(self) -> Iterator[Result | Ended]:
         """Wait for all answers, in order."""
         while self._left:
+            # Not for the pipe alone: what the process has started may hold its other end.
+            wait([self._receiver, self._child.sentinel])
+            given: Result | Ended
             try:
-                given: Result | Ended = self._receiver.recv()
+                if not self._receiver.poll():
+                    raise EOFError
+                given = self._receiver.recv()
                 del self._left[0]
-            except EOFError:
+            except (EOFError, OSError):  # nothing, or half an answer
                 self._child.join()
                 given = Ended(self._child.exitcode or 0)
                 del self._left[0]
@@ -107,17 +112,18 @@ def asking(
 
 
 def listen() -> None:
-    """Leave it to the command what Ctrl-C means, and end when that does."""
+    """Leave it to the command to speak, and what Ctrl-C means; end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
     die_with_parent()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
 
 
 def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
     """Send what a function returns; what goes wrong in it is the caller's to do without."""
     listen()
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
     sender.send(function(*arguments))
     sender.close()
 

@@ -1,6 +1,5 @@
 """How many runs train together: by measurement where it pays, else by the rule."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,6 @@ from harness.planning.calibration import (
     measure_kind,
     read,
 )
-from harness.planning.children import in_child
 from harness.planning.cohorts import LARGEST, cohort_key, make_cohorts, workload_of
 from harness.planning.cost_curves import CostCurve, Measured
 from harness.planning.machine import free_memory
@@ -356,12 +354,6 @@ class TestMeasuring:
 
     def test_free_memory_is_that_of_a_computer(self) -> None:
         assert 2**20 < free_memory("cpu") < 2**50
-
-    def test_in_a_process_of_its_own(self) -> None:
-        assert in_child(os.getpid) not in (None, os.getpid())
-
-    def test_a_process_that_dies_has_no_answer(self) -> None:
-        assert in_child(os._exit, 3) is None
 
     def test_kinds_in_words(self) -> None:
         assert in_words(workload_of(make_spec())) == "toy2d 8, batch 8 of 2"
