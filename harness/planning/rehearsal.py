@@ -48,6 +48,7 @@ OWN_WIDTH = 2
 EXAMPLES = 4
 """Inputs that D judges at a time, at least."""
 RAISE = "let it raise an error instead"
+"""What to do about code that ends the process."""
 WORTH_A_PROCESS = 20
 """Cells to a process, under which another saves nothing."""
 MOST_DATA = 10_000
