@@ -162,7 +162,7 @@ def fault(spec: RunSpec, networks: Networks | None = None) -> str | None:
         spec: The run.
         networks: Of rehearsals before, to share; None to build its own.
     """
-    if failure(narrowed(spec), networks=networks) is None:
+    if failure(spec, networks=networks, narrow=True) is None:
         return None
     error = failure(spec)
     if error is None:
@@ -171,11 +171,15 @@ def fault(spec: RunSpec, networks: Networks | None = None) -> str | None:
 
 
 def failure(
-    spec: RunSpec, without: tuple[Part, str] | None = None, networks: Networks | None = None
+    spec: RunSpec,
+    without: tuple[Part, str] | None = None,
+    networks: Networks | None = None,
+    *,
+    narrow: bool = False,
 ) -> Exception | SystemExit | None:
     """Return what :func:`play` raises, whatever it is, or None."""
     try:
-        play(spec, without, networks)
+        play(narrowed(spec) if narrow else spec, without, networks)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is to be explained
         return error
     return None

@@ -316,6 +316,14 @@ class TestSentences:
         )
         assert "a loss of 'ours' has the shape ()" in second
 
+    def test_a_plan_that_cannot_be_laid_is_a_fault_like_others(self, plugin: Any) -> None:
+        text = TRICK.format(hook="discriminator_objective", what="loss")
+        plugin(
+            text + "\n    def build(self, blueprint: Any) -> Any:\n        return blueprint.none\n"
+        )
+        reason = str(rehearsal.fault(make_spec("ring8", "gan", ["ours"])))
+        assert reason.startswith("'ours' failed when it was laid over: AttributeError")
+
     def test_leaving_is_a_fault_like_others(self, plugin: Any) -> None:
         plugin(TRICK.format(hook="generator_objective", what="__import__('sys').exit(3)"))
         assert rehearsal.fault(make_spec("ring8", "gan", ["ours"])) == (
