@@ -181,13 +181,10 @@ def run(
         start_fork_server()
         _conclude(*run_until_decided(options, standings, most=max_seeds, budget=budget))
     shortcut = RerunShortcut(options)
-    if not dry_run:
-        from harness.engines.server import start_fork_server
-
-        if told := shortcut.result():
-            print(told)
-            _conclude(shortcut.folder or Path(), ExitStatus.DONE)
-        start_fork_server()  # it and this process import PyTorch at the same time
+    if not dry_run and (told := shortcut.result()):
+        print(told)
+        _conclude(shortcut.folder or Path(), ExitStatus.DONE)
+    _start_fork_server()
     from harness.commands.expansion import expanded
 
     if dry_run:
@@ -275,6 +272,7 @@ def tune(
     accept_code: AcceptCode = False,
 ) -> None:
     """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
+    _start_fork_server()
     from harness.commands.expansion import expanded
     from harness.commands.options import RunOptions, answer_of
     from harness.commands.tune import tune_suite
@@ -522,6 +520,13 @@ def push(
     from harness.commands.push import push_results
 
     push_results(folder, wandb=wandb, project=project)
+
+
+def _start_fork_server() -> None:
+    """Let the server import PyTorch while this process does so itself."""
+    from harness.engines.server import start_fork_server
+
+    start_fork_server()
 
 
 def _load(plugins: list[str] | None) -> None:

@@ -52,7 +52,7 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         if todo.pending:
             check_data(todo.pending, options.data_root)
         with console.status("trying every cell for a moment"):
-            rehearse(todo.pending)
+            rehearse(todo.pending, options.plugins)
         for line in (*unreadable(settled.code), *settled.told):
             quietly(console)(line)
         for spec in settled.again:

@@ -54,7 +54,7 @@ def tune_suite(
     check_precision(selected, device)
     # Trials look at another split than what is reported: both must be there.
     check_data([*selected, *(trial_spec(cell, cell.default) for cell in cells)], options.data_root)
-    rehearse(selected)
+    rehearse(selected, options.plugins)
     store = Store(folder)
     with store.hold():
         if not (folder / "suite.json").exists():

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,7 @@ from harness.metrics.observer import Observer
 from harness.metrics.reference import Measurement
 from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
+from reports.sections.measurements import metric_table
 
 CPU = torch.device("cpu")
 
@@ -545,17 +547,41 @@ class TestCache:
         assert cache_folder() == tmp_path / "home" / ".cache" / "ganbench"
 
 
-def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
-    """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
-    samples = 250
-    measured = evaluator(Ring8(), tmp_path, samples)
-    (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
-    mean, low, high = column.calibration[PERFECT]
+def perfect_divergences(samples: int) -> np.ndarray:
+    """Draw how many samples of the ring are near each mode; return KL from uniform, by NumPy."""
     random = np.random.default_rng(1)
     hit = random.multinomial(random.binomial(samples, 1 - np.exp(-4.5), 2000), np.full(8, 1 / 8))
     shares = hit / hit.sum(1, keepdims=True)
     logarithms = np.log(8 * shares, where=shares > 0, out=np.zeros_like(shares))
-    divergences = (shares * logarithms).sum(1)
+    return (shares * logarithms).sum(1)
+
+
+def kl_column(folder: Path, samples: int) -> MetricInfo:
+    """Measure the calibration of the ring's KL over modes."""
+    measured = evaluator(Ring8(), folder, samples)
+    (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
+    return column
+
+
+def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
+    """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
+    mean, low, high = kl_column(tmp_path, 250).calibration[PERFECT]
+    divergences = perfect_divergences(250)
     assert 0 < low < mean < high
     assert mean == pytest.approx(divergences.mean(), rel=0.15)
     assert np.mean((low <= divergences) & (divergences <= high)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_report_says_of_a_perfect_sampler_what_its_draws_do(tmp_path) -> None:
+    """Its row has the mean, and limits between which 95 % of the draws lie, as the note says."""
+    table = metric_table("ring8", kl_column(tmp_path, 250), [], "kl")
+    assert "means over draws, and the limits that 95 % of the draws lie between" in table.note
+    (shown,) = [row[2] for row in table.rows if row[0].value == PERFECT]
+    divergences = perfect_divergences(250)
+    assert shown.value == pytest.approx(divergences.mean(), rel=0.15)
+    assert shown.interval is not None
+    inside = (shown.interval.low <= divergences) & (divergences <= shown.interval.high)
+    assert inside.mean() == pytest.approx(0.95, abs=0.03)
+    # Neither an interval of the mean, nor limits as of a normal law: this one begins at 0.
+    assert shown.interval.low > 0
+    assert shown.interval.high - shown.value > 1.3 * (shown.value - shown.interval.low)
