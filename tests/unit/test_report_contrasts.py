@@ -167,7 +167,8 @@ class TestEqualCost:
             points = dict(mine.treated.curve("fd[data]@500/test"))
             second, third = sorted(points.values(), reverse=True)[2:4]
             assert at.scores[0] == pytest.approx((math.log(second) + math.log(third)) / 2)
-        assert all(one.effect.judgement is None for one in kinds)
+        assert by_kind["examples"].effect is effect
+        assert by_kind["updates"].effect.judgement is None
         shown = table(cells, "equal-cost")
         assert shown.rows[0][3].value == pytest.approx(2)
         assert shown.rows[0][2].interval == by_kind["updates"].effect.interval
