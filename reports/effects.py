@@ -30,13 +30,21 @@ import numpy as np
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells, cached_per_suite
 from reports.statistics.claims import Judgement, Verdict, judge, ratio_interval
-from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
+from reports.statistics.intervals import (
+    LEVEL,
+    Interval,
+    geometric_mean,
+    paired_rate_change,
+    t_interval,
+)
 from reports.statistics.paired import Pairs, log_ratio_estimate
 from reports.statistics.ranks import probability_less
 
 MARGINS = {"energy": 1.5}
 """Ratio within which a change is negligible, where the suite does not say, by metric."""
 OTHER_MARGIN = 1.25
+NEAR_FLOOR = 3.0
+"""A control of fewer floors is marked: its ratios are compressed."""
 UNFINISHED = ("missing", "running", "preempted")
 """What becomes of a run that is still to come."""
 NEVER_LEARNT = "unlearned"
@@ -311,6 +319,29 @@ def evidence_of(pairs: Sequence[Pair]) -> Pairs:
 def unfinished(cells: SuiteCells) -> int:
     """Count the planned runs that are still to come."""
     return sum(result.status in UNFINISHED for result in cells.results)
+
+
+def near_floor(cells: SuiteCells) -> list[tuple[CellRuns, float]]:
+    """List the controls that are hardly worse than real data, with how many floors they are away.
+
+    It is the geometric mean of their surviving runs. A floor is in every value, so that ratios of
+    such cells are nearer to 1 than those of the distances that lie beneath.
+    """
+    controls = dict.fromkeys(
+        control for cell in compared(cells) if (control := cells.control(cell)) is not None
+    )
+    found = []
+    for cell in controls:
+        primary = cell.primary
+        if primary is None or primary.better != "lower" or not (primary.floor or 0) > 0:
+            continue
+        values = [
+            v for r in cell.finals if not r.failed and (v := r.last(primary.name)) is not None
+        ]
+        mean = geometric_mean(values)
+        if mean is not None and primary.floor and mean < NEAR_FLOOR * primary.floor:
+            found.append((cell, mean / primary.floor))
+    return found
 
 
 def margin_of(cells: SuiteCells) -> float:

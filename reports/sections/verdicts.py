@@ -11,12 +11,14 @@ from reports.cells import BASELINE, SuiteCells
 from reports.cost import surcharges
 from reports.document import Block, Claim, Figure, Section, left_out
 from reports.effects import (
+    NEAR_FLOOR,
     Effect,
     cell_effects,
     contrast_effects,
     dataset_effects,
     differences,
     margin_of,
+    near_floor,
     shifts,
     trick_effects,
     unfinished,
@@ -56,7 +58,7 @@ from reports.statistics.claims import (
 from reports.statistics.intervals import LEVEL
 from reports.statistics.paired import SEEDS_FOR_FLIPS
 from reports.statistics.power import power_curve
-from reports.tables import percent
+from reports.tables import percent, significant
 
 METRIC_WORDS = {"frechet": "FD", "energy": "energy distance"}
 EFFECTS_OF_POWER = (1.1, 1.25, 1.5, 2.0, 3.0)
@@ -99,7 +101,12 @@ def lead(
     cells: SuiteCells, overall: Sequence[Effect], powers: Sequence[tuple[float, float]]
 ) -> tuple[str, ...]:
     """Say what is compared with what, what the design can see, and how it is judged."""
-    said = [*study(cells.suite.plan), *never_learnt(overall), power_words(powers)]
+    said = [
+        *study(cells.suite.plan),
+        *never_learnt(overall),
+        *compressed(cells),
+        power_words(powers),
+    ]
     if cells.suite.plan.baseline is None:
         compared = BY_TRICK
     else:
@@ -132,6 +139,20 @@ def study(plan: SuitePlan) -> list[str]:
             f"{100 * (1 - ERROR / len(plan.looks)):.4g} % at least."
         )
     return said
+
+
+def compressed(cells: SuiteCells) -> list[str]:
+    """List the controls that are so near to real data that ratios say less than there is."""
+    near = near_floor(cells)
+    if not near:
+        return []
+    listed = "; ".join(
+        f"{cell.variant} on {cell.dataset} ({significant(floors)} floors)" for cell, floors in near
+    )
+    return [
+        f"Without the trick, some cells are under {NEAR_FLOOR:g} floors from real data: {listed}. "
+        "Their ratios are compressed: an effect there is larger than its ratio."
+    ]
 
 
 def never_learnt(overall: Sequence[Effect]) -> list[str]:

@@ -114,3 +114,14 @@ def test_a_report_that_found_no_evidence_says_what_would_decide(looks, tmp_path)
         assert "this study ends at 40" in text and "ganbench run" not in text
     else:
         assert "`ganbench run synthetic --until-decided --max-seeds" in text
+
+
+def test_a_control_near_the_floor_is_marked(tmp_path):
+    """The floor of these stores is .012."""
+    low = Fate("ok", 0.02)
+    build_store(
+        tmp_path, datasets=("ring8",), variants=("gan", "lsgan"), seeds=5,
+        fate_of=lambda where: low if where.variant == "gan" else Fate("ok", 0.05),
+    )  # fmt: skip
+    said = " ".join(compose([tmp_path]).sections[0].lead)
+    assert "under 3 floors from real data: gan on ring8 (1.67 floors)." in said
