@@ -10,6 +10,7 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from reports.document import Document, Figure, Gallery, Thumbnail
+from reports.markup import prose
 from reports.tables import Column, Table, TableCell, interval_text, printable, value_text
 from reports.templating import environment, inlined
 
@@ -108,6 +109,7 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         numeric=NUMERIC,
         png_size=png_size,
         png_uri=png_uri,
+        prose=prose,
         sort_value=sort_value,
         srcset=srcset,
         svg_size=svg_size,

@@ -25,6 +25,18 @@ def escape(text: str) -> str:
     return clean.replace("://", ":&#47;&#47;").replace("www.", "www&#46;")
 
 
+def prose(text: str) -> str:
+    """Escape a sentence, and write what stands between two backticks as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    spaces = [part[: len(part) - len(part.lstrip())] for part in parts]
+    return "".join(
+        code(part) if i % 2 else space + escape(part)
+        for i, (space, part) in enumerate(zip(spaces, parts, strict=True))
+    ).lstrip()
+
+
 def code(text: str) -> str:
     """Write a code span that holds any text, also inside a table."""
     clean = printable(text)
@@ -106,7 +118,7 @@ def render_section(section: Section, links: RunLinks | None = None) -> str:
     if section.claims:
         parts.append(
             "\n".join(
-                f"- **{escape(claim.subject)} {claim.predicate}**: {escape(claim.sentence)}"
+                f"- **{escape(claim.subject)} {claim.predicate}**: {prose(claim.sentence)}"
                 for claim in section.claims
             )
         )

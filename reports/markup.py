@@ -17,6 +17,15 @@ def text(foreign: str) -> str:
     return escape(printable(foreign))
 
 
+def prose(foreign: str) -> Markup:
+    """Show a sentence as text, and what stands between two backticks as code."""
+    parts = [text(part) for part in foreign.split("`")]
+    if len(parts) % 2 == 0:
+        return Markup(text(foreign))  # noqa: S704 - escaped
+    marked = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
+    return Markup("".join(marked))  # noqa: S704 - every part is escaped above
+
+
 def figure(
     title: str,
     drawing: str,
