@@ -225,7 +225,7 @@ def probability_better(pairs: Sequence[Pair]) -> float | None:
 def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: int) -> Effect:
     """Summarise pairs into an effect, not yet adjusted for its family."""
     ratio, interval = ratio_over_seeds(pairs)
-    ranks = signed_ranks([pair.difference for pair in pairs])
+    ranks = signed_ranks([pair.difference for pair in pairs]).tolist()
     treated = [pair.treated.failed for pair in pairs]
     control = [pair.control.failed for pair in pairs]
     change = paired_rate_change(treated, control)
@@ -244,17 +244,17 @@ def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: 
         failure_change=change[0] if change else None,
         failure_interval=change[1] if change else None,
         failure_over_seeds=t_interval(seed_means(pairs, flips)),
-        p=max(sign_flip_p(ranks), t_p(seed_means(pairs, ranks))),
+        p=float(max(sign_flip_p(ranks), t_p(seed_means(pairs, ranks)))),
         lean=sum(ranks),
-        failure_p=max(sign_flip_p(flips), t_p(seed_means(pairs, flips))),
+        failure_p=float(max(sign_flip_p(flips), t_p(seed_means(pairs, flips)))),
         runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),
     )
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
     """Apply Holm over a family of effects, to each of the two tests."""
-    ranks = holm([effect.p for effect in effects])
-    failures = holm([effect.failure_p for effect in effects])
+    ranks = holm([effect.p for effect in effects]).tolist()
+    failures = holm([effect.failure_p for effect in effects]).tolist()
     return [
         replace(effect, p_holm=p, failure_p_holm=q)
         for effect, p, q in zip(effects, ranks, failures, strict=True)

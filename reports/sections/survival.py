@@ -56,7 +56,7 @@ def survival_table(cells: SuiteCells) -> Table:
         for name, group in pairs.items()
     }
     known = {name: test for name, test in tests.items() if test is not None}
-    adjusted = dict(zip(known, holm([test.p for test in known.values()]), strict=True))
+    adjusted = dict(zip(known, holm([test.p for test in known.values()]).tolist(), strict=True))
     rows = []
     for name, test in known.items():
         treated = [a for a, _ in pairs[name]]

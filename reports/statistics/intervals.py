@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 LEVEL = 0.95
@@ -35,19 +35,25 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval | None:
     return Interval(float(x.mean() - half), float(x.mean() + half))
 
 
-def t_p(values: ArrayLike) -> float:
+def t_p(values: ArrayLike) -> NDArray[np.float64]:
     """Return Student's two-sided p-value for a mean of zero; 1 for fewer than two values.
 
     Values without any spread give 0, or 1 where they are zero: pair this test with an exact one,
     which knows how little a few equal values prove.
+
+    Args:
+        values: ``(…, units)``; leading axes are other samples.
+
+    Returns:
+        ``(…)``.
     """
     x = np.asarray(values, dtype=float)
-    if x.size < 2 or not x.any():
-        return 1.0
-    error = x.std(ddof=1) / math.sqrt(x.size)
-    if error == 0:
-        return 0.0
-    return float(2 * special.stdtr(x.size - 1, -abs(x.mean()) / error))
+    if x.shape[-1] < 2:
+        return np.ones(x.shape[:-1])
+    mean, error = x.mean(-1), x.std(-1, ddof=1) / math.sqrt(x.shape[-1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = 2 * special.stdtr(x.shape[-1] - 1, -np.abs(mean) / error)
+    return np.where(error > 0, p, np.where(mean == 0, 1.0, 0.0))
 
 
 def geometric_mean(values: ArrayLike) -> float | None:

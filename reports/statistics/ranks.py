@@ -7,71 +7,113 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
+FEW = 12
+"""Scores of which every flip is tried."""
 LONG = 5000
-LARGEST_SUM = 1_000_000
+STEPS = 200
+"""Of which the mean score keeps at least so many when scores are rounded."""
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Adjust p-values so that the chance of any false claim in the family stays at its level.
+
+    Args:
+        p_values: ``(…, family)``; leading axes are other families.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65.
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = largest
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, axis=-1, kind="stable")
+    left = p.shape[-1] - np.arange(p.shape[-1])
+    stepped = np.maximum.accumulate(np.minimum(1.0, left * np.take_along_axis(p, order, -1)), -1)
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, stepped, -1)
     return adjusted
 
 
-def signed_ranks(differences: ArrayLike) -> list[float]:
+def signed_ranks(differences: ArrayLike) -> NDArray[np.float64]:
     """Rank differences by size and give each rank its sign: Wilcoxon's scores.
 
     Equal sizes share their mean rank, infinite ones rank last together, zeros score zero and
     take no rank. Every score is a multiple of one half.
 
+    Args:
+        differences: ``(…, pairs)``; leading axes are other sets of pairs.
+
     Raises:
         ValueError: if a difference is NaN.
+
+    Source: Wilcoxon, Biometrics Bulletin 1 (1945) 80.
     """
     x = np.asarray(differences, dtype=float)
     if np.isnan(x).any():
         raise ValueError("a difference is NaN; leave the pair out or say who won")
-    sizes = np.abs(x[x != 0])
-    ordered = np.sort(sizes)
-    ranks = (np.searchsorted(ordered, sizes, "left") + np.searchsorted(ordered, sizes, "right")) / 2
-    scores = np.zeros_like(x)
-    scores[x != 0] = np.sign(x[x != 0]) * (ranks + 0.5)
-    return [float(score) for score in scores]
+    if not x.shape[-1]:
+        return np.zeros_like(x)
+    zeros = (x == 0).sum(-1, keepdims=True)
+    scores: NDArray[np.float64] = np.sign(x) * (stats.rankdata(np.abs(x), axis=-1) - zeros)
+    return scores
 
 
-def sign_flip_p(scores: Sequence[float]) -> float:
+def sign_flip_p(scores: ArrayLike) -> NDArray[np.float64]:
     """Return the two-sided p-value of a sum when every sign could as well be the other.
 
-    All 2ⁿ flips are counted by convolution, so it is exact: scores must be multiples of one half,
-    as signed ranks are. On differences in {−1, 0, 1} it is McNemar's exact test. From some 1,400
-    signed ranks on, the sum is taken as normal, which is right to 0.0005.
+    All 2ⁿ flips are counted, one by one or by convolution, so it is exact: scores must be multiples
+    of one half, as signed ranks are. On differences in {−1, 0, 1} it is McNemar's exact test.
+    Where scores are large, as from some 200 signed ranks on, they are first rounded to a
+    two-hundredth of their mean: the test is then exact for the rounded scores.
+
+    Args:
+        scores: ``(…, pairs)``; leading axes are other sets of pairs.
+
+    Returns:
+        ``(…)``.
 
     Raises:
         ValueError: if a score is not a multiple of one half.
     """
-    doubled = [round(2 * score) for score in scores]
-    if any(abs(2 * s - d) > 1e-9 for s, d in zip(scores, doubled, strict=True)):
+    x = 2 * np.asarray(scores, dtype=float)
+    if (np.abs(x - np.rint(x)) > 1e-9).any():
         raise ValueError("scores must be multiples of 1/2, such as signed ranks")
-    sizes = sorted(abs(d) for d in doubled if d)
-    if not sizes:
-        return 1.0
-    unit = math.gcd(*sizes)
-    sizes = [size // unit for size in sizes]
-    total, observed = sum(sizes), abs(sum(doubled)) // unit
-    if total > LARGEST_SUM:
-        # Sums of one parity only are possible: half of their distance is a step of one.
-        spread = math.sqrt(sum(size * size for size in sizes))
-        return min(1.0, math.erfc(max(0, observed - 1) / spread / math.sqrt(2)))
-    chance = chances_of_sums(sizes)
-    sums = np.abs(2 * np.arange(total + 1) - total)
-    return min(1.0, float(chance[sums >= observed].sum()))
+    if not x.shape[-1]:
+        return np.ones(x.shape[:-1])
+    rows = np.rint(x).astype(np.int64).reshape(-1, x.shape[-1])
+    p = _by_trying(rows) if x.shape[-1] <= FEW else _by_counting(rows)
+    return p.reshape(x.shape[:-1])
+
+
+def _by_trying(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    count = rows.shape[-1]
+    # Flipping all signs changes no size of a sum, so that the first may keep its sign.
+    flips = 1 - 2 * (np.arange(2 ** (count - 1)) >> np.arange(count)[:, None] & 1)
+    p: NDArray[np.float64] = (np.abs(rows @ flips) >= np.abs(rows.sum(-1))[:, None]).mean(-1)
+    return p
+
+
+def _by_counting(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    step = np.maximum(1, np.abs(rows).sum(-1, keepdims=True) // (STEPS * rows.shape[-1]))
+    rows = np.rint(rows / step).astype(np.int64)
+    tails: dict[bytes, NDArray[np.float64]] = {}
+    p = np.empty(len(rows))
+    for i, (sizes, total) in enumerate(zip(np.sort(np.abs(rows)), rows.sum(-1), strict=True)):
+        key = sizes.tobytes()
+        if key not in tails:
+            tails[key] = _chances_of_reaching(sizes)
+        p[i] = tails[key][abs(int(total))]
+    return p
+
+
+def _chances_of_reaching(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for every size of a sum the probability of one as large, either way."""
+    most = int(sizes.sum())
+    unit = max(1, int(np.gcd.reduce(sizes)))
+    chance = chances_of_sums([int(size) // unit for size in sizes if size])
+    of_size = np.zeros(most + 1)
+    np.add.at(of_size, np.abs(2 * unit * np.arange(chance.size) - most), chance)
+    tail: NDArray[np.float64] = np.minimum(1.0, of_size[::-1].cumsum()[::-1])
+    return tail
 
 
 def chances_of_sums(sizes: Sequence[int]) -> NDArray[np.float64]:
