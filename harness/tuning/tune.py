@@ -21,14 +21,11 @@ from harness.spec import RunSpec, content_id, encode_number
 from harness.store.code import Answer
 from harness.store.folders import Store, write_json
 from harness.store.reading import ReportedRun, RunRecord, TrialRun
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import TUNING_SCHEMA, PlannedRun, SuitePlan
 from harness.tracking.base import Mirror
 from harness.tuning.course import SEEDS, Course, TunedCell, value_of
 from harness.tuning.numbers import Numbers
 from harness.tuning.study import BATCH, propose
-
-SCHEMA = 2
-"""Of ``trials.json`` and ``summary.json``."""
 
 
 @dataclass
@@ -113,7 +110,7 @@ class Tuner:
             count = min(count, batch)
         more = propose(cell.space, cell.default, course.firsts, count, self.sampler)
         value = {
-            "schema": SCHEMA,
+            "schema": TUNING_SCHEMA,
             "sampler": self.sampler,
             "space": [str(each) for each in cell.searched.values()],
             "settings": [*done, *more],
@@ -199,7 +196,7 @@ class Tuner:
         write_json(
             self._folder(cell) / "summary.json",
             {
-                "schema": SCHEMA,
+                "schema": TUNING_SCHEMA,
                 "cell": {"dataset": cell.dataset, "variant": cell.variant, "tricks": cell.tricks},
                 "metric": tried.name if tried else None,
                 "reported_metric": judged.name if judged else None,
@@ -258,7 +255,7 @@ def remembered(root: Path, cell: TunedCell, sampler: str) -> list[Numbers]:
     asked = [str(each) for each in cell.searched.values()]
     try:
         data = json.loads(file.read_bytes())
-        if data["schema"] != SCHEMA:
+        if data["schema"] != TUNING_SCHEMA:
             raise StoreError(
                 f"{file} was written by another version of ganbench, whose trials were others; "
                 f"delete {root} to tune anew"

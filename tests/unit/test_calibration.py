@@ -139,7 +139,10 @@ def test_effects_are_found() -> None:
             draw = np.random.default_rng(seeds)
             treated = simulate(law, 1000, 1, seeds, draw, ratio=ratio, failures=failures)
             tests = [
-                PairedTest(np.pad(t.p, ((0, 0), (0, 4)), constant_values=1), np.pad(t.lean, ((0, 0), (0, 4))))
+                PairedTest(
+                    np.pad(t.p, ((0, 0), (0, 4)), constant_values=1),
+                    np.pad(t.lean, ((0, 0), (0, 4))),
+                )
                 for t in (rank_test(treated), failure_test(treated))
             ]
             ranks, failed = claims(*tests, [seeds] * TRICKS)
