@@ -102,8 +102,8 @@ def paired(treated: np.ndarray, control: np.ndarray) -> Pairs:
     )  # fmt: skip
 
 
-def chosen(pairs: Pairs, *index: int) -> Pairs:
-    """Return one of several sets of pairs."""
+def chosen(pairs: Pairs, *index: int | np.ndarray) -> Pairs:
+    """Return one of several sets of pairs, or those that a mask says."""
     arrays = pairs.treated, pairs.control, pairs.treated_failed, pairs.control_failed
     return Pairs(pairs.cells, pairs.seeds, *(array[index] for array in arrays))
 

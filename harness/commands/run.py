@@ -98,6 +98,7 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
             f"{store.root} holds results of suite {before.suite!r}, not {matrix.plan.suite!r}; "
             "choose another folder with --out"
         )
+    check_unchanged(store, before, matrix.plan)
     kept = {run.id for run in matrix.plan.runs}
     gone = [run for run in before.runs if run.id not in kept]
     versions = [version for run in gone if (version := results_version(store, run)) is not None]
@@ -113,6 +114,32 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
             f"they are of results version {oldest}, and this ganbench gives version "
             f"{RESULTS_VERSION}: everything is trained anew, because these numbers are others now: "
             f"{since(oldest)}"
+        )
+
+
+def check_unchanged(store: Store, before: SuitePlan, now: SuitePlan) -> None:
+    """Refuse another margin or other contrasts once there are results to choose them by.
+
+    Raises:
+        GanbenchError: saying what the folder's plan has.
+    """
+    asked = [
+        (name, was)
+        for name, was, new in (
+            ("margin", before.margin, now.margin),
+            (
+                "contrasts",
+                [list(pair) for pair in before.contrasts],
+                list(map(list, now.contrasts)),
+            ),
+        )
+        if was != new
+    ]
+    if asked and any(results_version(store, run) is not None for run in before.runs):
+        had = " and ".join(f"{name} {was or 'not given'}" for name, was in asked)
+        raise GanbenchError(
+            f"{store.root} was begun with {had}; margin and contrasts are declared before the "
+            "first run: give the suite these again, or choose another folder with --out"
         )
 
 

@@ -71,7 +71,8 @@ def check_same_plan(first: SuiteRecord, other: SuiteRecord) -> None:
 
 def alike(plan: SuitePlan) -> tuple[Any, ...]:
     """Return what plans of one report share."""
-    return plan.suite, frozenset(plan.runs), frozenset(plan.skipped), plan.baseline
+    asked = plan.baseline, plan.margin, plan.contrasts
+    return plan.suite, frozenset(plan.runs), frozenset(plan.skipped), asked
 
 
 def differences(mine: SuitePlan, theirs: SuitePlan) -> list[str]:
@@ -85,6 +86,8 @@ def differences(mine: SuitePlan, theirs: SuitePlan) -> list[str]:
         ("runs", len(mine.runs), len(theirs.runs)),
         ("skipped cells", len(mine.skipped), len(theirs.skipped)),
         ("baseline", mine.baseline, theirs.baseline),
+        ("margin", mine.margin or "none", theirs.margin or "none"),
+        ("contrasts", mine.contrasts, theirs.contrasts),
     ]
     mismatches = [f"{name} {one} and {other}" for name, one, other in pairs if one != other]
     ours, others = {run.id for run in mine.runs}, {run.id for run in theirs.runs}

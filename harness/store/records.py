@@ -173,6 +173,9 @@ class SuitePlan:
         baseline: Labels of the variant and the tricks of the cell that all others of its data set
             are compared with; None where tricks are compared with their variant without tricks.
         code: Of all parts of its runs that are not ganbench's own.
+        margin: Ratio of the primary metric, above 1, within which a change is negligible; None for
+            what its metric takes without saying.
+        contrasts: Pairs of labels of tricks, the first of which is compared with the second.
     """
 
     suite: str
@@ -187,3 +190,5 @@ class SuitePlan:
     extractors: tuple[str, ...] = ()
     baseline: tuple[str, str] | None = None
     code: tuple[PartCode, ...] = ()
+    margin: float | None = None
+    contrasts: tuple[tuple[str, str], ...] = ()

@@ -18,6 +18,7 @@ from harness.suite.layers import (
     Baseline,
     CellFilter,
     Combination,
+    Contrast,
     Entry,
     Inclusion,
     Layer,
@@ -37,6 +38,8 @@ LAYER_KEYS = (
     "exclude",
     "include",
     "baseline",
+    "margin",
+    "contrasts",
 )
 SEED_LIMIT = 2**31
 
@@ -94,6 +97,8 @@ class LayerReader:
                 for item in (self.reader.items(*at("include")) if "include" in entries else ())
             ),
             baseline=self._baseline(*at("baseline")) if "baseline" in entries else None,
+            margin=self._margin(*at("margin")) if "margin" in entries else None,
+            contrasts=self._contrasts(*at("contrasts")) if "contrasts" in entries else None,
         )
 
     def check_names(self, layers: Iterable[Layer]) -> None:
@@ -301,6 +306,33 @@ class LayerReader:
         variant = self._entry("variant", entries["variant"], (*place, "variant"))
         tricks = self._combination(entries["trick"], (*place, "trick"))
         return Baseline(variant, tricks, place) if variant and tricks else None
+
+    def _margin(self, value: Any, place: Place) -> float | None:
+        """Read the ratio within which a change is negligible."""
+        if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
+            return float(value)
+        self.reader.problem(
+            place, f"must be a ratio above 1 and up to 100, such as 1.25, not {show(value)}"
+        )
+        return None
+
+    def _contrasts(self, value: Any, place: Place) -> tuple[Contrast, ...]:
+        """Read pairs of labels of tricks; an empty list takes away what lies below."""
+        contrasts = []
+        for pair, where in self.reader.items(value, place) if value != [] else []:
+            if (
+                isinstance(pair, list)
+                and len(pair) == 2
+                and all(isinstance(name, str) for name in pair)
+            ):
+                contrasts.append(Contrast((pair[0], pair[1]), where))
+            else:
+                self.reader.problem(
+                    where,
+                    "must be two tricks as reports call them, such as [update-ratio(d=2), none]; "
+                    "put a label with a comma in quotes",
+                )
+        return tuple(contrasts)
 
     def _inclusion(self, value: Any, place: Place) -> Inclusion:
         """Read a small product: entries as in the suite's lists, one or a list of each kind."""

@@ -218,6 +218,43 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """Two combinations of tricks that are compared with each other, wherever a variant has both.
+
+    Attributes:
+        names: Labels, or ids that are one combination's alone.
+        place: Where in the file.
+    """
+
+    names: tuple[str, str]
+    place: Place
+
+    def find(self, cells: Iterable[Cell]) -> tuple[str, str] | str:
+        """Return the labels of the two among the suite's cells, or what is wrong with them."""
+        places: dict[str, set[tuple[str, str]]] = {}
+        ids: dict[str, set[str]] = {}
+        for cell in cells:
+            label = cell.tricks.label
+            places.setdefault(label, set()).add((cell.dataset.label, cell.variant.label))
+            ids.setdefault(cell.tricks.id, set()).add(label)
+        labels: list[str] = []
+        for name in self.names:
+            meant = {name} if name in places else ids.get(name, set())
+            if not meant:
+                hint = nearest(name[:64], sorted(places))
+                return f"no cell that the suite runs has the tricks {name}{hint}"
+            if len(meant) > 1:
+                return f"{name} is the id of {' and of '.join(sorted(meant))}: write which"
+            labels += meant
+        first, second = labels
+        if first == second:
+            return f"compares {first} with itself"
+        if not places[first] & places[second]:
+            return f"no variant is run on one data set both with {first} and with {second}"
+        return first, second
+
+
+@dataclass(frozen=True)
 class Layer:
     """A suite without its profiles, or one of its profiles; None and empty say nothing.
 
@@ -233,6 +270,8 @@ class Layer:
     exclude: tuple[CellFilter, ...] = ()
     include: tuple[Inclusion, ...] = ()
     baseline: Baseline | None = None
+    margin: float | None = None
+    contrasts: tuple[Contrast, ...] | None = None
 
     def overlaid(self, top: Layer) -> Layer:
         """Lay another layer over this one: lists replace, rules and filters are added.
@@ -250,6 +289,8 @@ class Layer:
             exclude=self.exclude + top.exclude,
             include=include + top.include,
             baseline=self.baseline if top.baseline is None else top.baseline,
+            margin=self.margin if top.margin is None else top.margin,
+            contrasts=self.contrasts if top.contrasts is None else top.contrasts,
         )
 
 

@@ -96,6 +96,14 @@ def expand(
         baseline = layer.baseline.find(chosen.cell for chosen in resolved)
         if baseline is None:
             reader.problem(layer.baseline.place, "is no cell that the suite runs")
+    contrasts = []
+    for contrast in layer.contrasts or ():
+        found = contrast.find(chosen.cell for chosen in resolved)
+        if isinstance(found, str):
+            remedy = "; give the profile contrasts of its own" if profile is not None else ""
+            reader.problem(contrast.place, found + remedy)
+        else:
+            contrasts.append(found)
     reader.raise_problems()
     cells = [*(chosen.cell for chosen in resolved), *(skip.cell for skip in skipped)]
     selection = Selection.of(only or {}, cells)
@@ -133,6 +141,8 @@ def expand(
         extractors=tuple(extractors),
         baseline=baseline,
         code=tuple(part for _, part in sorted(code.items())),
+        margin=layer.margin,
+        contrasts=tuple(dict.fromkeys(contrasts)),
     )
     return Matrix(plan, tuple(specs), frozenset(selected), passed_over, tuple(cell_of_run))
 

@@ -203,6 +203,27 @@ def failure_test(pairs: Pairs, *, over_cells: bool = False) -> PairedTest:
     return paired_test(pairs.changes, pairs, over_cells=over_cells)
 
 
+def log_ratio_estimate(pairs: Pairs) -> float | None:
+    """Return the log-ratio at which neither arm ranks better when it is divided out.
+
+    Failures count, as in :func:`log_ratio_interval`, whose middle this is: ±∞ where they alone
+    decide, None where no pair survived.
+
+    Source: Hodges and Lehmann 1963.
+    """
+
+    def side(log_ratios: Numbers) -> Numbers:
+        moved = pairs.divided_by(log_ratios[:, None])
+        scores = signed_ranks(scaled(moved.log_ratios, moved.cells, moved.survived))
+        signs: Numbers = np.sign(scores.sum(-1))
+        return signs
+
+    ends = _ends(pairs, side)
+    if ends is None:
+        return None
+    return ends.low if ends.low == ends.high else (ends.low + ends.high) / 2
+
+
 def log_ratio_interval(
     pairs: Pairs, level: float = LEVEL, *, over_cells: bool = False
 ) -> Interval | None:
@@ -222,6 +243,21 @@ def log_ratio_interval(
     Returns:
         None where no pair survived.
     """
+
+    def side(log_ratios: Numbers) -> Numbers:
+        test = rank_test(pairs.divided_by(log_ratios[:, None]), over_cells=over_cells)
+        return np.where(test.p < 1 - level, np.sign(test.lean), 0.0)
+
+    return _ends(pairs, side)
+
+
+def _ends(pairs: Pairs, side: Callable[[Numbers], Numbers]) -> Interval | None:
+    """Find the log-ratios that pass, from without; None where no pair survived.
+
+    Args:
+        pairs: One set.
+        side: Of log-ratios, 1 for those that are too small, −1 for those that are too large.
+    """
     finite = pairs.log_ratios[pairs.survived]
     if not finite.size:
         return None
@@ -230,13 +266,6 @@ def log_ratio_interval(
     near, far = np.linspace(0.1, 1.2, 12), np.geomspace(1.5, FAR, 10)
     offsets = span * np.concatenate([near, far])
     grid = middle + np.concatenate([-offsets[::-1], [0.0], offsets])
-
-    def side(log_ratios: Numbers) -> Numbers:
-        """Return 1 where a ratio is rejected as too small, −1 where as too large."""
-        test = rank_test(pairs.divided_by(log_ratios[:, None]), over_cells=over_cells)
-        return np.where(test.p < 1 - level, np.sign(test.lean), 0.0)
-
-    # Searched from without, so that no ratio beyond an end passes the test.
     sides = side(grid)
     return Interval(
         -_last(-grid[::-1], -sides[::-1], lambda x: -side(-x)), _last(grid, sides, side)

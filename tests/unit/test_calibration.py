@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -123,6 +124,12 @@ def test_intervals_of_the_ratio_cover(seeds: int) -> None:
         assert min(found) >= 0.945
 
 
+def beside_others(test: PairedTest) -> PairedTest:
+    """Put four tricks of which nothing is seen beside one."""
+    others = (len(test.p), TRICKS - 1)
+    return PairedTest(np.c_[test.p, np.ones(others)], np.c_[test.lean, np.zeros(others)])
+
+
 def test_effects_are_found() -> None:
     """The other side, since one who never speaks never errs: the first of five tricks, ten seeds."""
     cases = {
@@ -138,14 +145,11 @@ def test_effects_are_found() -> None:
         for seeds in (5, 10):
             draw = np.random.default_rng(seeds)
             treated = simulate(law, 1000, 1, seeds, draw, ratio=ratio, failures=failures)
-            tests = [
-                PairedTest(
-                    np.pad(t.p, ((0, 0), (0, 4)), constant_values=1),
-                    np.pad(t.lean, ((0, 0), (0, 4))),
-                )
-                for t in (rank_test(treated), failure_test(treated))
-            ]
-            ranks, failed = claims(*tests, [seeds] * TRICKS)
+            ranks, failed = claims(
+                beside_others(rank_test(treated)),
+                beside_others(failure_test(treated)),
+                [seeds] * TRICKS,
+            )
             better = ratio < 1 or failures == 0.0
             right = (ranks == (-1 if better else 1)) | (failed == (-1 if better else 1))
             seen[seeds] = right[:, 0].mean()
@@ -153,52 +157,119 @@ def test_effects_are_found() -> None:
         assert seen[10] >= least
 
 
-class Stopped:
-    """Suites that look at 5, 10, 20 and 40 seeds, each trick until it is decided."""
+class Stopped(NamedTuple):
+    """Suites that look at 5, 10, 20 and 40 seeds, each trick until it is decided.
 
-    def __init__(self, law: Law, suites: int, draw: np.random.Generator, ratio: float) -> None:
-        full = simulate(law, suites, TRICKS, LOOKS[-1], draw, ratio=ratio)
-        looks = len(LOOKS)
-        self.seeds = np.full((suites, TRICKS), LOOKS[-1])
-        self.claimed = np.zeros((suites, TRICKS), dtype=bool)
-        self.covered = np.zeros((suites, TRICKS), dtype=bool)
-        self.naive = np.zeros(suites, dtype=bool)
-        self.withdrawn = 0
-        open_ = np.ones((suites, TRICKS), dtype=bool)
-        past: list[tuple[PairedTest, PairedTest]] = []
-        for seeds in LOOKS:
-            pairs = first_seeds(full, seeds)
-            now = []
-            for test, before in zip(
-                (rank_test, failure_test), past[-1] if past else (None, None), strict=True
-            ):
-                found = only(open_, pairs, test)
-                now.append(smallest([before, found]) if before is not None else found)
-            past.append((now[0], now[1]))
-            ranks, failures = claims(now[0], now[1], [seeds] * TRICKS, looks)
-            claimed = (ranks != 0) | (failures != 0)
-            self.withdrawn += int((self.claimed & ~claimed).sum())
-            self.claimed |= claimed
-            rows = open_.any(-1)
-            ended = claimed.copy()
-            some = rows_of(pairs, rows)
-            ended[rows] |= alike(some, ERROR / looks)
-            if seeds == LOOKS[-1]:
-                ended[:] = True
-            stops = open_ & ended
-            self.seeds[stops] = seeds
-            held = np.zeros_like(stops)
-            held[rows] = covers(some, ratio, ERROR / looks)
-            self.covered[stops] = held[stops]
-            open_ &= ~ended
+    Attributes:
+        seeds: At which each trick stopped, ``(suites, tricks)``.
+        claimed: Whether anything was claimed of it, at any look.
+        covered: Whether its interval held the true ratio when it stopped.
+        withdrawn: Claims that a later look took back.
+    """
+
+    seeds: np.ndarray
+    claimed: np.ndarray
+    covered: np.ndarray
+    withdrawn: int
 
 
-def rows_of(pairs: Pairs, rows: np.ndarray) -> Pairs:
-    return chosen(pairs, rows)  # type: ignore[arg-type]
+def stopped(law: Law, suites: int, draw: np.random.Generator, ratio: float = 1.0) -> Stopped:
+    full = simulate(law, suites, TRICKS, LOOKS[-1], draw, ratio=ratio)
+    error, shape = ERROR / len(LOOKS), (suites, TRICKS)
+    going = np.ones(shape, dtype=bool)
+    seeds, covered = np.zeros(shape), np.zeros(shape, dtype=bool)
+    claimed, withdrawn = np.zeros(shape, dtype=bool), 0
+    kept = [PairedTest(np.ones(shape), np.zeros(shape))] * 2
+    for look in LOOKS:
+        pairs = chosen(first_seeds(full, look), going)
+        for i, test in enumerate((rank_test, failure_test)):
+            now = PairedTest(np.ones(shape), np.zeros(shape))
+            now.p[going], now.lean[going] = test(pairs)
+            kept[i] = smallest([kept[i], now])
+        ranks, failures = claims(*kept, [look] * TRICKS, len(LOOKS))
+        claim = (ranks != 0) | (failures != 0)
+        withdrawn += int((claimed & ~claim).sum())
+        claimed |= claim
+        ends = claim[going] | alike(pairs, error) | (look == LOOKS[-1])
+        ending = going.copy()
+        ending[going] = ends
+        seeds[ending] = look
+        covered[ending] = covers(pairs, ratio, error)[ends]
+        going &= ~ending
+    return Stopped(seeds, claimed, covered, withdrawn)
 
 
-def only(open_: np.ndarray, pairs: Pairs, test: object) -> PairedTest:
-    """Test the tricks that are not decided; the others keep what they have: p = 1 here."""
-    p, lean = np.ones(open_.shape), np.zeros(open_.shape)
-    p[open_], lean[open_] = test(chosen(pairs, open_))  # type: ignore[operator, arg-type]
-    return PairedTest(p, lean)
+STOPPING = ("independent", "heavy tails", "unlike cells", "seeds that matter", "failures")
+
+
+@pytest.mark.parametrize("law", [*STOPPING, "nothing but the seed", "seeds that fail"])
+def test_suites_that_look_until_they_are_decided_err_no_more(law: str) -> None:
+    """Any claim at any of four looks; the intervals where each trick stopped."""
+    found = stopped(LAWS[law], 250, np.random.default_rng([3, *law.encode()]))
+    share = found.claimed.any(-1).mean()
+    print(
+        f"{law:21} any claim {share:.3f}, covered at stopping {found.covered.mean():.3f}, "
+        f"mean seeds {found.seeds.mean():.1f}"
+    )
+    assert found.withdrawn == 0
+    assert share <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 250)
+    assert found.covered.mean() >= 0.965
+
+
+@pytest.mark.parametrize("ratio", [1.5, 3.0])
+@pytest.mark.parametrize("law", ["independent", "unlike cells", "seeds that matter"])
+def test_decisions_come_early_where_effects_are_large(law: str, ratio: float) -> None:
+    found = stopped(LAWS[law], 60, np.random.default_rng(4), ratio)
+    print(
+        f"{law:21} × {ratio}: mean seeds {found.seeds.mean():.1f} of 40, "
+        f"claimed {found.claimed.mean():.2f}, covered at stopping {found.covered.mean():.3f}"
+    )
+    assert found.seeds.mean() <= {1.5: 16, 3.0: 9}[ratio]
+    assert found.covered.mean() >= 0.965
+
+
+def test_looking_without_paying_for_it_would_be_seen() -> None:
+    """The same suites, each look judged as if it were the only one."""
+    full = simulate(LAWS["independent"], 400, TRICKS, 20, np.random.default_rng(6))
+    naive = np.zeros(400, dtype=bool)
+    for look in (5, 10, 15, 20):
+        ranks, failures = one_look(first_seeds(full, look))
+        naive |= ((ranks != 0) | (failures != 0)).any(-1)
+    print(f"naive looks: any claim {naive.mean():.3f}")
+
+
+def coverage(intervals: Sequence[Interval | None], truth: float) -> float:
+    return float(np.mean([i is not None and i.low <= truth <= i.high for i in intervals]))
+
+
+@pytest.mark.parametrize("n", [5, 10, 30])
+def test_intervals_of_a_mean_distance_cover(n: int) -> None:
+    draw = np.random.default_rng(n)
+    intervals = [geometric_interval(np.exp(draw.normal(1, 0.5, n))) for _ in range(20_000)]
+    assert coverage(intervals, math.exp(1)) == pytest.approx(0.95, abs=0.006)
+
+
+@pytest.mark.parametrize("n", [10, 30, 60])
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.5])
+def test_intervals_of_a_failure_rate_cover_on_average(n: int, rate: float) -> None:
+    """Counts are discrete, so that coverage swings with rate and n; Wilson's stays near."""
+    draw = np.random.default_rng([n, int(100 * rate)])
+    counts = draw.binomial(n, rate, 4000)
+    assert 0.91 <= coverage([wilson(int(k), n) for k in counts], rate) <= 0.99
+
+
+@pytest.mark.parametrize("n", [25, 55])
+def test_intervals_of_a_change_in_failures_cover(n: int) -> None:
+    draw = np.random.default_rng(n)
+    intervals = []
+    for _ in range(3000):
+        first, second = draw.random(n) < 0.3, draw.random(n) < 0.15
+        change = paired_rate_change(first.tolist(), second.tolist())
+        intervals.append(change[1] if change else None)
+    assert 0.93 <= coverage(intervals, 0.15) <= 0.98
+
+
+def test_too_narrow_an_interval_would_be_seen() -> None:
+    draw = np.random.default_rng(3)
+    narrow = [t_interval(draw.normal(0, 1, 5), level=0.9) for _ in range(20_000)]
+    assert coverage(narrow, 0.0) == pytest.approx(0.9, abs=0.01)

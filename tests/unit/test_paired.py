@@ -14,6 +14,7 @@ from scipy import stats
 from reports.statistics.paired import (
     Pairs,
     failure_test,
+    log_ratio_estimate,
     log_ratio_interval,
     rank_test,
     scaled,
@@ -164,6 +165,19 @@ class TestInterval:
         differences[:, :2] = -INF
         _, after = log_ratio_interval(of_differences(differences)) or (0, 0)
         assert after < before - 0.1
+
+    def test_its_middle_is_hodges_and_lehmanns_estimate(self) -> None:
+        x = np.random.default_rng(1).normal(0.3, 1, 11)
+        walsh = [(x[i] + x[j]) / 2 for i in range(11) for j in range(i, 11)]
+        found = log_ratio_estimate(of_differences(x[:, None]))
+        assert found == pytest.approx(np.median(walsh), abs=1e-3)
+        pairs = some("failures", 10)
+        low, high = log_ratio_interval(pairs) or (0, 0)
+        assert low < (log_ratio_estimate(pairs) or 0) < high
+        rescued = np.random.default_rng(3).normal(0, 0.1, (10, 6))
+        rescued[:, :5] = -INF
+        assert log_ratio_estimate(of_differences(rescued)) == -INF
+        assert log_ratio_estimate(of_differences(np.full((6, 2), INF))) is None
 
     def test_five_pairs_exclude_nothing(self) -> None:
         pairs = of_differences(np.full((5, 1), -3.0) + np.arange(5)[:, None])
