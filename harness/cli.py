@@ -270,7 +270,7 @@ def tune(
         bool, typer.Option("--dry-run", help="Print trials and cost, fresh seeds included.")
     ] = False,
 ) -> None:
-    """Tune every cell alike, by validation; compare choice and default on fresh seeds, by test."""
+    """Tune all cells alike, by the validation half; compare choice and default on fresh seeds."""
     from harness.commands.expansion import expanded
     from harness.commands.options import RunOptions, answer_of
     from harness.commands.tune import TuneOptions, preview_tuning, tune_suite

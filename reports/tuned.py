@@ -105,15 +105,18 @@ class Search:
         return {int(trial["number"]): trial["params"] for trial in self.trials}
 
     def like(self, control: Search) -> bool:
-        """Say whether a control was tried alike, in the numbers that both have, and measured so."""
-        mine, other = self.settings, control.settings
-        both_searched = bool(mine and other)
+        """Say whether a control was measured alike, and tried at the same places but its own.
+
+        Only numbers that both have can be the same; TPE goes elsewhere in each cell.
+        """
         shared = self.space.keys() & control.space.keys()
-        return (
-            self.reported == control.reported
-            and all(self.space[name] == control.space[name] for name in shared)
-            and not (both_searched and (self.sampler, len(mine)) != (control.sampler, len(other)))
+        mine, other = (
+            {number: {name: params[name] for name in shared} for number, params in places.items()}
+            for places in (self.settings, control.settings)
         )
+        own: dict[int, dict[str, float]] = {0: {}}
+        same = not shared or mine | own == other | own
+        return self.reported == control.reported and same
 
     def ratio(self) -> tuple[float | None, Interval | None, int]:
         """Return the choice over the default, of seeds that survived both: mean, interval, n."""

@@ -211,7 +211,7 @@ def answer(tuner: Tuner, courses: Sequence[Course]) -> Table:
     """Tabulate what tuning found: each cell's default and choice on fresh seeds."""
     table = Table(box=None)
     for heading in ("cell", "setting", "numbers"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("median", "failed"):
         table.add_column(heading, justify="right")
     for course in courses:

@@ -27,8 +27,8 @@ LEAD = (
     "A trick that helps at the suite's numbers may only have repaired them. So every cell, with a "
     "trick and without, was searched by the same number of trials on the validation half, and a "
     "cell and its control in the same places; the setting with the best mean over three seeds was "
-    "chosen, failures worst. Default and choice are compared here on the suite's own seeds and "
-    "test half, which no trial has seen.",
+    "chosen, failures worst. Default and choice are compared here on the suite's own seeds, "
+    "which no trial has had, and measured as everything else in this report.",
     "A claim after tuning needs what every claim needs, and Student's test over cells too, at "
     f"least {CELLS_FOR_STUDENT}: what a search chose by luck is the same for all seeds of a cell, "
     f"and more seeds do not average it out. Below {SEEDS_FOR_A_CLAIM} seeds nothing is claimed.",
@@ -81,7 +81,7 @@ def effects_table(comparison: Comparison) -> Table:
         )
     if comparison.apart:
         notes.append(
-            "Not compared, because cell and control were searched otherwise: "
+            "Not compared, because cell and control were tried at other places: "
             f"{'; '.join(comparison.apart)}."
         )
     failed = "without the trick → with it, of as many each"
