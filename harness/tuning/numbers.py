@@ -177,8 +177,8 @@ def with_numbers(spec: RunSpec, numbers: Numbers) -> RunSpec:
 
 
 def _changed(owner: str, registry: Any, part: PartSpec, numbers: Numbers) -> PartSpec:
-    prefix = f"{owner}."
-    options = {n.removeprefix(prefix): v for n, v in numbers.items() if n.startswith(prefix)}
+    parted = {name.rpartition("."): value for name, value in numbers.items()}
+    options = {option: value for (of, _, option), value in parted.items() if of == owner}
     if not options:
         return part
     made = registry.get(part.id).model_validate({**part.options, **options})
