@@ -13,20 +13,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.errors import StoreError
 from harness.spec import decode_numbers
-from harness.store.records import FINAL, TUNING_SCHEMA
-from reports.cells import FAILURES, CellRuns, SuiteCells
-from reports.statistics.claims import Judgement, judge
+from harness.store.records import TUNING_SCHEMA, PlannedRun
+from reports.cells import CellRuns, Result, SuiteCells
+from reports.effects import Effect, Pair, margin_of
+from reports.statistics.claims import judge
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
-from reports.statistics.paired import Pairs
 
 
 @dataclass(frozen=True)
@@ -35,14 +33,14 @@ class Setting:
 
     Attributes:
         numbers: Value by name.
+        results: What became of its runs, by seed; their records lie with tuning.
         values: The primary metric by seed; None where the run failed.
-        runs: Id of the run by seed.
         edges: Names of the numbers at an edge of their range.
     """
 
     numbers: Mapping[str, float]
+    results: Mapping[int, Result]
     values: Mapping[int, float | None]
-    runs: Mapping[int, str]
     edges: tuple[str, ...] = ()
 
     @property
@@ -51,19 +49,9 @@ class Setting:
         return [value for value in self.values.values() if value is not None]
 
     @property
-    def middle(self) -> float | None:
-        """Their geometric mean."""
-        return geometric_mean(self.good)
-
-    @property
-    def interval(self) -> Interval | None:
-        """Its interval over seeds."""
-        return geometric_interval(self.good)
-
-    @property
     def failures(self) -> int:
         """How many runs failed."""
-        return len(self.values) - len(self.good)
+        return sum(result.failed for result in self.results.values())
 
 
 @dataclass(frozen=True)
@@ -153,8 +141,8 @@ def read_search(file: Path) -> Search:
             str(data["optuna_version"]),
             dict(data["space"]),
             list(data["trials"]),
-            _setting(data["default"]),
-            _setting(data["chosen"]),
+            _setting(data["default"], cell),
+            _setting(data["chosen"], cell),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
@@ -162,22 +150,18 @@ def read_search(file: Path) -> Search:
         ) from error
 
 
-def _setting(data: Mapping[str, Any]) -> Setting:
-    finals = [run for run in data["fresh"] if run["outcome"] in FINAL]
-    return Setting(
-        {str(name): float(value) for name, value in data["params"].items()},
-        {int(run["seed"]): _value(run) for run in finals},
-        {int(run["seed"]): str(run["run"]) for run in finals},
-        tuple(map(str, data.get("edges", ()))),
-    )
-
-
-def _value(run: Mapping[str, Any]) -> float | None:
-    """Return a run's value; None for a failure, and for one that has none."""
-    value = run["value"]
-    if run["outcome"] in FAILURES or value is None or not math.isfinite(value):
-        return None
-    return float(value)
+def _setting(data: Mapping[str, Any], cell: Mapping[str, Any]) -> Setting:
+    dataset, variant, tricks = (str(cell[kind]) for kind in ("dataset", "variant", "tricks"))
+    results, values = {}, {}
+    for run in data["fresh"]:
+        seed, value = int(run["seed"]), run["value"]
+        planned = PlannedRun(str(run["run"]), "", dataset, variant, tricks, seed)
+        result = Result(planned, str(run["outcome"]), None)
+        if result.final:
+            finite = not result.failed and value is not None and math.isfinite(value)
+            results[seed], values[seed] = result, float(value) if finite else None
+    numbers = {str(name): float(value) for name, value in data["params"].items()}
+    return Setting(numbers, results, values, tuple(map(str, data.get("edges", ()))))
 
 
 def read_searches(folders: Sequence[Path]) -> list[Search]:
@@ -191,46 +175,28 @@ def read_searches(folders: Sequence[Path]) -> list[Search]:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What a trick does before tuning and after, in the same cells and on the same seeds.
-
-    Attributes:
-        tricks: What the cells have that their controls have not.
-        cells: In how many cells.
-        before: At the suite's numbers, and what may be said of it.
-        after: At the chosen numbers, likewise.
-        runs: Ids of all runs after tuning.
-    """
-
-    tricks: str
-    cells: int
-    before: tuple[Pairs, Judgement]
-    after: tuple[Pairs, Judgement]
-    runs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Comparison:
-    """Tricks before and after tuning.
+    """Tricks before tuning and after, in the same cells and on the same seeds.
+
+    Nothing is judged before every cell that has a control could be compared with it.
 
     Attributes:
-        effects: One for each trick.
+        effects: Of every trick at the suite's numbers, and at those that were chosen.
         apart: Titles of cells that were tuned, but not as their controls were.
         missing: How many cells have a control, where one of the two was not tuned.
     """
 
-    effects: tuple[Tuned, ...]
+    effects: tuple[tuple[Effect, Effect], ...]
     apart: tuple[str, ...]
     missing: int
 
 
-def compare(cells: SuiteCells, searches: Sequence[Search], margin: float) -> Comparison:
+def compare(cells: SuiteCells, searches: Sequence[Search]) -> Comparison:
     """Compare every tuned cell with its tuned control.
 
     Args:
         cells: The suite, which says what is compared with what.
         searches: Of its cells.
-        margin: Ratio above 1 within which a change is negligible.
     """
     by_cell = {search.cell: search for search in searches}
     matched: dict[str, list[tuple[Search, Search]]] = {}
@@ -247,85 +213,55 @@ def compare(cells: SuiteCells, searches: Sequence[Search], margin: float) -> Com
         else:
             apart.append(mine.title)
     order = [treatment for treatment in cells.treatments if treatment in matched]
-    before = [pairs_of([(a.default, b.default, a.better) for a, b in matched[t]]) for t in order]
-    after = [pairs_of([(a.chosen, b.chosen, a.better) for a, b in matched[t]]) for t in order]
-    judged = zip(
-        order,
-        before,
-        judge([[pairs] for pairs in before], margin) if order else [],
-        after,
-        judge([[pairs] for pairs in after], margin, over_cells=True) if order else [],
-        strict=True,
+    before, after = (
+        [effect_of(treatment, matched[treatment], setting) for treatment in order]
+        for setting in (lambda search: search.default, lambda search: search.chosen)
     )
-    return Comparison(
-        tuple(
-            Tuned(
-                treatment,
-                len(matched[treatment]),
-                (old, old_judged),
-                (new, new_judged),
-                tuple(
-                    run
-                    for pair in matched[treatment]
-                    for s in pair
-                    for run in s.chosen.runs.values()
-                ),
-            )
-            for treatment, old, old_judged, new, new_judged in judged
-        ),
-        tuple(apart),
-        missing,
-    )
+    if order and not missing and not apart:
+        margin = margin_of(cells)
+        before = judged(before, margin, over_cells=False)
+        after = judged(after, margin, over_cells=True)
+    return Comparison(tuple(zip(before, after, strict=True)), tuple(apart), missing)
 
 
-def labels(cell: CellRuns) -> tuple[str, str, str]:
-    """Return a cell's labels."""
-    return cell.dataset, cell.variant, cell.tricks
+def judged(effects: Sequence[Effect], margin: float, *, over_cells: bool) -> list[Effect]:
+    """Judge a family of effects."""
+    found = judge([[effect.evidence] for effect in effects], margin, over_cells=over_cells)
+    return [replace(e, judgement=j) for e, j in zip(effects, found, strict=True)]
 
 
-def pairs_of(settings: Sequence[tuple[Setting, Setting, str]]) -> Pairs:
-    """Pair the runs of settings by seed.
-
-    Args:
-        settings: For every cell the setting with the trick, that without, and which of their metric
-            is better.
-    """
-    rows = [
-        (
-            place,
-            seed,
-            _score(mine.values[seed], better),
-            _score(other.values[seed], better),
-            mine.values[seed] is None,
-            other.values[seed] is None,
-        )
-        for place, (mine, other, better) in enumerate(settings)
-        for seed in mine.values
-        if seed in other.values
+def effect_of(
+    treatment: str, matched: Sequence[tuple[Search, Search]], setting: Callable[[Search], Setting]
+) -> Effect:
+    """Pair the runs of cells and their controls by seed, each at one of its settings."""
+    pairs = [
+        pair for mine, other in matched for pair in pairs_of(mine, setting(mine), setting(other))
     ]
-    place, seed, treated, control, lost, base_lost = ([row[i] for row in rows] for i in range(6))
-    return Pairs(
-        np.array(place, dtype=np.int64),
-        np.array(seed, dtype=np.int64),
-        np.array(treated, dtype=float),
-        np.array(control, dtype=float),
-        np.array(lost, dtype=bool),
-        np.array(base_lost, dtype=bool),
-    )
+    return Effect(treatment, None, len(pairs), tuple(pairs))
 
 
-def _score(value: float | None, better: str) -> float:
+def pairs_of(search: Search, mine: Setting, other: Setting) -> list[Pair]:
+    """Pair the runs of two settings by seed."""
+    return [
+        Pair(
+            search.cell[:2],
+            seed,
+            result,
+            other.results[seed],
+            (score(mine.values[seed], search.better), score(other.values[seed], search.better)),
+        )
+        for seed, result in mine.results.items()
+        if seed in other.results
+    ]
+
+
+def score(value: float | None, better: str) -> float:
     """Return the logarithm of a value, smaller being better; ∞ where there is none."""
     if value is None or value <= 0:
         return math.inf
     return -math.log(value) if better == "higher" else math.log(value)
 
 
-def survivors_ratio(pairs: Pairs) -> float | None:
-    """Return with over without where both survived, averaged within seeds, then over them."""
-    kept = pairs.survived
-    means = [
-        float(pairs.log_ratios[kept & (pairs.seeds == seed)].mean())
-        for seed in np.unique(pairs.seeds[kept])
-    ]
-    return math.exp(sum(means) / len(means)) if means else None
+def labels(cell: CellRuns) -> tuple[str, str, str]:
+    """Return a cell's labels."""
+    return cell.dataset, cell.variant, cell.tricks

@@ -6,21 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reports.cells import FAILURES, SuiteCells
+from reports.cells import SuiteCells
 from reports.document import Block, Figure, Section, left_out
+from reports.effects import Effect
 from reports.figures.curves import Cliff, draw_cliff
 from reports.statistics.claims import SEEDS_FOR_A_CLAIM, Verdict
+from reports.statistics.intervals import geometric_interval, geometric_mean
 from reports.statistics.paired import CELLS_FOR_STUDENT
 from reports.tables import Column, Row, Table, TableCell, entries, unique_names
 from reports.tuned import (
     Comparison,
     Search,
     Setting,
-    Tuned,
     compare,
     labels,
     read_searches,
-    survivors_ratio,
 )
 
 LEAD = (
@@ -34,7 +34,6 @@ LEAD = (
     f"and more seeds do not average it out. Below {SEEDS_FOR_A_CLAIM} seeds nothing is claimed.",
 )
 SILENT: tuple[Verdict, ...] = ("no evidence", "screening")
-MARGIN = 1.5
 MOST_CLIFFS = 12
 """Cells whose trials are drawn; the files of tuning have them all."""
 
@@ -48,41 +47,36 @@ def numbers(setting: Setting) -> str:
     return ", ".join(written) or "nothing was searched"
 
 
-def effect_row(effect: Tuned) -> Row:
-    """Write a trick before and after tuning as a row."""
+def effect_row(before: Effect, after: Effect) -> Row:
+    """Write a trick before tuning and after as a row."""
     halves: list[TableCell | float | str | None] = []
-    for pairs, judged in (effect.before, effect.after):
+    for effect in (before, after):
         halves += [
-            judged.verdict,
-            TableCell(
-                survivors_ratio(pairs),
-                judged.interval,
-                int(pairs.survived.sum()),
-                effect.runs,
-                "lower",
-            ),
-            f"{pairs.control_failed.sum()} → {pairs.treated_failed.sum()} of {pairs.count}",
+            effect.verdict,
+            TableCell(effect.ratio, effect.interval, effect.survivors, effect.runs, "lower"),
+            f"{effect.failures[1]} → {effect.failures[0]} of {effect.pairs}",
         ]
-    after = effect.after[1]
-    return entries(effect.tricks, *halves, effect.cells, after.seeds, after.p, after.failure_p)
+    judged = after.judgement
+    tests = (judged.p, judged.failure_p) if judged else (None, None)
+    return entries(after.tricks, *halves, after.cells, after.seeds, *tests)
 
 
 def effects_table(comparison: Comparison) -> Table:
     """Lay out the verdicts after tuning beside those before."""
     notes = [
-        "Of the same cells and seeds. The n of a ratio are the pairs that both survived; its "
-        "interval is that of all pairs, failures included. All rows are one family for Holm, "
+        "Of the same cells and seeds. The n of a ratio are the pairs that both survived; ratio and "
+        "interval are those of all pairs, failures included. All rows are one family for Holm, "
         "before and after tuning apart."
     ]
     if comparison.missing:
         notes.append(
-            f"In {comparison.missing} cells that have a control, one of the two was not tuned: "
-            "they are in neither verdict here."
+            f"{comparison.missing} cells with a control are left out, because one of the two was "
+            "not tuned; while there are such, nothing is judged."
         )
     if comparison.apart:
         notes.append(
-            "Not compared, because cell and control were tried at other places: "
-            f"{'; '.join(comparison.apart)}."
+            "Left out, because cell and control were tried at other places: "
+            f"{'; '.join(comparison.apart)}. While there are such, nothing is judged."
         )
     failed = "without the trick → with it, of as many each"
     ratio = "primary metric with / without; below 1 is better"
@@ -102,7 +96,7 @@ def effects_table(comparison: Comparison) -> Table:
             Column("p after (Holm)", "p", "of signed ranks, over pairs, seeds and cells"),
             Column("p failures (Holm)", "p", "of the change in failures after tuning, likewise"),
         ),
-        tuple(effect_row(effect) for effect in comparison.effects),
+        tuple(effect_row(*effects) for effects in comparison.effects),
         " ".join(notes),
         empty="No cell was tuned together with its control.",
     )
@@ -110,16 +104,18 @@ def effects_table(comparison: Comparison) -> Table:
 
 def headline(comparison: Comparison) -> str:
     """Say of each trick that anything is claimed of what becomes of it by tuning."""
-    effects = comparison.effects
-    if not effects:
+    verdicts = [
+        (after.tricks, before.verdict, after.verdict) for before, after in comparison.effects
+    ]
+    if not verdicts or any(after is None for _, _, after in verdicts):
         return ""
-    if all(effect.after[1].verdict == "screening" for effect in effects):
+    if all(after == "screening" for _, _, after in verdicts):
         return f"Only a screening: with under {SEEDS_FOR_A_CLAIM} seeds nothing is claimed."
     told = [
-        f"{effect.tricks}: {before}"
-        + (", after tuning too" if before == after else f"; after tuning {after}")
-        for effect in effects
-        for before, after in [(effect.before[1].verdict, effect.after[1].verdict)]
+        f"{tricks}: {before}, after tuning too"
+        if before == after
+        else f"{tricks}: {before}; after tuning {after}"
+        for tricks, before, after in verdicts
         if before not in SILENT or after not in SILENT
     ]
     return ". ".join(told) + "." if told else "Nothing is claimed, neither before tuning nor after."
@@ -135,17 +131,17 @@ def setting_row(search: Search) -> Row:
         "the default" if same else numbers(search.chosen),
         *(
             TableCell(
-                setting.middle,
-                setting.interval,
+                geometric_mean(setting.good),
+                geometric_interval(setting.good),
                 len(setting.good),
-                tuple(setting.runs.values()),
+                tuple(result.planned.id for result in setting.results.values()),
                 "higher" if search.better == "higher" else "lower",
                 search.reported,
             )
             for setting in (search.default, search.chosen)
         ),
         TableCell(None if same else ratio, None if same else interval, n, (), "lower"),
-        *(f"{s.failures} of {len(s.values)}" for s in (search.default, search.chosen)),
+        *(f"{s.failures} of {len(s.results)}" for s in (search.default, search.chosen)),
     )
 
 
@@ -193,7 +189,7 @@ def cliff_figure(search: Search, name: str) -> Figure:
 def value_of(trial: Mapping[str, object]) -> float | None:
     """Return a trial's value; None for one that failed or has none."""
     value = trial["value"]
-    if trial["outcome"] in FAILURES or not isinstance(value, int | float):
+    if trial["outcome"] != "ok" or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
@@ -204,7 +200,7 @@ def build(cells: SuiteCells, folders: Sequence[Path]) -> Section | None:
     searches = sorted(read_searches(folders), key=lambda s: places.get(s.cell, len(places)))
     if not searches:
         return None
-    comparison = compare(cells, searches, MARGIN)
+    comparison = compare(cells, searches)
     names = unique_names([f"tuning-{search.title}" for search in searches])
     tried = [pair for pair in zip(searches, names, strict=True) if pair[0].trials]
     treated = {labels(cell) for cell in cells.cells if cells.control(cell) is not None}
