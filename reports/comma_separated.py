@@ -28,6 +28,11 @@ def entry(value: float | str | None) -> str:
     return repr(value)
 
 
+def limit_entry(limit: float | None) -> str:
+    """Write an end of an interval: ``inf`` where it is open."""
+    return repr(limit) if limit is not None and math.isinf(limit) else entry(limit)
+
+
 def render(table: Table) -> str:
     """Return the table as CSV text with a header line."""
     with_interval = [
@@ -48,7 +53,7 @@ def render(table: Table) -> str:
         for i, cell in enumerate(row):
             line.append(entry(cell.value))
             if with_interval[i]:
-                line += [entry(limit) for limit in cell.interval or (None, None)]
+                line += [limit_entry(limit) for limit in cell.interval or (None, None)]
             line += [entry(cell.n)] if with_n[i] else []
         writer.writerow(line + ([_runs(row)] if has_runs else []))
     return buffer.getvalue()

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from reports.effects import Verdict
 from reports.figures.style import Drawing
+from reports.statistics.claims import Verdict
 from reports.tables import Table, shortened
 
 PREDICATES: dict[Verdict, str] = {
     "helps": "helps",
     "hurts": "hurts",
     "fewer failures": "makes fewer runs fail",
+    "more failures": "makes more runs fail",
+    "no difference": "makes no difference that matters",
     "no evidence": "shows no evidence of an effect",
     "screening": "was only screened",
 }
@@ -20,16 +22,25 @@ PREDICATES: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """A verdict in one plain sentence with its numbers."""
+    """A verdict in plain sentences with its numbers.
+
+    Attributes:
+        verdict: The verdict.
+        subject: What it is about.
+        sentence: What it rests on.
+        less_than_margin: Whether what is claimed is shown to be less than matters.
+    """
 
     verdict: Verdict
     subject: str
     sentence: str
+    less_than_margin: bool = False
 
     @property
     def predicate(self) -> str:
         """What is said of the subject, up to the numbers."""
-        return PREDICATES[self.verdict]
+        small = self.less_than_margin and self.verdict != "no difference"
+        return PREDICATES[self.verdict] + (", by less than the margin" if small else "")
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,17 @@
 """What a trick does: paired comparison with the same cells without it, and a verdict.
 
 **The unit is the training seed.** All cells of one seed share their data order, latents and first
-weights, so their differences are not independent of each other; taking each as a repeat would
-make intervals too narrow. Log-ratios are therefore first averaged over the cells of a seed, and
-the t-interval is taken over seeds.
+weights, so their differences are not independent of each other. What is tested and how is told in
+``statistics/paired.py``, what may be claimed of it in ``statistics/claims.py``.
 
-**Failures are never dropped.** A ratio of distances exists only where both runs of a pair survived,
-so it is printed with how many did. Beside it stands a test that uses every pair: a failed run ranks
-worse than any other, two failed runs tie, and the signed ranks of all pairs are tested twice: by
-exact sign flips, and by Student's test of their means over seeds. The first assumes no law but
-takes the pairs of a seed as independent; the second does not, but needs means that are near to
-normal. The larger p-value counts, adjusted by Holm over all tricks of the table. Simulated suites
-in which a seed moves or ruins all its cells at once show that neither can be left out.
+**Failures are never dropped.** A failed run ranks worse than any other; two failed runs tie. They
+count in the tests, in the ratio and in its interval. Beside these stand two descriptions: the ratio
+of the pairs that both survived, averaged within each seed and then over seeds with Student's
+interval, and P(better), which cells leave out in which neither arm ever learnt.
 
-**A claim needs three to agree**: the adjusted p-value below 0.05, the direction of the test that
-gave it, and the seeds' interval, of the ratio or, for failures, of the failure rate. The test looks
-at all pairs, failures included; the interval guards against cells of a seed that repeat each other.
-Where a trick rescues failing runs and costs the others a little, test and ratio disagree, and only
-the failures may be claimed.
+**Only the effect over all data sets claims**, and, as a family of its own, contrasts that the suite
+declared before its first run. Effects on single data sets or in single cells have intervals and no
+verdict. Nor has anything while runs are still to come: who looks early must pay for it.
 
 **Only like is compared with like**: both runs of a pair are measured by the same protocol. Settings
 that a suite gives to one of them alone are listed beside the effects.
@@ -26,20 +20,26 @@ that a suite gives to one of them alone are listed beside the effects.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells, cached_per_suite
-from reports.statistics.intervals import Interval, paired_rate_change, t_interval, t_p
-from reports.statistics.ranks import holm, probability_less, sign_flip_p, signed_ranks
+from reports.statistics.claims import Judgement, Verdict, judge, ratio_interval
+from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
+from reports.statistics.paired import Pairs, log_ratio_estimate
+from reports.statistics.ranks import probability_less
 
-ALPHA = 0.05
-SEEDS_FOR_A_CLAIM = 5
-Verdict = Literal["helps", "hurts", "fewer failures", "no evidence", "screening"]
+MARGINS = {"energy": 1.5}
+"""Ratio within which a change is negligible, where the suite does not say, by metric."""
+OTHER_MARGIN = 1.25
+UNFINISHED = ("missing", "running", "preempted")
+"""What becomes of a run that is still to come."""
+NEVER_LEARNT = "unlearned"
 
 
 @dataclass(frozen=True)
@@ -72,84 +72,132 @@ class Pair:
         treated, control = self.scores
         return 0.0 if treated == control else treated - control
 
+    @property
+    def never_learnt(self) -> bool:
+        """Whether neither run ever learnt anything."""
+        return self.treated.status == self.control.status == NEVER_LEARNT
+
 
 @dataclass(frozen=True)
 class Effect:
-    """What a trick changes, over all pairs of some cells.
+    """What a trick changes, over all pairs of some cells; numbers are worked out when asked for.
 
     Attributes:
         tricks: Label of the trick.
         dataset: Label of the data set; None where all are pooled.
         planned: Pairs that the suite plans.
-        pairs: Pairs of which both runs are final.
-        survivors: Pairs that the ratio is formed of.
-        seeds: Seeds with at least one pair.
-        ratio: Of geometric means of the primary metric, with over without; below 1 is better
-            (inverted for metrics of which more is better). None without survivors.
-        interval: 95 % interval of the ratio over seeds.
-        better: Probability that a run with the trick beats one without, failures ranked worst.
-        failures: Failed runs with the trick, and without.
-        failure_change: Change of the failure rate, −1…1.
-        failure_interval: Its 95 % interval over pairs.
-        failure_over_seeds: Its 95 % interval over seeds, which a claim also needs.
-        p: Of the signed ranks: the larger of the exact sign-flip test over pairs and Student's over
-            seeds.
-        lean: Sum of the signed ranks: negative where runs with the trick rank better.
-        p_holm: Adjusted for all rows of its table.
-        failure_p: Of the change in failures: the larger of McNemar's exact test over pairs and
-            Student's over seeds.
-        failure_p_holm: Adjusted likewise.
-        runs: Ids of all runs that went in.
+        paired: Pairs of which both runs are final.
+        judgement: What may be claimed; None where nothing may be.
     """
 
     tricks: str
     dataset: str | None
     planned: int
-    pairs: int
-    survivors: int
-    seeds: int
-    ratio: float | None
-    interval: Interval | None
-    better: float | None
-    failures: tuple[int, int]
-    failure_change: float | None
-    failure_interval: Interval | None
-    failure_over_seeds: Interval | None
-    p: float
-    lean: float
-    failure_p: float
-    runs: tuple[str, ...]
-    p_holm: float = 1.0
-    failure_p_holm: float = 1.0
+    paired: tuple[Pair, ...]
+    judgement: Judgement | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        """What may be claimed."""
-        if self.seeds < SEEDS_FOR_A_CLAIM:
-            return "screening"
-        more = self.failures[0] - self.failures[1]
-        ranks = self._side(self.p_holm, self.lean, self.interval, 1.0)
-        failures = self._side(self.failure_p_holm, more, self.failure_over_seeds, 0.0)
-        if failures > 0 or ranks > 0:
-            return "hurts"
-        if ranks < 0:
-            return "helps"
-        if failures < 0:
-            return "fewer failures"
-        return "no evidence"
-
-    @staticmethod
-    def _side(p: float, lean: float, interval: Interval | None, nothing: float) -> int:
-        """Return 1 for a claim of more (which is worse), −1 of less, 0 for none."""
-        if p >= ALPHA or interval is None:
-            return 0
-        worse, better = lean > 0 and interval.low > nothing, lean < 0 and interval.high < nothing
-        return int(worse) - int(better)
+    def verdict(self) -> Verdict | None:
+        """What may be claimed; None where nothing is asked."""
+        return self.judgement.verdict if self.judgement else None
 
     @property
-    def smallest_p(self) -> float:
-        """The smallest p-value that so many pairs could give."""
-        return min(1.0, 2.0 ** (1 - self.pairs))
+    def pairs(self) -> int:
+        """How many pairs there are."""
+        return len(self.paired)
+
+    @cached_property
+    def survivors(self) -> int:
+        """Pairs that both survived."""
+        return sum(pair.survived for pair in self.paired)
+
+    @cached_property
+    def seeds(self) -> int:
+        """Seeds with at least one pair."""
+        return len({pair.seed for pair in self.paired})
+
+    @cached_property
+    def cells(self) -> int:
+        """Cells with at least one pair."""
+        return len({pair.cell for pair in self.paired})
+
+    @cached_property
+    def evidence(self) -> Pairs:
+        """The pairs as the tests take them."""
+        return evidence_of(self.paired)
+
+    @cached_property
+    def ratio(self) -> float | None:
+        """Ratio at which neither arm ranks better, with over without; below 1 is better.
+
+        It is inverted for metrics of which more is better. None without survivors, and where
+        failures alone decide.
+        """
+        found = log_ratio_estimate(self.evidence)
+        return math.exp(found) if found is not None and math.isfinite(found) else None
+
+    @cached_property
+    def interval(self) -> Interval | None:
+        """Interval of the ratio, of at least 95 %; an end may be 0 or ∞."""
+        return self.judgement.interval if self.judgement else ratio_interval(self.evidence, LEVEL)
+
+    @cached_property
+    def survivors_ratio(self) -> float | None:
+        """Ratio of geometric means over the pairs that both survived; a description."""
+        return ratio_over_seeds(self.paired)[0]
+
+    @cached_property
+    def survivors_interval(self) -> Interval | None:
+        """Student's 95 % interval of that over seeds."""
+        return ratio_over_seeds(self.paired)[1]
+
+    @cached_property
+    def better(self) -> float | None:
+        """Chance that a run with the trick beats one without, failures ranked worst.
+
+        Cells in which neither arm ever learnt are left out.
+        """
+        return probability_better(self.paired)
+
+    @cached_property
+    def failures(self) -> tuple[int, int]:
+        """Failed runs with the trick, and without."""
+        return (
+            sum(pair.treated.failed for pair in self.paired),
+            sum(pair.control.failed for pair in self.paired),
+        )
+
+    @cached_property
+    def _failure_change(self) -> tuple[float, Interval] | None:
+        return paired_rate_change(
+            [pair.treated.failed for pair in self.paired],
+            [pair.control.failed for pair in self.paired],
+        )
+
+    @property
+    def failure_change(self) -> float | None:
+        """Change of the failure rate, −1…1."""
+        return self._failure_change[0] if self._failure_change else None
+
+    @property
+    def failure_interval(self) -> Interval | None:
+        """Newcombe's 95 % interval of that over pairs."""
+        return self._failure_change[1] if self._failure_change else None
+
+    @cached_property
+    def disagrees(self) -> bool:
+        """Whether failures and the quality of survivors clearly go opposite ways."""
+        if self.judgement and self.judgement.rank_claim * self.judgement.failure_claim < 0:
+            return True
+        quality, rate = self.survivors_interval, self.failure_interval
+        if quality is None or rate is None:
+            return False
+        return (quality.low > 1 and rate.high < 0) or (quality.high < 1 and rate.low > 0)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Ids of all runs that went in."""
+        return tuple(r.planned.id for p in self.paired for r in (p.treated, p.control))
 
 
 def score(result: Result, cell: CellRuns) -> float:
@@ -209,56 +257,66 @@ def seed_means(pairs: Sequence[Pair], values: Sequence[float]) -> list[float]:
 def probability_better(pairs: Sequence[Pair]) -> float | None:
     """Average P(better) over cells; within a cell every run with meets every run without.
 
+    Cells in which no run of either arm ever learnt are left out: they say nothing.
+
     Source: Agarwal et al., NeurIPS 2021, section 4.3 (probability of improvement).
     """
-    cells: dict[tuple[str, str], list[Pair]] = {}
-    for pair in pairs:
-        cells.setdefault(pair.cell, []).append(pair)
     shares = [
         probability_less([p.scores[0] for p in group], [p.scores[1] for p in group])
-        for group in cells.values()
+        for group in by_cell(pairs).values()
+        if not all(pair.never_learnt for pair in group)
     ]
     known = [share for share in shares if share is not None]
     return float(np.mean(known)) if known else None
 
 
-def effect_of(tricks: str, dataset: str | None, pairs: Sequence[Pair], planned: int) -> Effect:
-    """Summarise pairs into an effect, not yet adjusted for its family."""
-    ratio, interval = ratio_over_seeds(pairs)
-    ranks = signed_ranks([pair.difference for pair in pairs]).tolist()
-    treated = [pair.treated.failed for pair in pairs]
-    control = [pair.control.failed for pair in pairs]
-    change = paired_rate_change(treated, control)
-    flips = [float(a) - float(b) for a, b in zip(treated, control, strict=True)]
-    return Effect(
-        tricks=tricks,
-        dataset=dataset,
-        planned=planned,
-        pairs=len(pairs),
-        survivors=sum(pair.survived for pair in pairs),
-        seeds=len({pair.seed for pair in pairs}),
-        ratio=ratio,
-        interval=interval,
-        better=probability_better(pairs),
-        failures=(sum(treated), sum(control)),
-        failure_change=change[0] if change else None,
-        failure_interval=change[1] if change else None,
-        failure_over_seeds=t_interval(seed_means(pairs, flips)),
-        p=float(max(sign_flip_p(ranks), t_p(seed_means(pairs, ranks)))),
-        lean=sum(ranks),
-        failure_p=float(max(sign_flip_p(flips), t_p(seed_means(pairs, flips)))),
-        runs=tuple(r.planned.id for pair in pairs for r in (pair.treated, pair.control)),
+def by_cell(pairs: Iterable[Pair]) -> dict[tuple[str, str], list[Pair]]:
+    """Order pairs by their cells."""
+    cells: dict[tuple[str, str], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault(pair.cell, []).append(pair)
+    return cells
+
+
+def without_learning(pairs: Iterable[Pair]) -> list[tuple[str, str]]:
+    """List the cells in which no run of either arm ever learnt."""
+    cells = by_cell(pairs)
+    return [cell for cell, group in cells.items() if all(pair.never_learnt for pair in group)]
+
+
+def evidence_of(pairs: Sequence[Pair]) -> Pairs:
+    """Write pairs as the arrays that the tests take."""
+    cells = {cell: number for number, cell in enumerate(by_cell(pairs))}
+    scores = np.array([pair.scores for pair in pairs], dtype=float).reshape(-1, 2)
+    return Pairs(
+        np.array([cells[pair.cell] for pair in pairs], dtype=np.int64),
+        np.array([pair.seed for pair in pairs], dtype=np.int64),
+        scores[:, 0],
+        scores[:, 1],
+        np.array([pair.treated.failed for pair in pairs], dtype=bool),
+        np.array([pair.control.failed for pair in pairs], dtype=bool),
     )
 
 
-def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """Apply Holm over a family of effects, to each of the two tests."""
-    ranks = holm([effect.p for effect in effects]).tolist()
-    failures = holm([effect.failure_p for effect in effects]).tolist()
-    return [
-        replace(effect, p_holm=p, failure_p_holm=q)
-        for effect, p, q in zip(effects, ranks, failures, strict=True)
-    ]
+def unfinished(cells: SuiteCells) -> int:
+    """Count the planned runs that are still to come."""
+    return sum(result.status in UNFINISHED for result in cells.results)
+
+
+def margin_of(cells: SuiteCells) -> float:
+    """Return the ratio within which a change is negligible: the suite's, or its metrics' least."""
+    if cells.suite.plan.margin is not None:
+        return cells.suite.plan.margin
+    metrics = {cell.primary.metric for cell in cells.cells if cell.primary}
+    return min((MARGINS.get(metric, OTHER_MARGIN) for metric in metrics), default=OTHER_MARGIN)
+
+
+def judged(cells: SuiteCells, effects: Sequence[Effect]) -> list[Effect]:
+    """Judge a family of effects; as they are while runs are still to come."""
+    if not effects or unfinished(cells):
+        return list(effects)
+    found = judge([[effect.evidence] for effect in effects], margin_of(cells))
+    return [replace(e, judgement=j) for e, j in zip(effects, found, strict=True)]
 
 
 def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
@@ -374,36 +432,64 @@ def shift_of(tricks: str, dataset: str, metric: MetricInfo, pairs: Sequence[Pair
 
 
 def cell_effects(cells: SuiteCells) -> list[tuple[CellRuns, Effect]]:
-    """Return the effect of every trick in every cell that has a baseline, unadjusted."""
+    """Return the effect of every trick in every cell that has a baseline; none is judged."""
     return [
-        (cell, effect_of(cells.treatment(cell), cell.dataset, pairs, _planned(cells, cell)))
+        (cell, Effect(cells.treatment(cell), cell.dataset, _planned(cells, cell), tuple(pairs)))
         for cell, pairs in compared(cells).items()
     ]
 
 
-def trick_effects(cells: SuiteCells, *, by_dataset: bool) -> list[Effect]:
-    """Return the adjusted effect of every trick, over all data sets or on each."""
+def _grouped(cells: SuiteCells, *, by_dataset: bool) -> list[Effect]:
     places = {treatment: place for place, treatment in enumerate(cells.treatments)}
     ordered = sorted(compared(cells), key=lambda cell: places[cells.treatment(cell)])
     groups: dict[tuple[str, str | None], list[CellRuns]] = {}
     for cell in ordered:
         key = cells.treatment(cell), cell.dataset if by_dataset else None
         groups.setdefault(key, []).append(cell)
-    return adjusted(
-        [
-            effect_of(
-                *key,
-                [pair for cell in group for pair in compared(cells)[cell]],
-                sum(_planned(cells, cell) for cell in group),
-            )
-            for key, group in groups.items()
+    return [
+        Effect(
+            *key,
+            sum(_planned(cells, cell) for cell in group),
+            tuple(pair for cell in group for pair in compared(cells)[cell]),
+        )
+        for key, group in groups.items()
+    ]
+
+
+@cached_per_suite
+def trick_effects(cells: SuiteCells) -> list[Effect]:
+    """Return the effect of every trick over all data sets, judged as one family."""
+    return judged(cells, _grouped(cells, by_dataset=False))
+
+
+def dataset_effects(cells: SuiteCells) -> list[Effect]:
+    """Return the effect of every trick on each data set; none is judged."""
+    return _grouped(cells, by_dataset=True)
+
+
+@cached_per_suite
+def contrast_effects(cells: SuiteCells) -> list[Effect]:
+    """Return the contrasts that the suite declares, judged as a family of their own."""
+    effects = []
+    for first, second in cells.suite.plan.contrasts:
+        both = [
+            (cell, control)
+            for cell in cells.cells
+            if cell.tricks == first
+            and (control := cells.cell(cell.dataset, cell.variant, second)) is not None
         ]
-    )
+        pairs = [pair for cell, control in both for pair in pairs_of(cell, control)]
+        planned = sum(shared_seeds(cell, control) for cell, control in both)
+        effects.append(Effect(f"{first} against {second}", None, planned, tuple(pairs)))
+    return judged(cells, effects)
+
+
+def shared_seeds(treated: CellRuns, control: CellRuns) -> int:
+    """Count the pairs that a plan has of two cells."""
+    seeds = {result.planned.seed for result in control.results}
+    return sum(result.planned.seed in seeds for result in treated.results)
 
 
 def _planned(cells: SuiteCells, treated: CellRuns) -> int:
     control = cells.control(treated)
-    if control is None:
-        return 0
-    seeds = {result.planned.seed for result in control.results}
-    return sum(result.planned.seed in seeds for result in treated.results)
+    return 0 if control is None else shared_seeds(treated, control)

@@ -25,6 +25,8 @@ BADGES = {
     "helps": ("helps", "▲"),
     "hurts": ("hurts", "▼"),
     "fewer failures": ("fewer", "◆"),
+    "more failures": ("hurts", "◆"),
+    "no difference": ("none", "＝"),
     "no evidence": ("none", "○"),
     "screening": ("screening", "◌"),
 }

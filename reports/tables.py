@@ -30,7 +30,7 @@ class TableCell:
     Attributes:
         value: A number or a text; None where there is nothing to say. An infinite number means
             that the run in question failed.
-        interval: 95 % interval of the value.
+        interval: 95 % interval of the value; an infinite end is open.
         n: What the value rests on, in the unit that the column's title names.
         runs: Ids of the runs behind it.
         better: Which direction is good.
@@ -158,6 +158,13 @@ def number_text(value: float, kind: Kind) -> str:
             return significant(value).replace("-", "−")
 
 
+def limit_text(limit: float, kind: Kind) -> str:
+    """Write an end of an interval, which may be open."""
+    if math.isinf(limit):
+        return "∞" if limit > 0 else "−∞"
+    return number_text(limit, kind)
+
+
 def value_text(cell: TableCell, column: Column) -> str:
     """Write a cell's value, without its interval."""
     if cell.value is None:
@@ -172,7 +179,7 @@ def interval_text(cell: TableCell, column: Column) -> str:
     if cell.interval is None:
         return ""
     low, high = (
-        number_text(limit, column.kind)
+        limit_text(limit, column.kind)
         .removeprefix(f"×{NO_BREAK}")
         .removesuffix(f"{NO_BREAK}%")
         .removesuffix(f"{NO_BREAK}pp")

@@ -38,6 +38,8 @@ DIVERGING = LinearSegmentedColormap.from_list(
 )
 """Blue is better, orange is worse; told apart by every common kind of colour vision."""
 BLUES = LinearSegmentedColormap.from_list("blues", ["#f1f4f7", "#7fb3d9", "#08457e"])
+COLOURS = {"helps": GOOD, "fewer failures": GOOD, "hurts": BAD, "more failures": BAD}
+"""Of verdicts that claim a change."""
 REACH = 2
 """Powers of two at which the colours of ratios end."""
 ON_DARK, ON_LIGHT = "#ffffff", "#000000"
@@ -57,8 +59,10 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
 @for_all_screens
 def forest(effects: Sequence[Effect]) -> str:
     """Draw each trick's ratio with its interval, on a log axis with 1 marked."""
-    shown = [effect for effect in effects if effect.ratio is not None]
-    numbers = [v for e in shown for v in (e.ratio or 1.0, *(e.interval or ()))]
+    shown = [effect for effect in effects if effect.interval is not None]
+    numbers = [
+        end for e in shown for end in (e.ratio or 1.0, *(e.interval or ())) if 0 < end < math.inf
+    ]
     if not shown:
         return ""
     low, high = _limits(numbers)
@@ -68,9 +72,7 @@ def forest(effects: Sequence[Effect]) -> str:
         axes.set_xlim(low, high)
         axes.axvline(1, color=INK, linewidth=1)
         for row, effect in enumerate(shown):
-            colour = {"helps": GOOD, "fewer failures": GOOD, "hurts": BAD}.get(
-                effect.verdict, MUTED
-            )
+            colour = COLOURS.get(effect.verdict or "", MUTED)
             claimed = effect.verdict in ("helps", "hurts")
             draw_estimate(
                 axes,
@@ -201,15 +203,16 @@ def _finish_maps(pieces: Sequence[Piece], rows: Sequence[str], columns: Sequence
 
 
 def excludes_nothing(effect: Effect) -> bool:
-    """Say whether the interval of a ratio lies on one side of 1."""
-    return effect.interval is not None and not effect.interval.low <= 1 <= effect.interval.high
+    """Say whether the interval of the survivors' ratio lies on one side of 1."""
+    interval = effect.survivors_interval
+    return interval is not None and not interval.low <= 1 <= interval.high
 
 
 @for_all_screens
 def effect_map(
     rows: Sequence[str], columns: Sequence[str], effects: dict[tuple[str, str], Effect]
 ) -> str:
-    """Draw the ratio of every cell as a coloured field with its number and its failures.
+    """Draw the survivors' ratio of every cell as a coloured field with its number and its failures.
 
     Where the interval over seeds excludes 1, the field has a frame and its number a star.
 
@@ -253,7 +256,8 @@ def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> list[Fiel
     """Write a ratio and its failures, and return the field behind them, if it has a colour."""
     with_trick, without = effect.failures
     failures = f"failed {without} → {with_trick} of {effect.pairs}"
-    if effect.ratio is None:
+    ratio = effect.survivors_ratio
+    if ratio is None:
         # There is no colour for what has no ratio; hatching says that it was run.
         axes.add_patch(
             Rectangle((column - HALF[0], row - HALF[1]), *(2 * HALF), facecolor="none",
@@ -262,12 +266,12 @@ def _draw_effect(axes: Axes, column: int, row: int, effect: Effect) -> list[Fiel
         fields: list[Field] = []
         label, ink, size = "no pair survived", INK, 7.5
     else:
-        share = 0.5 + max(-1.0, min(1.0, math.log2(effect.ratio) / REACH)) / 2
+        share = 0.5 + max(-1.0, min(1.0, math.log2(ratio) / REACH)) / 2
         colour = DIVERGING(share)
         marked = excludes_nothing(effect)
         fields = [Field(column, row, colour, marked)]
         star = " ★" if marked else ""
-        label, ink, size = f"×{significant(effect.ratio, 2)}{star}", readable_on(colour), 9.5
+        label, ink, size = f"×{significant(ratio, 2)}{star}", readable_on(colour), 9.5
     lift = 0.14 if with_trick or without else 0
     _write(axes, column, row - lift, label, color=ink, fontsize=size)
     if lift:

@@ -248,17 +248,20 @@ class TestPower:
             assert sizes[0] == pytest.approx(sizes[1])
         np.testing.assert_array_equal(left[~pairs.survived], pairs.log_ratios[~pairs.survived])
 
-    def test_whole_seeds_are_flipped_failures_included(self) -> None:
+    def test_whole_seeds_are_flipped_and_failures_fall_to_either_arm(self) -> None:
         pairs = some("failures", 5)
         sets = with_effect(pairs, 2.0, 64, np.random.default_rng(0))
         assert sets.treated.shape == (32, 30)
-        left = residuals(pairs)
+        left, alive = residuals(pairs), pairs.survived
         for made in sets.log_ratios:
-            made = np.where(pairs.survived, made - math.log(2), made)
             for seed in range(5):
-                mine = pairs.seeds == seed
-                same = np.allclose(made[mine], left[mine])
-                assert same or np.allclose(made[mine], -left[mine])
+                mine = (pairs.seeds == seed) & alive
+                same = np.allclose(made[mine] - math.log(2), left[mine])
+                assert same or np.allclose(made[mine] - math.log(2), -left[mine])
+        dead = sets.log_ratios[:, np.isinf(pairs.log_ratios)]
+        assert np.isinf(dead).all()
+        assert 0.4 < (dead > 0).mean() < 0.6
+        assert (sets.log_ratios[:, pairs.treated_failed & pairs.control_failed] == 0).all()
 
     def test_the_observed_effect_does_not_count(self) -> None:
         one_way = power_curve([some("unlike cells", 8)], [1.3], np.random.default_rng(0))

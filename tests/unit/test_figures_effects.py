@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
 import pytest
 
-from reports.effects import Effect
-from reports.figures.effects import BLUES, DIVERGING, effect_map, readable_on, share_map
-from reports.statistics.intervals import Interval
+from harness.store.records import PlannedRun
+from reports.cells import Result
+from reports.effects import Effect, Pair
+from reports.figures.effects import (
+    BLUES,
+    DIVERGING,
+    effect_map,
+    excludes_nothing,
+    forest,
+    readable_on,
+    share_map,
+)
 
 
-def effect(ratio: float | None, interval: Interval | None, failures: tuple[int, int]) -> Effect:
-    return Effect(
-        tricks="t", dataset="d", planned=5, pairs=5, survivors=5, seeds=5, ratio=ratio,
-        interval=interval, better=0.5, failures=failures, failure_change=0.0,
-        failure_interval=None, failure_over_seeds=None, p=1.0, lean=0.0, failure_p=1.0, runs=(),
-    )  # fmt: skip
+def result(tricks: str, seed: int, *, failed: bool) -> Result:
+    planned = PlannedRun(f"{tricks}-{seed}", "x", "d", "v", tricks, seed)
+    return Result(planned, "collapsed" if failed else "ok", None)
+
+
+def effect(ratio: float | None, spread: float = 0.0, failures: tuple[int, int] = (0, 0)) -> Effect:
+    """Make an effect of five pairs; those that failed come last, the others scatter evenly."""
+    pairs = []
+    for seed in range(5):
+        dead = [ratio is None or 5 - seed <= count for count in failures]
+        log = math.log(ratio or 1) + spread * (seed - 2)
+        scores = (math.inf if dead[0] else log, math.inf if dead[1] else 0.0)
+        arms = [result(arm, seed, failed=d) for arm, d in zip("ab", dead, strict=True)]
+        pairs.append(Pair(("d", "v"), seed, arms[0], arms[1], scores))
+    return Effect("t", "d", 5, tuple(pairs))
 
 
 def texts(svg: str) -> list[str]:
@@ -43,21 +62,30 @@ def test_a_star_where_the_interval_excludes_no_effect() -> None:
         ["r"],
         ["a", "b", "c"],
         {
-            ("r", "a"): effect(0.5, Interval(0.3, 0.9), (0, 0)),
-            ("r", "b"): effect(0.5, Interval(0.3, 1.1), (0, 0)),
-            ("r", "c"): effect(2.0, Interval(1.5, 3.0), (0, 0)),
+            ("r", "a"): effect(0.5, 0.1),
+            ("r", "b"): effect(0.5, 1.0),
+            ("r", "c"): effect(2.0, 0.1),
         },
     )
     assert [t for t in texts(svg) if t.startswith("×")][:3] == ["×0.50 ★", "×0.50", "×2.0 ★"]
 
 
+def test_a_forest_shows_open_intervals() -> None:
+    """Where failures decide there is no dot, and an interval that ends at an arrow."""
+    rescue = effect(1.0, 0.1, failures=(0, 4))
+    assert rescue.interval == (0, math.inf)
+    assert "t" in texts(str(forest([rescue])))
+    assert forest([effect(None)]) == ""
+    assert excludes_nothing(effect(0.5, 0.1)) and not excludes_nothing(rescue)
+
+
 def test_failed_and_skipped_cells_are_said() -> None:
     svg = effect_map(
         ["r"], ["a", "b", "c"],
-        {("r", "a"): effect(None, None, (5, 1)), ("r", "b"): effect(1.0, None, (2, 0))},
+        {("r", "a"): effect(None), ("r", "b"): effect(1.0, failures=(2, 0))},
     )  # fmt: skip
     found = texts(svg)
-    assert {"no pair survived", "failed 1 → 5 of 5", "failed 0 → 2 of 5", "–"} <= set(found)
+    assert {"no pair survived", "failed 5 → 5 of 5", "failed 0 → 2 of 5", "–"} <= set(found)
 
 
 def test_a_map_of_shares_shows_what_it_has_not() -> None:

@@ -17,7 +17,7 @@ from reports.cost import costs_of, front, spent, surcharges
 from reports.figures.cost import Priced, draw_cost
 from reports.figures.curves import Cliff, draw_cliff
 from reports.sections.cost import build, tricks_table
-from reports.sections.verdicts import cost_words
+from reports.sections.verdict_words import cost_words
 from reports.tables import Table
 from tests.stores import Fate, FateOf, Where, build_store
 

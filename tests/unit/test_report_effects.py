@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import re
 import weakref
 from pathlib import Path
 from typing import ClassVar
@@ -14,16 +15,23 @@ import pytest
 from scipy import stats
 
 from harness.store.reading import read_suite
+from harness.store.records import SuitePlan
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, compared, differences, shifts, trick_effects
-from reports.sections.verdicts import COLUMNS, headline, least_change
+from reports.sections import verdicts
+from reports.sections.effect_tables import CLAIMED
+from reports.sections.verdict_words import headline, least_change, sentence
 from reports.statistics.ranks import sign_flip_p
+from reports.tables import NO_BREAK, Table
 from tests.stores import Fate, FateOf, Where, build_store
 
 
 def effects_of(folder: Path, fate_of: FateOf, *, seeds: int = 5, **options: object) -> list[Effect]:
     root = build_store(folder / "r", fate_of=fate_of, seeds=seeds, **options)  # type: ignore[arg-type]
-    return trick_effects(group(read_suite(root)), by_dataset=False)
+    return trick_effects(group(read_suite(root)))
+
+
+PLAN = SuitePlan("mine", "", "0", (), source="./mine file.yaml", profile="cpu")
 
 
 def noise(where: Where, scale: float = 0.1) -> float:
@@ -60,8 +68,8 @@ def test_the_ratio_averages_within_a_seed_first(tmp_path: Path) -> None:
         return Fate("ok", 0.5 if where.variant == "gan" else 2.0)
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8",))
-    assert effect.ratio == pytest.approx(1.0)
-    assert effect.interval == pytest.approx((1.0, 1.0))
+    assert effect.survivors_ratio == pytest.approx(1.0)
+    assert effect.survivors_interval == pytest.approx((1.0, 1.0))
     assert effect.verdict == "no evidence"
 
 
@@ -92,8 +100,11 @@ def test_one_cell_of_five_seeds_cannot_reach_significance(tmp_path: Path) -> Non
         return Fate("ok", noise(where) * (0.1 if where.tricks != "none" else 1.0))
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8",), variants=("gan",))
-    assert effect.p == effect.smallest_p == 2 / 32
+    assert effect.judgement is not None
+    assert effect.judgement.p == pytest.approx(2 / 32 * 0.04 / 0.0125)
     assert effect.verdict == "no evidence"
+    assert effect.interval == (0, math.inf)
+    assert "rule out no ratio" in sentence(effect, "FD", PLAN)
 
 
 def test_failures_rank_worst_and_are_not_averaged_away(tmp_path: Path) -> None:
@@ -108,8 +119,8 @@ def test_failures_rank_worst_and_are_not_averaged_away(tmp_path: Path) -> None:
     (effect,) = effects_of(tmp_path, fate)
     assert effect.failures == (10, 0)
     assert effect.survivors == 10
-    assert effect.ratio is not None and effect.ratio < 1
-    assert effect.verdict == "hurts"
+    assert effect.survivors_ratio is not None and effect.survivors_ratio < 1
+    assert effect.verdict == "more failures"
     assert effect.better is not None and effect.better < 0.5
 
 
@@ -122,7 +133,9 @@ def test_fewer_failures_without_another_effect(tmp_path: Path) -> None:
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
     assert effect.failures == (0, 15)
     assert effect.failure_interval is not None and effect.failure_interval.high < 0
-    assert effect.verdict == "fewer failures"
+    assert effect.judgement is not None
+    assert effect.judgement.failure_claim == -1
+    assert effect.verdict == "helps"  # half of the pairs rank better, and the others as before
 
 
 def test_seeds_that_fail_as_a_whole_count_once(tmp_path: Path) -> None:
@@ -135,9 +148,9 @@ def test_seeds_that_fail_as_a_whole_count_once(tmp_path: Path) -> None:
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
     assert effect.failures == (0, 12)
-    assert effect.failure_p_holm > 0.05
+    assert effect.judgement is not None
+    assert effect.judgement.failure_p > 0.05
     assert sign_flip_p([-1.0] * 12) < 0.001  # what the pairs would say, taken as independent
-    assert effect.failure_over_seeds is not None and effect.failure_over_seeds.high > 0
     assert effect.verdict == "no evidence"
 
 
@@ -151,9 +164,11 @@ def test_rescued_runs_are_not_held_against_the_rescuer(cost: float, tmp_path: Pa
         return Fate("ok", noise(where, 0.001) * (cost if where.tricks != "none" else 1.0))
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
-    assert effect.interval is not None and effect.interval.low > 1
-    assert effect.p_holm < 0.05 and effect.lean < 0
+    assert effect.survivors_interval is not None and effect.survivors_interval.low > 1
     assert effect.verdict == "fewer failures"
+    assert effect.disagrees
+    said = sentence(effect, "FD", PLAN)
+    assert f"Fewer runs fail with it, but pairs that survive are worse: ×{NO_BREAK}1." in said
 
 
 def test_survivors_do_not_speak_for_the_dead(tmp_path: Path) -> None:
@@ -165,16 +180,18 @@ def test_survivors_do_not_speak_for_the_dead(tmp_path: Path) -> None:
         return Fate("diverged") if where.seed < 3 else Fate("ok", 0.7 * noise(where, 0.01))
 
     (effect,) = effects_of(tmp_path, fate, datasets=("ring8", "grid25", "digits"))
-    assert effect.interval is not None and effect.interval.high < 1
-    assert effect.lean > 0
+    assert effect.survivors_interval is not None and effect.survivors_interval.high < 1
+    assert effect.judgement is not None and effect.judgement.lean > 0
     assert effect.verdict == "no evidence"
+    said = sentence(effect, "FD", PLAN)
+    assert f"More runs fail with it, but pairs that survive are better: ×{NO_BREAK}0.6" in said
 
 
 def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
     root = build_store(tmp_path / "r", datasets=("ring8",), variants=("gan",))
     cells = group(read_suite(root))
     assert differences(cells) == []
-    assert trick_effects(cells, by_dataset=False)[0].pairs == 5
+    assert trick_effects(cells)[0].pairs == 5
     treated = cells.cell("ring8", "gan", "label-smoothing")
     assert treated is not None
     for result in treated.results:
@@ -187,11 +204,11 @@ def test_only_like_is_compared_with_like(tmp_path: Path) -> None:
             ),
         )
     assert [(row[1], row[2]) for row in differences(cells)] == [("lr_d", 0.5)]
-    assert trick_effects(cells, by_dataset=False)[0].pairs == 5
+    assert trick_effects(cells)[0].pairs == 5
     object.__setattr__(treated.metrics[0], "name", "fd[data]@17/train")
     cells = group(cells.suite)  # what is compared with what is worked out once
     assert {row[1] for row in differences(cells)} == {"lr_d", "primary metric"}
-    (effect,) = trick_effects(cells, by_dataset=False)
+    (effect,) = trick_effects(cells)
     assert (effect.pairs, effect.planned) == (0, 5)
 
 
@@ -219,7 +236,8 @@ def test_shifts_of_other_metrics_are_paired_means_over_seeds(tmp_path: Path) -> 
 
 def test_two_failed_runs_tie(tmp_path: Path) -> None:
     (effect,) = effects_of(tmp_path, lambda where: Fate("collapsed", 5.0))
-    assert (effect.ratio, effect.interval, effect.p, effect.better) == (None, None, 1.0, 0.5)
+    assert (effect.ratio, effect.interval, effect.better) == (None, None, 0.5)
+    assert effect.judgement is not None and effect.judgement.p == 1
     assert effect.verdict == "no evidence"
 
 
@@ -229,7 +247,36 @@ def test_unfinished_runs_are_no_results(tmp_path: Path) -> None:
 
     (effect,) = effects_of(tmp_path, fate)
     assert (effect.planned, effect.pairs, effect.seeds) == (20, 8, 2)
-    assert effect.verdict == "screening"
+    assert effect.verdict is None
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [("missing", None), (None, None), ("preempted", None), ("crashed", "helps"), ("oom", "helps")],
+)
+def test_nothing_is_claimed_while_runs_are_to_come(
+    status: str | None, verdict: str | None, tmp_path: Path
+) -> None:
+    """Who looks early must pay for it; a run that crashed is no look."""
+
+    def fate(where: Where) -> Fate:
+        if (where.dataset, where.variant, where.seed) == ("ring8", "gan", 6):
+            return Fate(status)
+        return Fate("ok", noise(where) * (0.5 if where.tricks != "none" else 1.0))
+
+    root = build_store(tmp_path / "r", fate_of=fate, seeds=7)
+    cells = group(read_suite(root))
+    (effect,) = trick_effects(cells)
+    assert effect.verdict == verdict
+    assert effect.interval is not None and effect.interval.high < 1
+    chapter = verdicts.build(cells)
+    (table,) = (b for b in chapter.blocks if isinstance(b, Table) and b.name == "verdicts")
+    assert ("Verdict" in [column.title for column in table.columns]) == (verdict is not None)
+    assert bool(chapter.claims) == (verdict is not None)
+    if verdict is None:
+        assert chapter.headline == "Nothing is claimed yet: 2 planned runs are still to come."
+        words = " ".join((*chapter.lead, *(str(block) for block in chapter.blocks)))
+        assert not re.search(r"\b(helps|hurts|makes fewer|no evidence)\b", words)
 
 
 def test_pairs_need_the_same_cell_and_seed(tmp_path: Path) -> None:
@@ -291,17 +338,17 @@ class TestBaseline:
 
     def test_the_least_change_that_repairs_it_is_named(self, tmp_path: Path) -> None:
         cells = self.cells(tmp_path, self.fate)
-        effects = trick_effects(cells, by_dataset=False)
+        effects = trick_effects(cells)
         assert len(effects) == 7
-        verdicts = {effect.tricks: effect.verdict for effect in effects}
-        assert verdicts["without smoothing"] == "fewer failures"
-        assert verdicts["dropout-g(p=0.1)"] == verdicts["wgan"] == "no evidence"
+        found = {effect.tricks: effect.verdict for effect in effects}
+        assert found["without smoothing"] == "helps"
+        assert found["dropout-g(p=0.1)"] == found["wgan"] == "no evidence"
         said = least_change(cells, effects)
         assert "is one change: without smoothing (0 of 10 fail, 10 without the change)." in said
 
     def test_where_nothing_repairs_it_that_is_said(self, tmp_path: Path) -> None:
         cells = self.cells(tmp_path, lambda where: Fate("collapsed", 9.0))
-        effects = trick_effects(cells, by_dataset=False)
+        effects = trick_effects(cells)
         assert least_change(cells, effects).startswith("No change is shown to do better")
 
 
@@ -318,7 +365,7 @@ class TestSharedTricks:
     def test_only_what_is_more_is_the_treatment(self, tmp_path: Path) -> None:
         cells = self.cells(tmp_path, ("latent", "latent + packing", "ema + latent"))
         assert cells.treatments == ["packing", "ema"]
-        packing, ema = trick_effects(cells, by_dataset=False)
+        packing, ema = trick_effects(cells)
         assert (packing.tricks, packing.verdict, packing.pairs) == ("packing", "helps", 10)
         assert packing.ratio == pytest.approx(0.5, rel=0.15)
         assert ema.verdict == "no evidence"
@@ -329,23 +376,25 @@ class TestSharedTricks:
 
     def test_without_anything_in_common_nothing_is_compared(self, tmp_path: Path) -> None:
         cells = self.cells(tmp_path, ("latent", "packing"))
-        assert trick_effects(cells, by_dataset=False) == []
+        assert trick_effects(cells) == []
 
 
-def claimed(folder: Path, verdicts: dict[str, float], seeds: int = 6) -> str:
+def claimed(folder: Path, ratios: dict[str, float], seeds: int = 6) -> str:
     def fate(where: Where) -> Fate:
-        return Fate("ok", noise(where, 0.02) * verdicts.get(where.tricks, 1.0))
+        scatter = 1.0 if where.tricks == "wild" else 0.02
+        return Fate("ok", noise(where, scatter) * ratios.get(where.tricks, 1.0))
 
-    root = build_store(folder / "r", fate_of=fate, tricks=("none", *verdicts), seeds=seeds)
-    return headline(trick_effects(group(read_suite(root)), by_dataset=False))
+    root = build_store(folder / "r", fate_of=fate, tricks=("none", *ratios), seeds=seeds)
+    return headline(trick_effects(group(read_suite(root))))
 
 
 def test_the_first_sentence_names_what_helps_and_what_hurts(tmp_path: Path) -> None:
     assert claimed(tmp_path / "a", {"good": 0.5, "fine": 0.6, "bad": 2.0}) == (
         "good and fine help; bad hurts."
     )
-    assert claimed(tmp_path / "b", {"bad": 2.0, "nothing": 1.0}) == (
-        "Nothing is shown to help; bad hurts; of 1 more there is no evidence either way."
+    assert claimed(tmp_path / "b", {"bad": 2.0, "nothing": 1.0, "wild": 1.0}, seeds=7) == (
+        "Nothing is shown to help; bad hurts; nothing makes no difference; of 1 more there is no "
+        "evidence either way."
     )
     assert claimed(tmp_path / "c", {"good": 0.5}, seeds=2).startswith("Only a screening")
     many = {f"good-{place}": 0.5 for place in range(5)}
@@ -378,7 +427,7 @@ def test_the_p_of_failures_is_what_its_column_says(tmp_path: Path) -> None:
     student = stats.ttest_1samp([-1, -1, -1, -0.5, -0.5], 0).pvalue
     for effect in effects:
         assert effect.failures == (0, 8)
-        assert effect.failure_p == pytest.approx(max(mcnemar, student))
-        assert effect.failure_p_holm == pytest.approx(2 * max(mcnemar, student))
-    (column,) = [column for column in COLUMNS if column.title == "p failures (Holm)"]
+        assert effect.judgement is not None
+        assert effect.judgement.failure_p == pytest.approx(2 * max(mcnemar, student))
+    (column,) = [column for column in CLAIMED if column.title == "p failures (Holm)"]
     assert all(word in column.meaning for word in ("larger", "McNemar", "Student", "adjusted"))
