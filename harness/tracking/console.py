@@ -171,7 +171,7 @@ class Lines:
         if cohort.median is not None:
             words.append(f"{short_name(cohort.median[0])} {number(cohort.median[1])}")
         seconds = duration(self._progress.clock() - cohort.since)
-        if not all(run.run.note for run in cohort.runs):
+        if not all(run.run.note for run in ended) or len(ended) < len(cohort.runs):
             self._say(f"{self._state()}; {cohort.name}: {', '.join(words)} ({seconds})")
         for run in ended:
             event = run.outcome or {}

@@ -163,6 +163,16 @@ def test_a_second_suite_starts_from_nothing() -> None:
     assert "ring8 · gan · none · batch 10: ok, fd 4.20 → 0.0150" in stage.output
 
 
+def test_a_trial_without_an_outcome_is_not_passed_over() -> None:
+    stage = Stage()
+    runs = [replace(run_of(0), note="trial 1 of 2"), replace(run_of(1), note="trial 2 of 2")]
+    stage.mirror.suite_started(plan_of(runs), runs, 0)
+    stage.mirror.cohort_started("c", runs)
+    stage.mirror.cohort_ended("c", runs)
+    stage.mirror.suite_ended()
+    assert "0/2 runs, 0 s; ring8 · gan · none: no outcome (0 s)" in stage.output
+
+
 def test_plain_status_is_throttled() -> None:
     stage = Stage()
     runs = [run_of(0, steps=100_000)]
