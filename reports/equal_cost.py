@@ -62,7 +62,8 @@ class AtEqualCost:
         kind: What is equal.
         spent: Ratio of what runs spend in all, with the trick over without; geometric mean over
             pairs that both survived.
-        effect: The effect over the pairs whose costs are known; none is judged.
+        effect: The effect over the pairs whose costs are known; the trick's own where both runs
+            of every pair cost the same.
     """
 
     kind: Kind
@@ -71,7 +72,7 @@ class AtEqualCost:
 
 
 def at_equal_cost(cells: SuiteCells) -> list[tuple[Effect, list[AtEqualCost]]]:
-    """Return for every trick its effect at equal cost of each kind."""
+    """Return for every trick its effect, and that at equal cost of each kind."""
     primaries = {cell.dataset: cell.primary for cell in cells.cells if cell.primary}
     found = []
     for effect in trick_effects(cells):
@@ -80,11 +81,15 @@ def at_equal_cost(cells: SuiteCells) -> list[tuple[Effect, list[AtEqualCost]]]:
             read = [equally(pair, primaries.get(pair.cell[0]), kind) for pair in effect.paired]
             known = [one for one in read if one is not None]
             ratios = [ratio for ratio, _ in known if ratio is not None]
+            pairs = tuple(pair for _, pair in known)
             kinds.append(
                 AtEqualCost(
                     kind,
                     math.exp(float(np.mean(np.log(ratios)))) if ratios else None,
-                    Effect(effect.tricks, None, effect.planned, tuple(p for _, p in known)),
+                    # Where costs are equal anyway, nothing has to be worked out again.
+                    effect
+                    if pairs == effect.paired
+                    else Effect(effect.tricks, None, effect.planned, pairs),
                 )
             )
         found.append((effect, kinds))
@@ -107,6 +112,8 @@ def equally(pair: Pair, metric: MetricInfo | None, kind: Kind) -> tuple[float | 
         machines = [(one.machine, one.together) if (one := spent(run)) else None for run in runs]
         if None in machines or machines[0] != machines[1]:
             return None
+    if treated == control:
+        return 1.0, pair
     scores = [
         score_at(run, metric, min(treated, control) / whole)
         for run, whole in zip(runs, (treated, control), strict=True)

@@ -14,8 +14,8 @@ from harness.suite.reader import Reader, is_name, listing, refuse_name
 from harness.suite.strict_yaml import parse, shorten
 
 SUITE_KEYS = ("suite", "summary", *LAYER_KEYS, "profiles")
-DEFAULT_LAYER = Layer(tricks=(Combination((), ("tricks",)),), seeds=range(5))
-"""Without ``tricks`` there are none, without ``seeds`` they are 0 to 4."""
+DEFAULT_LAYER = Layer(tricks=(Combination((), ("tricks",)),), seeds=range(10))
+"""Without ``tricks`` there are none, without ``seeds`` they are 0 to 9: the cheapest power."""
 
 
 def load_suite(source: str) -> Suite:

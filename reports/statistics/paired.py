@@ -122,27 +122,31 @@ def scaled(log_ratios: ArrayLike, cells: ArrayLike, survived: ArrayLike) -> Numb
         cells: ``(pairs,)``.
         survived: ``(…, pairs)``.
     """
-    x, by = np.asarray(log_ratios, dtype=float), np.asarray(cells)
+    x = np.asarray(log_ratios, dtype=float)
     known = np.broadcast_to(np.asarray(survived, dtype=bool), x.shape)
     sizes = np.where(known, np.abs(x), np.nan)
-    result = x.copy()
-    for cell in np.unique(by):
-        of_cell = by == cell
-        scale = _median(sizes[..., of_cell])
-        if (scale == 0).any():
-            others = np.where(sizes == 0, np.nan, sizes)
-            scale = np.where(scale == 0, _median(others[..., of_cell]), scale)
-        result[..., of_cell] /= np.where(scale > 0, scale, 1.0)
-    return result
+    _, cell, counts = np.unique(np.asarray(cells), return_inverse=True, return_counts=True)
+    if not len(counts):
+        return x
+    # Each cell is a row, filled up with NaN, so that one sort serves them all.
+    order = np.argsort(cell, kind="stable")
+    column = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rows = np.full((*x.shape[:-1], len(counts), counts.max()), np.nan)
+    rows[..., cell[order], column] = sizes[..., order]
+    scale = _median(rows)
+    if (scale == 0).any():
+        scale = np.where(scale == 0, _median(np.where(rows == 0, np.nan, rows)), scale)
+    divisors: Numbers = np.where(scale > 0, scale, 1.0)[..., cell]
+    return x / divisors
 
 
 def _median(values: Numbers) -> Numbers:
-    """Return the median of what is not NaN along the last axis, kept; NaN where nothing is."""
+    """Return the median of what is not NaN along the last axis; NaN where nothing is."""
     ordered = np.sort(values, axis=-1)  # NaN last
     count = (~np.isnan(ordered)).sum(-1, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, -1)
     high = np.take_along_axis(ordered, np.minimum(count // 2, values.shape[-1] - 1), -1)
-    return np.where(count > 0, (low + high) / 2, np.nan)
+    return np.where(count > 0, (low + high) / 2, np.nan)[..., 0]
 
 
 def sums_by(values: Numbers, groups: NDArray[np.int64]) -> Numbers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +12,8 @@ from scipy import stats
 
 FEW = 12
 """Scores of which every flip is tried."""
+MANY = 64
+"""Scores from which on the chances of their sums are worth keeping."""
 LONG = 5000
 STEPS = 200
 """Of which the mean score keeps at least so many when scores are rounded."""
@@ -95,18 +98,17 @@ def _by_trying(rows: NDArray[np.int64]) -> NDArray[np.float64]:
 def _by_counting(rows: NDArray[np.int64]) -> NDArray[np.float64]:
     step = np.maximum(1, np.abs(rows).sum(-1, keepdims=True) // (STEPS * rows.shape[-1]))
     rows = np.rint(rows / step).astype(np.int64)
-    tails: dict[bytes, NDArray[np.float64]] = {}
-    p = np.empty(len(rows))
-    for i, (sizes, total) in enumerate(zip(np.sort(np.abs(rows)), rows.sum(-1), strict=True)):
-        key = sizes.tobytes()
-        if key not in tails:
-            tails[key] = _chances_of_reaching(sizes)
-        p[i] = tails[key][abs(int(total))]
-    return p
+    # Ranks without ties have the same sizes every time, sums of seeds never have.
+    chances = _chances_of_reaching if rows.shape[-1] < MANY else _kept_chances
+    keys = [row.tobytes() for row in np.sort(np.abs(rows))]
+    tails = {key: chances(key) for key in set(keys)}
+    totals = np.abs(rows.sum(-1)).tolist()
+    return np.array([tails[key][total] for key, total in zip(keys, totals, strict=True)])
 
 
-def _chances_of_reaching(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
+def _chances_of_reaching(row: bytes) -> NDArray[np.float64]:
     """Return for every size of a sum the probability of one as large, either way."""
+    sizes = np.frombuffer(row, dtype=np.int64)
     most = int(sizes.sum())
     unit = max(1, int(np.gcd.reduce(sizes)))
     chance = chances_of_sums([int(size) // unit for size in sizes if size])
@@ -114,6 +116,9 @@ def _chances_of_reaching(sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     np.add.at(of_size, np.abs(2 * unit * np.arange(chance.size) - most), chance)
     tail: NDArray[np.float64] = np.minimum(1.0, of_size[::-1].cumsum()[::-1])
     return tail
+
+
+_kept_chances = lru_cache(maxsize=32)(_chances_of_reaching)
 
 
 def chances_of_sums(sizes: Sequence[int]) -> NDArray[np.float64]:

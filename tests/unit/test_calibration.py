@@ -159,6 +159,18 @@ def test_effects_are_found() -> None:
         assert seen[10] >= least
 
 
+def test_no_difference_is_seldom_shown_of_one_at_the_margin() -> None:
+    """Two one-sided tests at .05 each: at either margin one of them errs; at 1 they may pass."""
+    for name, law in LAWS.items():
+        shares = []
+        for ratio in (MARGIN, 1.0):
+            pairs = simulate(law, 2000, 1, 10, np.random.default_rng(8), ratio=ratio)
+            shares.append(alike(pairs, ERROR).mean())
+        print(f"10 seeds, {name:21} no difference at × 1.5 {shares[0]:.3f}, at × 1 {shares[1]:.2f}")
+        assert shares[0] <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 2000)
+        assert shares[1] > 0.9 or name not in ("independent", "unlike cells", "skewed")
+
+
 class Stopped(NamedTuple):
     """Suites that look at 5, 10, 20 and 40 seeds, each trick until it is decided.
 

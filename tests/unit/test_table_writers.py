@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.spec import decode_numbers
-from reports import latex, structured
+from reports import comma_separated, latex, structured
 from reports.document import Document, Section
 from reports.statistics.intervals import Interval
-from reports.tables import Column, Table, TableCell
+from reports.tables import NO_BREAK, Column, Table, TableCell, full_text
 
 TABLE = Table(
     "verdicts",
@@ -75,3 +75,17 @@ def test_tables_for_programs_hold_every_number_in_full() -> None:
         "protocol": "fd[data]@500/test",
     }
     assert table["rows"][1][1:] == [{"value": math.inf}, {"value": None}]
+
+
+def test_an_open_end_of_an_interval_is_no_failure() -> None:
+    """An infinite value is a run that failed; an infinite limit is a side that is open."""
+    column = Column("Ratio", "ratio")
+    cell = TableCell(0.5, Interval(0.0, math.inf), 5)
+    assert full_text(cell, column) == f"×{NO_BREAK}0.500 [0, ∞] (n=5)"
+    table = Table("t", "T", (column,), ((cell,), (TableCell(math.inf),)))
+    assert comma_separated.render(table).splitlines()[1:] == ["0.5,0.0,inf,5", "failed,,,"]
+    assert r"$\infty$" in latex.render(table)
+    document = Document("a", "b", (), (Section("v", "V", (), (), (table,)),))
+    entry = json.loads(structured.render(document))["tables"][0]["rows"][0][0]
+    assert entry["interval"] == [0.0, {"nonfinite": "inf"}]
+    assert decode_numbers(entry["interval"]) == [0.0, math.inf]
