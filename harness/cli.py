@@ -127,6 +127,27 @@ def run(
     extractor: Extractors = None,
     retrain: Retrain = False,
     accept_code: AcceptCode = False,
+    until_decided: Annotated[
+        bool,
+        typer.Option(
+            "--until-decided",
+            help="Look at the results after 5, 10, 20 and 40 seeds, and add seeds only to what is "
+            "still open. The certainty of a verdict stays what it says.",
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, help="With --until-decided: seeds at the last look. Default: 40."
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="With --until-decided: begin no look that would end later, such as 2h or 90m.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print cells, cohorts and cost; train nothing.")
     ] = False,
@@ -150,22 +171,30 @@ def run(
         tuple(extractor or ()),
         answer_of(retrain=retrain, accept=accept_code),
     )
-    shortcut = RerunShortcut(options)
-    if not dry_run:
+    if not until_decided and (max_seeds is not None or budget is not None):
+        raise GanbenchError("--max-seeds and --budget belong to --until-decided")
+    if until_decided and not dry_run:
+        from harness.commands.deciding import run_until_decided
         from harness.engines.server import start_fork_server
+        from reports.looks import standings
 
-        if told := shortcut.result():
-            print(told)
-            _conclude(shortcut.folder or Path(), ExitStatus.DONE)
-        start_fork_server()  # it and this process import PyTorch at the same time
+        start_fork_server()
+        _conclude(*run_until_decided(options, standings, most=max_seeds, budget=budget))
+    shortcut = RerunShortcut(options)
+    if not dry_run and (told := shortcut.result()):
+        print(told)
+        _conclude(shortcut.folder or Path(), ExitStatus.DONE)
+    _start_fork_server()
     from harness.commands.expansion import expanded
 
-    matrix = expanded(options)
     if dry_run:
+        from harness.commands.deciding import first_look
         from harness.commands.preview import preview
 
+        matrix = first_look(options, max_seeds) if until_decided else expanded(options)
         preview(matrix, options)
         return
+    matrix = expanded(options)
     from harness.commands.run import run_suite
 
     folder, code = options.folder(matrix.plan.suite), run_suite(matrix, options)
@@ -271,6 +300,7 @@ def tune(
     ] = False,
 ) -> None:
     """Tune all cells alike, by the validation half; compare choice and default on fresh seeds."""
+    _start_fork_server()
     from harness.commands.expansion import expanded
     from harness.commands.options import RunOptions, answer_of
     from harness.commands.tune import TuneOptions, preview_tuning, tune_suite
@@ -522,6 +552,13 @@ def push(
     from harness.commands.push import push_results
 
     push_results(folder, wandb=wandb, project=project)
+
+
+def _start_fork_server() -> None:
+    """Let the server import PyTorch while this process does so itself."""
+    from harness.engines.server import start_fork_server
+
+    start_fork_server()
 
 
 def _load(plugins: list[str] | None) -> None:

@@ -99,6 +99,17 @@ class DatasetSpec(PartSpec):
         return described
 
 
+LATER_SETTINGS = (
+    "probes",
+    "metrics",
+    "replicate",
+    "injected_ratio",
+    "injected_failures",
+    "injected_real",
+)
+"""Settings that came later than others; a run's identity has them where they are not defaults."""
+
+
 class Settings(Frozen):
     """How a run trains and is measured; every value resolved, nothing left to a default.
 
@@ -143,15 +154,32 @@ class Settings(Frozen):
     replicate: Annotated[int, PerRun()] = Field(
         default=0, ge=0, lt=1000, description="other than 0: the same with other random numbers"
     )
+    injected_ratio: Annotated[float, PerRun()] = Field(
+        default=1.0, gt=0, le=1e6, description="what the measured primary metric is multiplied by"
+    )
+    injected_failures: Annotated[float, PerRun()] = Field(
+        default=0.0, ge=0, le=1, description="share of runs that are measured as failed"
+    )
+    injected_real: Annotated[float, PerRun()] = Field(
+        default=0.0, ge=0, lt=1, description="share of measured samples that are real ones instead"
+    )
 
     @model_serializer(mode="wrap")
     def _leave_out_what_came_later(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write later settings at their defaults as nothing: such runs keep their ids."""
         written: dict[str, Any] = write(self)
-        for name in ("probes", "metrics", "replicate"):
-            if not written.get(name):
+        for name in LATER_SETTINGS:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 written.pop(name, None)
         return written
+
+    @property
+    def is_altered(self) -> bool:
+        """Whether what is measured is altered on purpose, to try reports by a known answer."""
+        return any(
+            getattr(self, name) != type(self).model_fields[name].default
+            for name in ("injected_ratio", "injected_failures", "injected_real")
+        )
 
 
 class RunSpec(Frozen):

@@ -146,6 +146,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     from reports.document import Document
     from reports.sections import (
         cost,
+        known,
         losses,
         measurements,
         outcomes,
@@ -161,6 +162,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         tuning,
         verdicts,
     )
+    from reports.unlearned import learnt_nothing
 
     optional = (
         rates.build(cells),
@@ -170,9 +172,11 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     )
     lasting, price = survival.build(cells), cost.build(cells)
     together = pooled.build(cells)
+    answers = known.build(cells)
     searched, elsewhere = tuning.build(cells, listed(folders)), published.build(cells)
     sections = (
         verdicts.build(cells),
+        *((answers,) if answers else ()),
         outcomes.build(cells),
         *((lasting,) if lasting else ()),
         measurements.build(cells),
@@ -187,7 +191,8 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     )
     plan = cells.suite.plan
     facts = provenance.facts(cells)
-    return Document(plan.suite, plan.summary, facts, sections, mixtures(cells))
+    notices = (*mixtures(cells), *learnt_nothing(cells))
+    return Document(plan.suite, plan.summary, facts, sections, notices)
 
 
 def write_comparison(comparison: Comparison, out: Path) -> Path:

@@ -14,13 +14,11 @@ import numpy as np
 
 from harness.errors import CorruptRecordError
 from harness.store.reading import ReportedRun, SuiteRecord
-from harness.store.records import CRASHES, MetricInfo, PlannedRun, Weights
+from harness.store.records import CRASHES, FAILURES, MetricInfo, PlannedRun, Weights
 from reports.sample_files import SampleFolder
 
 BASELINE = "none"
 """Label of a cell without tricks."""
-FAILURES = ("collapsed", "diverged")
-"""Outcomes that are results, and bad ones."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
 Answer = TypeVar("Answer")
@@ -146,7 +144,7 @@ class CellRuns:
         size = math.inf if value is None else value
         if primary and primary.better == "higher" and value is not None:
             size = -size
-        rank = {"ok": 1, "collapsed": 2, "diverged": 3}.get(result.status, 0)
+        rank = ("ok", *FAILURES).index(result.status) + 1 if result.final else 0
         return rank, size, -result.planned.seed
 
 

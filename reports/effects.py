@@ -30,13 +30,21 @@ import numpy as np
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells, cached_per_suite
 from reports.statistics.claims import Judgement, Verdict, judge, ratio_interval
-from reports.statistics.intervals import LEVEL, Interval, paired_rate_change, t_interval
+from reports.statistics.intervals import (
+    LEVEL,
+    Interval,
+    geometric_mean,
+    paired_rate_change,
+    t_interval,
+)
 from reports.statistics.paired import Pairs, log_ratio_estimate
 from reports.statistics.ranks import probability_less
 
 MARGINS = {"energy": 1.5}
 """Ratio within which a change is negligible, where the suite does not say, by metric."""
 OTHER_MARGIN = 1.25
+NEAR_FLOOR = 3.0
+"""A control of fewer floors is marked: its ratios are compressed."""
 UNFINISHED = ("missing", "running", "preempted")
 """What becomes of a run that is still to come."""
 NEVER_LEARNT = "unlearned"
@@ -231,7 +239,17 @@ def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
 def compared(cells: SuiteCells) -> dict[CellRuns, list[Pair]]:
     """Pair every cell that has a control with that."""
     controls = ((cell, cells.control(cell)) for cell in cells.cells)
-    return {cell: pairs_of(cell, control) for cell, control in controls if control is not None}
+    return {
+        cell: unspent(cells, pairs_of(cell, control))
+        for cell, control in controls
+        if control is not None
+    }
+
+
+def unspent(cells: SuiteCells, pairs: Iterable[Pair]) -> list[Pair]:
+    """Leave out the seeds that an earlier study has judged: these verdicts could be read before."""
+    spent = set(cells.suite.plan.spent)
+    return [pair for pair in pairs if pair.seed not in spent]
 
 
 def ratio_over_seeds(pairs: Sequence[Pair]) -> tuple[float | None, Interval | None]:
@@ -303,6 +321,29 @@ def unfinished(cells: SuiteCells) -> int:
     return sum(result.status in UNFINISHED for result in cells.results)
 
 
+def near_floor(cells: SuiteCells) -> list[tuple[CellRuns, float]]:
+    """List the controls that are hardly worse than real data, with how many floors they are away.
+
+    It is the geometric mean of their surviving runs. A floor is in every value, so that ratios of
+    such cells are nearer to 1 than those of the distances that lie beneath.
+    """
+    controls = dict.fromkeys(
+        control for cell in compared(cells) if (control := cells.control(cell)) is not None
+    )
+    found = []
+    for cell in controls:
+        primary = cell.primary
+        if primary is None or primary.better != "lower" or not (primary.floor or 0) > 0:
+            continue
+        values = [
+            v for r in cell.finals if not r.failed and (v := r.last(primary.name)) is not None
+        ]
+        mean = geometric_mean(values)
+        if mean is not None and primary.floor and mean < NEAR_FLOOR * primary.floor:
+            found.append((cell, mean / primary.floor))
+    return found
+
+
 def margin_of(cells: SuiteCells) -> float:
     """Return the ratio within which a change is negligible: the suite's, or its metrics' least."""
     if cells.suite.plan.margin is not None:
@@ -315,8 +356,26 @@ def judged(cells: SuiteCells, effects: Sequence[Effect]) -> list[Effect]:
     """Judge a family of effects; as they are while runs are still to come."""
     if not effects or unfinished(cells):
         return list(effects)
-    found = judge([[effect.evidence] for effect in effects], margin_of(cells))
+    family = [seen_at_looks(cells, effect) for effect in effects]
+    found = judge(family, margin_of(cells), looks=max(1, len(cells.suite.plan.looks)))
     return [replace(e, judgement=j) for e, j in zip(effects, found, strict=True)]
+
+
+def seen_at_looks(cells: SuiteCells, effect: Effect) -> list[Pairs]:
+    """Return what each look has seen of an effect, all of its pairs last.
+
+    A suite that is looked at once has one. What was decided at a look has no pairs of later seeds.
+    """
+    plan = cells.suite.plan
+    seeds = sorted({run.seed for run in plan.runs} - set(plan.spent))
+    place = {seed: number for number, seed in enumerate(seeds, start=1)}
+    reached = max((place[pair.seed] for pair in effect.paired), default=0)
+    earlier = [
+        evidence_of([pair for pair in effect.paired if place[pair.seed] <= look])
+        for look in plan.looks
+        if look < reached
+    ]
+    return [*earlier, effect.evidence]
 
 
 def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
@@ -478,7 +537,7 @@ def contrast_effects(cells: SuiteCells) -> list[Effect]:
             if cell.tricks == first
             and (control := cells.cell(cell.dataset, cell.variant, second)) is not None
         ]
-        pairs = [pair for cell, control in both for pair in pairs_of(cell, control)]
+        pairs = [pair for cell, control in both for pair in unspent(cells, pairs_of(cell, control))]
         planned = sum(shared_seeds(cell, control) for cell, control in both)
         effects.append(Effect(f"{first} against {second}", None, planned, tuple(pairs)))
     return judged(cells, effects)

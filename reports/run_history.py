@@ -20,6 +20,7 @@ from reports.tables import ABSENT, ARROWS, significant
 SIGN_OF = {
     "ok": ("✔", "helps", "ended well"),
     "collapsed": ("◐", "hurts", "collapsed"),
+    "unlearned": ("○", "hurts", "never learnt"),
     "diverged": ("✖", "hurts", "diverged"),
     "oom": ("▲", "hurts", "out of memory"),
     "crashed": ("!", "hurts", "crashed"),
@@ -274,7 +275,7 @@ def reason_of(result: Result) -> str:
     if result.status == "ok" or not outcome:
         return ""
     onset, step, reason = outcome.get("onset"), outcome.get("step"), outcome.get("reason")
-    if result.status == "collapsed" and reason:
+    if result.status in ("collapsed", "unlearned") and reason:
         return str(reason)
     when = f"from step {onset}" if onset is not None else f"at step {step}"
     return f"{when}: {reason}" if reason else when

@@ -77,7 +77,7 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     check_precision(pending, device)
     check_device(todo, device)
     with console.status("trying every cell for a moment"):
-        rehearse(pending)
+        rehearse(pending, options.plugins)
     places = slots(device, options.jobs)
     calibration = Calibration(device, places, largest=options.cohort)
     measured = calibration.cached(pending)

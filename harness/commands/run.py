@@ -20,6 +20,7 @@ from harness.planning.checks import check_data, check_device, check_precision
 from harness.planning.dispatch import train_pending
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
+from harness.planning.studies import spent_seeds
 from harness.store.folders import Store
 from harness.store.reading import read_suite
 from harness.store.records import FINAL, PlannedRun, SuitePlan
@@ -41,6 +42,7 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
     store = Store(folder)
     with store.hold():
         _announce_plan(store, matrix, console)
+        matrix = _as_study(store, matrix, console)
         others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
         settled = settle_code(store, selected, matrix.plan.code, options.changed_code, others)
         todo, plan = settled.todo, replace(matrix.plan, code=settled.code)
@@ -50,7 +52,7 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         if todo.pending:
             check_data(todo.pending, options.data_root)
         with console.status("trying every cell for a moment"):
-            rehearse(todo.pending)
+            rehearse(todo.pending, options.plugins)
         for line in (*unreadable(settled.code), *settled.told):
             quietly(console)(line)
         for spec in settled.again:
@@ -141,6 +143,31 @@ def check_unchanged(store: Store, before: SuitePlan, now: SuitePlan) -> None:
             f"{store.root} was begun with {had}; margin and contrasts are declared before the "
             "first run: give the suite these again, or choose another folder with --out"
         )
+
+
+def _as_study(store: Store, matrix: Matrix, console: Console) -> Matrix:
+    """Note in the plan which of its seeds have been judged before, and say so.
+
+    Raises:
+        GanbenchError: if the folder's suite goes on until it is decided, and this command does not.
+    """
+    if matrix.plan.looks:
+        return matrix
+    before = store.begun_plan()
+    if before is not None and before.looks:
+        raise GanbenchError(
+            f"{store.root} holds a suite that goes on until it is decided, with looks at "
+            f"{', '.join(map(str, before.looks))} seeds: go on with --until-decided, or choose "
+            "another folder with --out"
+        )
+    spent = tuple(sorted(spent_seeds(store.root, before, matrix.plan.runs)))
+    if before is not None and spent and spent != before.spent:
+        quietly(console)(
+            f"the verdicts of {counted(len(spent), 'seed')} could be read before these were added: "
+            "the seeds that are new are judged alone, as a new study. To look more than once at "
+            "one study, begin with --until-decided"
+        )
+    return replace(matrix, plan=replace(matrix.plan, spent=spent))
 
 
 def results_version(store: Store, run: PlannedRun) -> int | None:

@@ -87,7 +87,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
         [each for cell in cells for each in (cell.specs[0], cell.trial(cell.default))],
         options.data_root,
     )
-    check_cells(cells, device)
+    check_cells(cells, device, options.plugins)
     store = Store(folder)
     with store.hold():
         if not (folder / "suite.json").exists():
@@ -119,7 +119,7 @@ def preview_tuning(matrix: Matrix, options: RunOptions, search: TuneOptions) -> 
     folder = options.folder(matrix.plan.suite)
     cells = cells_of(matrix, search.params)
     device = choose_device(options.device)
-    check_cells(cells, device)
+    check_cells(cells, device, options.plugins)
     console, places = Console(), slots(device, options.jobs)
     rounds: dict[str, list[RunSpec]] = {"trials": [], "the best again": [], "fresh seeds": []}
     for cell in cells:
@@ -187,8 +187,13 @@ def cells_of(matrix: Matrix, params: Sequence[str]) -> list[TunedCell]:
     ]
 
 
-def check_cells(cells: Sequence[TunedCell], device: str) -> None:
+def check_cells(cells: Sequence[TunedCell], device: str, plugins: Sequence[str]) -> None:
     """Refuse what could not be trained, at the suite's numbers and at both ends of all ranges.
+
+    Args:
+        cells: What is tuned.
+        device: ``cpu`` or ``cuda``.
+        plugins: Modules that register what they are made of.
 
     Raises:
         GanbenchError: with a sentence for each cell that cannot work.
@@ -204,7 +209,7 @@ def check_cells(cells: Sequence[TunedCell], device: str) -> None:
         lines = [f"  {reason} ({titles[0]})" for reason, titles in problems.items()]
         raise GanbenchError("\n".join(["--param reaches values that cannot be tried", *lines]))
     check_precision(specs, device)
-    rehearse(specs)
+    rehearse(specs, plugins)
 
 
 def answer(tuner: Tuner, courses: Sequence[Course]) -> Table:

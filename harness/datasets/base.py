@@ -112,8 +112,8 @@ class Dataset(BaseModel):
     """Examples of the training split, so that a batch can be checked before any training."""
     sha256: ClassVar[Mapping[Split, str]] = {}
     """Pinned hash of each split's content; empty where other pins, or none, name it."""
-    samples: ClassVar[int] = 1000
-    """Generated examples per evaluation where a suite says nothing."""
+    samples: ClassVar[int | None] = None
+    """Generated examples per evaluation where a suite says nothing; None for the kind's usual."""
     needs_root: ClassVar[bool] = False
     """Whether it is read from the folder given by ``--data-root`` or ``GANBENCH_DATA``."""
 

@@ -185,15 +185,22 @@ def has_outcome(path: Path) -> bool:
 def cause_of_death(path: Path, code: int) -> str:
     """Say why a job ended without an outcome: its signal, or the last error in its output."""
     if code < 0:
-        hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
-        return f"its process was killed by signal {-code} ({signal.Signals(-code).name}){hint}"
+        return f"its process {ending(code)}"
     try:
         lines = (path / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     told = [line for line in lines if line.startswith("error: ")]
     what = told[-1].removeprefix("error: ") if told else "and left no word; see log.txt"
-    return f"its process ended with status {code}: {what}"
+    return f"its process {ending(code)}: {what}"
+
+
+def ending(code: int) -> str:
+    """Say how a process ended, by its exit status; less than 0 stands for a signal."""
+    if code >= 0:
+        return f"ended with status {code}"
+    hint = "; the kernel does so when memory runs out" if code == -signal.SIGKILL else ""
+    return f"was killed by signal {-code} ({signal.Signals(-code).name}){hint}"
 
 
 def record_death(path: Path, reason: str) -> None:

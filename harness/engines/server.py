@@ -25,7 +25,8 @@ def preloaded() -> list[str]:
     """Name what every job imports, seconds of it: the server does so once for all of them.
 
     That is every module in which parts are found by being there. Plugins are not among them,
-    since one that fails is to be told of by the job that needs it.
+    since one that fails is to be told of by the job that needs it. The last is what PyTorch
+    imports for the first gradient, half a second of it.
     """
     root = Path(__file__).parents[2]
     parts = [
@@ -33,7 +34,7 @@ def preloaded() -> list[str]:
         for kind in KINDS.values()
         for module in pkgutil.iter_modules([str(root.joinpath(*kind.package.split(".")))])
     ]
-    return ["harness.jobs.job", *parts]
+    return ["harness.jobs.job", *parts, "torch.fx.experimental.symbolic_shapes"]
 
 
 def start_fork_server() -> None:

@@ -186,6 +186,7 @@ class Job:
             line,
             chosen,
             self.device,
+            self.data_root,
             self.checkpoint_seconds,
             lambda: self.terminated,
         )

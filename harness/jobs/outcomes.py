@@ -28,7 +28,7 @@ class Verdict:
     Attributes:
         outcome: One of :data:`harness.store.records.Outcome`.
         onset: Step of the first evaluation of a collapse that lasted to the end, or in which
-            something first was not finite.
+            something first was not finite; None for a run that never learnt.
         reason: One sentence; empty for ``ok``.
     """
 
@@ -72,9 +72,11 @@ def judge(evaluations: Sequence[Event], settings: Settings) -> Verdict:
         streak.append(evaluation)
     if len(streak) < PATIENCE:
         return Verdict("ok")
+    reason = has_collapsed(streak[0], settings)
+    if len(streak) == len(trained):
+        return Verdict("unlearned", None, f"{reason}, as at every evaluation")
     onset = int(streak[-1]["step"])
-    when = "from the first evaluation on" if len(streak) == len(trained) else f"from step {onset}"
-    return Verdict("collapsed", onset, f"{has_collapsed(streak[0], settings)}, {when}")
+    return Verdict("collapsed", onset, f"{reason}, from step {onset}")
 
 
 def last_step(record: RunRecord) -> int:

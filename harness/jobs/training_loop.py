@@ -7,13 +7,16 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Examples
+from harness.datasets.splits import splits_of
 from harness.errors import ExitStatus
+from harness.jobs.injection import altered, with_real
 from harness.jobs.outcomes import Verdict, judge, warning_signs
 from harness.jobs.samples import save_profile, save_samples
 from harness.metrics.evaluation import Evaluation, Evaluator
@@ -55,6 +58,7 @@ class TrainingLoop:
         line: Draws profiles of data on a line; None for other data.
         probes: Measure D before and after training.
         device: Where all of it is computed.
+        data_root: The data root.
         checkpoint_seconds: At most so much work is lost to a kill.
         asked_to_stop: Whether to save and end after the step under way.
     """
@@ -66,6 +70,7 @@ class TrainingLoop:
     line: Line | None
     probes: Sequence[Probe]
     device: torch.device
+    data_root: Path | None
     checkpoint_seconds: float
     asked_to_stop: Callable[[], bool]
 
@@ -163,12 +168,12 @@ class TrainingLoop:
         self._account()
         settings = self.runs[0].spec.settings
         game = self.trainer.game
-        generated = game.sample(settings.evaluation_samples, "evaluation")
+        generated = self._with_real(game.sample(settings.evaluation_samples, "evaluation"))
         look = self.evaluator.observe(generated)
         look_raw = None
         if game.averaging is not None:
             raw = game.sample(settings.evaluation_samples, "evaluation", theta=game.G.theta)
-            look_raw = self.evaluator.observe(raw)
+            look_raw = self.evaluator.observe(self._with_real(raw))
         profiles: Sequence[Profile | None] = [None] * len(self.runs)
         if self.line is not None:
             profiles = self.line.profiles(
@@ -181,8 +186,10 @@ class TrainingLoop:
             try:
                 seen = look(position)
                 whole = seen.whole
-                evaluation = self.evaluator.measure(seen)
-                beside = look_raw and self.evaluator.measure(look_raw(position))
+                evaluation = altered(self.evaluator.measure(seen), run.spec, self.primary.name)
+                beside = look_raw and altered(
+                    self.evaluator.measure(look_raw(position)), run.spec, self.primary.name
+                )
                 samples = generated[position] if whole else None
                 profile = profiles[position] if whole else None
                 self._record(run, evaluation, beside, samples, profile, time.perf_counter() - start)
@@ -197,6 +204,18 @@ class TrainingLoop:
             run.evaluation_seconds += time.perf_counter() - start
         self.mark = time.perf_counter()
         return self._drop(verdicts)
+
+    def _with_real(self, generated: Tensor) -> Tensor:
+        """Put real examples among the samples of runs that ask for it."""
+        specs = [run.spec for run in self.runs]
+        if not any(spec.settings.injected_real for spec in specs):
+            return generated
+        return with_real(generated, specs, self.trainer.step, self._held_out)
+
+    @cached_property
+    def _held_out(self) -> Examples:
+        split = splits_of(self.runs[0].spec.settings.reference).held_out
+        return self.dataset.load(split, self.data_root)
 
     def _record(
         self,

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.metrics.base import Metric, Observation, Statistics, metrics
+from harness.metrics.base import Conditions, Metric, Observation, Statistics, metrics
 from harness.metrics.extractors.inception import FID_LABEL
 from harness.store.records import MetricInfo
 
@@ -93,6 +93,11 @@ class FrechetDistance(Metric):
 
     version = 2
 
+    @classmethod
+    def applies(cls, conditions: Conditions) -> bool:
+        """Whether the data are images: of points it would compare two ellipses, blind to modes."""
+        return conditions.kind == "images"
+
     def columns(self) -> list[MetricInfo]:
         """Describe the distance; only on Inception's pool3 is it called FID."""
         conditions = self.conditions
@@ -101,11 +106,7 @@ class FrechetDistance(Metric):
             if conditions.extractor == FID_LABEL
             else conditions.name("fd", reference=True)
         )
-        summary = self.summary
-        if conditions.modes is not None:
-            summary += "; it compares means and covariances, and sees no modes: those who do stand "
-            summary += "beside it"
-        return [self.column(name, "lower", summary, primary=True)]
+        return [self.column(name, "lower", self.summary, primary=True)]
 
     def reference(self, real: Observation) -> Statistics:
         """Keep mean, trace and square root of the covariance."""

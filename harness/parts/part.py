@@ -439,7 +439,7 @@ def ask(part: Part, hook: Literal["build", "schedule"], plan: Plan) -> Plan:
     """
     try:
         changed: Plan = getattr(part, hook)(plan)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PartError(f"{part.id!r} failed when it was laid over: {error!r}") from error
     if not isinstance(changed, type(plan)):
         raise PartError(

@@ -9,25 +9,22 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from harness.datasets.base import Examples
-from harness.engines.server import start_fork_server
 from harness.jobs.training_loop import peak_memory
 from harness.networks.base import networks
 from harness.parts import all_parts, schedule_of
+from harness.planning.children import in_child
 from harness.planning.cohorts import (
     TYPICAL_RATE,
     cohort_key,
@@ -45,7 +42,6 @@ from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from harness.version import RESULTS_VERSION, VERSION
 
-Result = TypeVar("Result")
 SCHEMA = 2
 SIZES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
 """Runs of a cohort that are tried, by device, as far as time and memory go."""
@@ -57,8 +53,6 @@ WARM_UPS = {"cpu": 3, "cuda": 6}
 """Steps that are not timed: updates are run as they are, recorded and compared in them."""
 CLOCKS = {"cpu": time.process_time, "cuda": time.perf_counter}
 """What times them: on a CPU, what neighbours take from a process is not its own."""
-PATIENCE_SECONDS = 120.0
-"""After which a measurement is given up."""
 WORTH = 20
 """Runs are measured where training them takes so many times as long as to measure."""
 RATES = {"cpu": TYPICAL_RATE, "cuda": 300 * TYPICAL_RATE}
@@ -231,34 +225,6 @@ def hardware(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{processor()}, {os.cpu_count()} cores"
-
-
-def in_child(function: Callable[..., Result], *arguments: Any) -> Result | None:
-    """Call a function in a forked process, as jobs are; None if that dies or takes too long."""
-    start_fork_server()
-    context = multiprocessing.get_context("forkserver")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=answer, args=(sender, function, arguments), daemon=True)
-    child.start()
-    sender.close()
-    try:
-        result: Result | None = receiver.recv() if receiver.poll(PATIENCE_SECONDS) else None
-    except EOFError:
-        result = None
-    finally:
-        receiver.close()
-        child.kill()
-        child.join()
-    return result
-
-
-def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    """Send what a function returns; what goes wrong in it is the caller's to do without."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
-    sender.send(function(*arguments))
-    sender.close()
 
 
 def measure_kind(spec: RunSpec, device: str, plugins: Sequence[str] = ()) -> CostCurve | None:

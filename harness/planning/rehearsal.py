@@ -7,11 +7,12 @@ counts. What a part raises becomes a sentence that names it, its option and what
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from types import TracebackType
 from typing import Any
 
@@ -25,43 +26,121 @@ from harness.datasets.base import Examples, dataset_of
 from harness.errors import GanbenchError, PartError
 from harness.parts import Part, all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
-from harness.parts.foreign import foreign_parts
+from harness.parts.foreign import foreign_in_training
+from harness.planning.children import EachInChild, Ended
 from harness.planning.cohorts import cohort_key, one_thread
-from harness.spec import RunSpec
+from harness.spec import RunSpec, canonical_json
+from harness.store.parallel import cores
 from harness.training.batch import Batch
 from harness.training.game import Phase
 from harness.training.inputs import EagerInputs, TracingInputs
 from harness.training.stack import Stack
-from harness.training.trainer import Trainer
+from harness.training.trainer import Trainer, networks_of
 
 CPU = torch.device("cpu")
 RUNS = (3, 5, 7, 11, 13)
 """How many runs of a cell with foreign parts: the first number that nothing else of it has."""
+OWN_RUNS = 2
+"""How many of ganbench's own parts, which tests hold to cohorts of every size."""
 WIDTH = 8
+OWN_WIDTH = 2
+"""Of ganbench's own networks, which tests hold to every width."""
 EXAMPLES = 4
 """Inputs that D judges at a time, at least."""
+RAISE = "let it raise an error instead"
+"""What to do about code that ends the process."""
+WORTH_A_PROCESS = 20
+"""Cells to a process, under which another saves nothing."""
 MOST_DATA = 10_000
 """Training examples that are made up, at most."""
 PLAYERS: tuple[Phase, ...] = ("discriminator", "generator")
+OF_TRAINING = {"batch", "latent", "network", "width", "optimizer", "precision"}
+"""Settings that one round of updates depends on, beside numbers of each run."""
 
 
-def rehearse(specs: Iterable[RunSpec]) -> None:
-    """Try one run of each cell for a moment.
+def rehearse(specs: Iterable[RunSpec], plugins: Sequence[str] = ()) -> None:
+    """Try one run of each cell for a moment, in processes that parts may end as they like.
+
+    Args:
+        specs: Runs to be trained.
+        plugins: Modules that register what they are made of.
 
     Raises:
         GanbenchError: with a sentence for each cell that cannot work, all of them at once.
     """
-    cells = {cohort_key(spec): spec for spec in specs}
+    alike: dict[str, list[RunSpec]] = {}
+    for key, spec in {cohort_key(spec): spec for spec in specs}.items():
+        kind = key if foreign_in_training(spec) else what_matters(spec)
+        alike.setdefault(kind, []).append(spec)
+    tried = [cells[0] for cells in alike.values()]
+    each = max(WORTH_A_PROCESS, -(-len(tried) // cores()))
     problems: dict[str, list[str]] = {}
-    with one_thread():
-        for spec in cells.values():
-            reason = fault(spec)
+    with ExitStack() as processes:
+        shares = [
+            processes.enter_context(EachInChild(Rehearsals(), tried[start : start + each], plugins))
+            for start in range(0, len(tried), each)
+        ]
+        said = chain.from_iterable(share.answers() for share in shares)
+        for cells, answer in zip(alike.values(), said, strict=True):
+            reason = ended_by(cells[0], answer) if isinstance(answer, Ended) else answer
             if reason is not None:
-                problems.setdefault(reason, []).append(cell_name(spec))
+                problems.setdefault(reason, []).extend(map(cell_name, cells))
     if problems:
-        lines = [f"{reason} ({where(cells)})" for reason, cells in problems.items()]
+        lines = [f"{reason} ({where(names)})" for reason, names in problems.items()]
         heading = f"{len(lines)} problem{'s' if len(lines) > 1 else ''}, found before any training"
         raise GanbenchError("\n".join([heading, *(f"  {line}" for line in lines)]))
+
+
+def what_matters(spec: RunSpec) -> str:
+    """Name all that the rehearsal of ganbench's own parts depends on.
+
+    Data are made up: data sets of the same shape, classes and size are one.
+    """
+    described = json.loads(cohort_key(spec))
+    dataset, settings = described["dataset"], described["settings"]
+    return canonical_json(
+        {
+            "parts": [described["variant"], described["tricks"]],
+            "data": [dataset["shape"], dataset["classes"], dataset_of(spec).train_size],
+            "settings": {name: settings[name] for name in OF_TRAINING},
+        }
+    )
+
+
+def ended_by(spec: RunSpec, ended: Ended) -> str:
+    """Say that a process ended while it rehearsed a cell, and whose code it ran."""
+    suspects = " or ".join(part.part for part in foreign_in_training(spec))
+    if not suspects:
+        return f"the process that tried it {ended}"
+    return f"code of {suspects} ends the process that tries it, which {ended}; {RAISE}"
+
+
+class Networks:
+    """Builds networks once for all rehearsals of the same plan and seeds."""
+
+    def __init__(self) -> None:
+        self._built: dict[tuple[Any, ...], tuple[Stack, Stack]] = {}
+
+    def of(self, runs: Sequence[RunSpec]) -> tuple[Stack, Stack]:
+        """Return generators and discriminators as they are before any training."""
+        seeds = tuple(spec.random_seed for spec in runs)
+        key = (blueprint_of(runs[0]), runs[0].settings.precision, seeds)
+        if key not in self._built:
+            self._built[key] = networks_of(runs, CPU)
+        G, D = self._built[key]
+        return G.of([*range(G.runs)]), D.of([*range(D.runs)])
+
+
+class Rehearsals:
+    """Says why runs could not be trained; those of ganbench's own parts share their networks."""
+
+    def __init__(self) -> None:
+        self._networks = Networks()
+
+    def __call__(self, spec: RunSpec) -> str | None:
+        """Say why a run could not be trained, or None where a few updates of it work."""
+        with one_thread():
+            return fault(spec, None if foreign_in_training(spec) else self._networks)
 
 
 def cell_name(spec: RunSpec) -> str:
@@ -76,9 +155,14 @@ def where(cells: Sequence[str]) -> str:
     return f"in {cells[0]}" + (f" and {more} more cell{'s' if more > 1 else ''}" if more else "")
 
 
-def fault(spec: RunSpec) -> str | None:
-    """Say why a run could not be trained, or None where a few updates of it work."""
-    if failure(spec, narrow=True) is None:
+def fault(spec: RunSpec, networks: Networks | None = None) -> str | None:
+    """Say why a run could not be trained, or None where a few updates of it work.
+
+    Args:
+        spec: The run.
+        networks: Of rehearsals before, to share; None to build its own.
+    """
+    if failure(spec, networks=networks, narrow=True) is None:
         return None
     error = failure(spec)
     if error is None:
@@ -87,12 +171,16 @@ def fault(spec: RunSpec) -> str | None:
 
 
 def failure(
-    spec: RunSpec, without: tuple[Part, str] | None = None, *, narrow: bool = False
-) -> Exception | None:
+    spec: RunSpec,
+    without: tuple[Part, str] | None = None,
+    networks: Networks | None = None,
+    *,
+    narrow: bool = False,
+) -> Exception | SystemExit | None:
     """Return what :func:`play` raises, whatever it is, or None."""
     try:
-        play(narrowed(spec) if narrow else spec, without)
-    except Exception as error:  # noqa: BLE001 - it is to be explained
+        play(narrowed(spec) if narrow else spec, without, networks)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is to be explained
         return error
     return None
 
@@ -102,24 +190,22 @@ def narrowed(spec: RunSpec) -> RunSpec:
     blueprint = blueprint_of(spec)
     unit = math.lcm(blueprint.discriminator.pack, blueprint.generator.copies)
     batch = EXAMPLES * unit if spec.settings.batch % unit == 0 else spec.settings.batch
-    small = {"width": min(WIDTH, spec.settings.width), "batch": min(batch, spec.settings.batch)}
+    width = WIDTH if foreign_in_training(spec) else OWN_WIDTH
+    small = {"width": min(width, spec.settings.width), "batch": min(batch, spec.settings.batch)}
     return spec.model_copy(update={"settings": spec.settings.model_copy(update=small)})
 
 
 def runs_of(spec: RunSpec) -> int:
-    """Choose how many runs train together, so that no axis can be taken for that of the runs.
-
-    Two are enough for parts of ganbench itself, which tests hold to cohorts of every size.
-    """
-    if not foreign_parts(spec):
-        return 2
+    """Choose how many runs train together, so that no axis can be taken for that of the runs."""
+    if not foreign_in_training(spec):
+        return OWN_RUNS
     settings, pack = spec.settings, blueprint_of(spec).discriminator.pack
     sizes = {settings.batch, settings.batch // pack, settings.width, settings.latent}
     sizes |= {*spec.dataset.shape, spec.dataset.classes or 0}
     return next((count for count in RUNS if count not in sizes), RUNS[-1])
 
 
-def rehearsing(spec: RunSpec) -> Trainer:
+def rehearsing(spec: RunSpec, networks: Networks | None = None) -> Trainer:
     """Make the trainer of a few runs on made-up data."""
     least = 2 * spec.settings.batch * schedule_of(all_parts(spec)).g_batch
     known = dataset_of(spec).train_size
@@ -133,7 +219,8 @@ def rehearsing(spec: RunSpec) -> Trainer:
         spec.model_copy(update={"seed": (spec.seed + number) % 2**31})
         for number in range(runs_of(spec))
     ]
-    return Trainer(runs, Examples(Repeated(values, count), labels), CPU)
+    data = Examples(Repeated(values, count), labels)
+    return Trainer(runs, data, CPU, networks=networks.of(runs) if networks else None)
 
 
 class Repeated:
@@ -170,14 +257,17 @@ class Rehearsed(EagerInputs):
         return True
 
 
-def play(spec: RunSpec, without: tuple[Part, str] | None = None) -> None:
+def play(
+    spec: RunSpec, without: tuple[Part, str] | None = None, networks: Networks | None = None
+) -> None:
     """Make an update of each player, another where some do more than others, and samples.
 
     Args:
         spec: Of the runs.
         without: A part and one of its options, which is then one plain number, as for one run.
+        networks: Of rehearsals before.
     """
-    trainer = rehearsing(spec)
+    trainer = rehearsing(spec, networks)
     game = trainer.game
     plans = game.blueprint.generator, game.blueprint.discriminator
     for network, plan in zip((game.G, game.D), plans, strict=True):
@@ -210,7 +300,7 @@ def play(spec: RunSpec, without: tuple[Part, str] | None = None) -> None:
 
 def own_draws(spec: RunSpec) -> AbstractContextManager[Any]:
     """Watch over the draws of parts from elsewhere, if a run has any."""
-    return OwnDraws() if foreign_parts(spec) else nullcontext()  # type: ignore[no-untyped-call]
+    return OwnDraws() if foreign_in_training(spec) else nullcontext()  # type: ignore[no-untyped-call]
 
 
 class OwnDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -264,10 +354,12 @@ def draws_by_itself(network: Stack) -> str | None:
     return next((f"nn.{type(layer).__name__}" for layer in layers), None)
 
 
-def explained(spec: RunSpec, error: Exception) -> str:
+def explained(spec: RunSpec, error: BaseException) -> str:
     """Say in a sentence what went wrong, where, and with which option."""
     culprit = blamed(error)
     what = f"{type(error).__name__}: {error}".splitlines()[0].partition(" Please file")[0]
+    if isinstance(error, SystemExit):
+        what += f"; {RAISE}"
     if culprit is None:
         return f"an update of a few runs fails: {what}"
     owner = culprit.owner
@@ -305,7 +397,7 @@ class Culprit:
     method: str
 
 
-def blamed(error: Exception) -> Culprit | None:
+def blamed(error: BaseException) -> Culprit | None:
     """Find the innermost part, or module that is not PyTorch's, in the way to an error."""
     found: Culprit | None = None
     step: TracebackType | None = error.__traceback__

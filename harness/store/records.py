@@ -32,9 +32,14 @@ from typing import Literal
 
 from harness.store.code import PartCode
 
-Outcome = Literal["ok", "collapsed", "diverged", "oom", "crashed", "preempted"]
-FINAL: frozenset[str] = frozenset({"ok", "collapsed", "diverged"})
+Outcome = Literal["ok", "collapsed", "unlearned", "diverged", "oom", "crashed", "preempted"]
+FAILURES = ("collapsed", "unlearned", "diverged")
+"""Outcomes that are results, and bad ones. A run that never was above a threshold of collapse has
+learnt nothing (``unlearned``); one that fell below it for good has ``collapsed``."""
+FINAL: frozenset[str] = frozenset({"ok", *FAILURES})
 """Outcomes that are results; the others are tried again by the next invocation."""
+REACHED_THE_END = ("ok", "collapsed", "unlearned")
+"""Outcomes of runs that made all their steps."""
 CRASHES = ("oom", "crashed")
 """Outcomes that are none: what such a run had measured says nothing of its cell."""
 
@@ -156,6 +161,21 @@ class SkippedCell:
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look at the results of a suite that goes on until it is decided.
+
+    Attributes:
+        seeds: Seeds of what was still open.
+        time: When, in ISO 8601.
+        settled: What was found of each trick that needs no more seeds, by its label.
+    """
+
+    seeds: int
+    time: str
+    settled: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SuitePlan:
     """What ``suite.json`` holds.
 
@@ -176,6 +196,11 @@ class SuitePlan:
         margin: Ratio of the primary metric, above 1, within which a change is negligible; None for
             what its metric takes without saying.
         contrasts: Pairs of labels of tricks, the first of which is compared with the second.
+        spent: Seeds whose verdicts were there to be read before others were added: those others
+            alone are judged, as a new study.
+        looks: Of a suite that goes on until it is decided, the seeds at which its results are
+            looked at, fixed before the first run; empty for a suite that is looked at once.
+        taken: The looks that have been taken.
     """
 
     suite: str
@@ -192,3 +217,6 @@ class SuitePlan:
     code: tuple[PartCode, ...] = ()
     margin: float | None = None
     contrasts: tuple[tuple[str, str], ...] = ()
+    spent: tuple[int, ...] = ()
+    looks: tuple[int, ...] = ()
+    taken: tuple[Look, ...] = ()

@@ -129,7 +129,7 @@ def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
     for entry in (cell.variant, *tricks):
         try:
             reason = refused(entry.part, context)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise GanbenchError(
                 f"{entry.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
             ) from error

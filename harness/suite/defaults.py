@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.datasets.base import Dataset
+from harness.datasets.base import Dataset, Kind
 from harness.networks.base import Family
 from harness.parts import Variant
 from harness.spec import Settings
@@ -56,6 +56,8 @@ def recipe(name: str) -> Default:
     return Default("the variant's recipe", lambda basis: getattr(basis.variant.recipe, name))
 
 
+SAMPLES: Mapping[Kind, int] = {"points": 10_000, "images": 1000}
+"""Per evaluation: points cost little, and good generators of them differ by thousandths."""
 DECAYS = {"adam": (0.5, 0.999), "rmsprop": (0.0, 0.99), "sgd": (0.0, 0.0)}
 """Beta1 and beta2 of an optimiser that is not the recipe's: Adam's as GANs use it, and PyTorch's
 defaults of RMSprop's alpha and SGD's momentum. 0 is what an optimiser without the one has."""
@@ -102,7 +104,8 @@ DEFAULTS: Mapping[str, Default] = {
     "log_every": share_of_steps(40),
     "evaluate_every": share_of_steps(10),
     "evaluation_samples": Default(
-        "1000, or 26000 for stacked digits", lambda basis: basis.dataset.samples
+        "10000 of points, 1000 of images, or 26000 of stacked digits",
+        lambda basis: basis.dataset.samples or SAMPLES[basis.dataset.kind],
     ),
     "extractor": Default(
         "`data` for points, else the one that knows the classes, or Inception", extractor
@@ -113,6 +116,9 @@ DEFAULTS: Mapping[str, Default] = {
     "probes": Default("none", lambda basis: ()),
     "metrics": Default("none on request", lambda basis: ()),
     "replicate": fixed(0),
+    "injected_ratio": fixed(1.0),
+    "injected_failures": fixed(0.0),
+    "injected_real": fixed(0.0),
 }
 """Default by setting, in the order of :class:`harness.spec.Settings`."""
 

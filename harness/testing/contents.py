@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.datasets.base import datasets, to_bytes, to_unit_range
+from harness.datasets.base import Kind, datasets, to_bytes, to_unit_range
 from harness.metrics.base import Conditions, Observation, metrics
 from harness.metrics.probes.base import probes
 from harness.networks.base import (
@@ -261,29 +261,36 @@ def images_survive_their_range(name: str) -> None:
         require(torch.equal(to_bytes(to_unit_range(images, torch.float32)), images), "bytes change")
 
 
+CENTRES = 6 * torch.eye(4, 8, dtype=torch.float64)
+"""Of four classes."""
+
+
 def observed(count: int, seed: int, classes: int = 4, shift: float = 0.0) -> Observation:
     """Make features and logits of some of four classes, scattered around their centres."""
     draws = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
-    centres = 6 * torch.eye(4, 8, dtype=torch.float64)
-    features = centres[labels] + torch.randn(count, 8, generator=draws).double() + shift
-    logits = -(features[:, None] - centres).square().sum(2) / 2
+    features = CENTRES[labels] + torch.randn(count, 8, generator=draws).double() + shift
+    logits = -(features[:, None] - CENTRES).square().sum(2) / 2
     return Observation(features, logits, labels)
 
 
-def conditions(samples: int) -> Conditions:
-    """Describe an evaluation of images through a classifier of four classes."""
-    return Conditions("images", "kit-cnn@00000000", samples, "train", classes=4)
+def conditions(samples: int, kind: Kind) -> Conditions:
+    """Describe an evaluation of images through a classifier of four classes, or of points."""
+    if kind == "images":
+        return Conditions(kind, "kit-cnn@00000000", samples, "train", classes=4)
+    modes = CENTRES.numpy()
+    return Conditions(kind, "data", samples, "train", classes=4, modes=modes, sigma=1.0)
 
 
 def metric_is_sound(name: str) -> None:
     """Columns match values, the same twice, whatever the order; real data beats one class."""
     cls = metrics.get(name)
-    enough = [n for n in (400, 1000) if cls.applies(conditions(n))]
+    kinds: tuple[Kind, ...] = ("images", "points")
+    enough = [(n, kind) for kind in kinds for n in (400, 1000) if cls.applies(conditions(n, kind))]
     if not enough:
         return
-    count = enough[0]
-    metric = cls(conditions(count))
+    count, kind = enough[0]
+    metric = cls(conditions(count, kind))
     columns = metric.columns()
     require(len({column.name for column in columns}) == len(columns), "two columns share a name")
     reference = metric.reference(observed(2000, 1))

@@ -15,6 +15,7 @@ from harness.tracking.progress import Progress, RunProgress, duration, number
 STYLES = {
     "ok": ("✔", "+", "green"),
     "collapsed": ("◐", "o", "yellow"),
+    "unlearned": ("○", "u", "yellow"),
     "diverged": ("✖", "x", "red"),
     "oom": ("▲", "m", "magenta"),
     "crashed": ("!", "!", "bold red"),
@@ -139,6 +140,8 @@ def explain(event: dict[str, object]) -> str:
         return ""
     if name == "collapsed":
         return f"at step {onset}" if onset is not None else reason
+    if name == "unlearned":
+        return reason
     if name == "preempted":
         return f"at step {event.get('step')}"
     return f"at step {event.get('step')}: {reason}" if reason else f"at step {event.get('step')}"

@@ -276,7 +276,7 @@ class Game:
             Maps uint8 images ``(n, channels, height, width)`` to hidden activations by layer,
             ``(n, …)`` each, in evaluation mode and without gradient.
         """
-        D = self.D.alone(run)
+        D = self.D.of([run])
 
         def show(images: Tensor) -> dict[str, Tensor]:
             with torch.no_grad():

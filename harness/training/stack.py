@@ -68,12 +68,8 @@ class Stack:
             if name not in noise:
                 held = torch.stack([m.get_buffer(name) for m in modules]).to(device)
                 self.buffers[name] = held.to(dtype) if held.is_floating_point() else held
-        skeleton = copy.deepcopy(first).to("meta")
-        self._skeletons = {
-            True: units_first(skeleton.train()),
-            False: units_first(copy.deepcopy(skeleton).eval()),
-        }
-        self._places = {mode: slots(module) for mode, module in self._skeletons.items()}
+        self._skeleton = units_first(copy.deepcopy(first).to("meta"))
+        self._places = slots(self._skeleton)
 
     def __call__(
         self,
@@ -97,13 +93,15 @@ class Stack:
             The network's output, every tensor in it with a leading runs axis, in the precision of
             the parameters.
         """
-        skeleton = self._skeletons[training]
+        skeleton = self._skeleton
+        if skeleton.training != training:
+            skeleton.train(training)
         masks = self._masks(skeleton, x.shape[1], noise)
         if training:
             # Fresh ones to change: a backward pass may still need those of an earlier forward pass.
             self.buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
         state = self.parameters(theta) | self.buffers | masks
-        places = [self._places[training][name] for name in state]
+        places = [self._places[name] for name in state]
 
         # What torch.func.functional_call does, without its search for tied weights in every call:
         # for small networks that search costs as much as the forward pass.
@@ -121,8 +119,8 @@ class Stack:
         return tree_map_only(Tensor, lambda value: value.to(self.theta.dtype), returned)
 
     def modules(self) -> Iterator[nn.Module]:
-        """Iterate over the modules of one run's network, in evaluation mode."""
-        return self._skeletons[False].modules()
+        """Iterate over the modules of one run's network, without its numbers."""
+        return self._skeleton.modules()
 
     def parameters(self, theta: Tensor | None = None) -> dict[str, Tensor]:
         """Return views of theta by parameter name, ``(runs, *shape)`` each."""
@@ -169,10 +167,10 @@ class Stack:
             for name, buffer in self.buffers.items():
                 buffer[run].copy_(state[name])
 
-    def alone(self, run: int) -> Stack:
-        """Return a stack of one run, by position, with copies of its parameters and buffers."""
+    def of(self, runs: list[int]) -> Stack:
+        """Return a stack of some runs, by position, with copies of their parameters and buffers."""
         other = copy.copy(self)
-        other.keep([run])
+        other.keep(runs)
         return other
 
     def keep(self, runs: list[int]) -> None:

@@ -40,6 +40,7 @@ class Trainer:
         data: Training examples.
         device: Where to compute.
         recorder: How updates are recorded, to be replayed; None to run each as it is.
+        networks: G and D to train, which it takes over; None to build them.
 
     Raises:
         DataError: if there are fewer examples than a batch takes.
@@ -51,6 +52,7 @@ class Trainer:
         data: Examples,
         device: torch.device,
         recorder: Recorder | None = None,
+        networks: tuple[Stack, Stack] | None = None,
     ) -> None:
         self.specs = list(specs)
         settings = specs[0].settings
@@ -65,26 +67,7 @@ class Trainer:
         self.dtype = DTYPES[self.precision]
         self.device = device
         self.step = 0
-        generators, discriminators = [], []
-        for spec in specs:
-            with seeded(spec.random_seed, "init/generator"):
-                generators.append(build_generator(blueprint))
-            with seeded(spec.random_seed, "init/discriminator"):
-                discriminators.append(build_discriminator(blueprint))
-        G, D = (
-            Stack(
-                modules,
-                torch.zeros(2, *shape),
-                torch.zeros(2, plan.condition) if plan.condition else None,
-                device=self.device,
-                dtype=self.dtype,
-                precision=self.precision,
-            )
-            for modules, shape, plan in (
-                (generators, (blueprint.latent,), blueprint.generator),
-                (discriminators, blueprint.judged_shape, blueprint.discriminator),
-            )
-        )
+        G, D = networks or networks_of(specs, device)
         variant, laid_over = self._stacked_parts()
         held = hold(data.values, self.device)
         self.game = Game(
@@ -320,6 +303,32 @@ class Trainer:
         for owner, held in self.game.memory.items():
             for name, value in held.items():
                 value[run].copy_(remembered[f"{owner}/{name}"])
+
+
+def networks_of(specs: Sequence[RunSpec], device: torch.device) -> tuple[Stack, Stack]:
+    """Build the generators and discriminators of a cohort, each from its run's own seed."""
+    blueprint, precision = blueprint_of(specs[0]), specs[0].settings.precision
+    generators, discriminators = [], []
+    for spec in specs:
+        with seeded(spec.random_seed, "init/generator"):
+            generators.append(build_generator(blueprint))
+        with seeded(spec.random_seed, "init/discriminator"):
+            discriminators.append(build_discriminator(blueprint))
+    G, D = (
+        Stack(
+            modules,
+            torch.zeros(2, *shape),
+            torch.zeros(2, plan.condition) if plan.condition else None,
+            device=device,
+            dtype=DTYPES[precision],
+            precision=precision,
+        )
+        for modules, shape, plan in (
+            (generators, (blueprint.latent,), blueprint.generator),
+            (discriminators, blueprint.judged_shape, blueprint.discriminator),
+        )
+    )
+    return G, D
 
 
 def within(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from harness.store.records import MetricInfo
+from harness.store.records import REACHED_THE_END, MetricInfo
 from reports.cells import BASELINE, CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.correlations import Correlations, draw_correlations
@@ -96,7 +96,7 @@ def meaning(cell: CellRuns, diagnostic: str, metric: str) -> Meaning:
         if stepwise is not None:
             steps.append((run, stepwise, len(pairs) - 1))
         # What has diverged has no end to compare: its last finite values are from before.
-        if pairs and result.status in ("ok", "collapsed"):
+        if pairs and result.status in REACHED_THE_END:
             last.append((run, *pairs[-1]))
     return Meaning(tuple(over), tuple(steps), tuple(last))
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from harness.store.records import CRASHES
-from reports.cells import FAILURES, STATUSES, CellRuns, SuiteCells
+from harness.store.records import CRASHES, FAILURES
+from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
 from reports.statistics.intervals import wilson
 from reports.tables import Column, Row, Table, TableCell, entries
@@ -28,10 +28,11 @@ SIGNS = {
 }
 """Signs in an outcome record: column title and meaning."""
 NOTE = (
-    "Failed: collapsed or diverged. Runs that ran out of memory (oom), crashed or are unfinished "
-    "are no results: the same command tries them again, and nothing that they had measured is in "
-    "a number. The interval is Wilson's; onset is the step at which a collapse began or a "
-    "divergence was seen."
+    "Failed: collapsed, diverged or unlearned. A run is unlearned if it was below a threshold of "
+    "collapse at every evaluation: it had nothing to lose. Runs that ran out of memory (oom), "
+    "crashed or are unfinished are no results: the same command tries them again, and nothing "
+    "that they had measured is in a number. The interval is Wilson's; onset is the step at which a "
+    "collapse began or a divergence was seen."
 )
 
 

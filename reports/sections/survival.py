@@ -14,9 +14,10 @@ from reports.tables import Column, Table, TableCell, entries
 MOST_VARIANTS = 36
 """Plots of the figure."""
 LEAD = (
-    "Kaplan and Meier's estimate of the share of runs that have neither collapsed nor diverged "
-    "yet, by the share of training that is done. A run that ends well is watched to the end; one "
-    "that failed counts from the onset of its collapse, or the step of its divergence.",
+    "Kaplan and Meier's estimate of the share of runs that have not failed yet, by the share of "
+    "training that is done. A run that ends well is watched to the end; one that failed counts "
+    "from the onset of its collapse or the step of its divergence, and from the start if it never "
+    "learnt.",
 )
 
 
@@ -24,6 +25,8 @@ def lifetime(result: Result) -> float | None:
     """Return the share of training that a final run lasted; None if its record does not say."""
     if not result.failed:
         return 1.0
+    if result.status == "unlearned":
+        return 0.0
     outcome = result.outcome
     step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
     if step is None or result.record is None:

@@ -34,6 +34,8 @@ ORDER: tuple[Verdict, ...] = (
     "screening",
 )
 """What a reader looks for first."""
+MOST_ASKED = 1000
+"""Seeds that the command line takes."""
 MOST_NAMED = 4
 """Tricks that the first sentence names of a kind."""
 
@@ -137,7 +139,11 @@ def rules_out(judgement: Judgement) -> str:
 
 
 def what_decides(judgement: Judgement, plan: SuitePlan) -> str:
-    """Say how many seeds would decide, with the command; or why that is not known."""
+    """Say how many seeds would decide, with the command; or why that is not known.
+
+    A study's looks are all that it has, so that there is no command for more of them. Other seeds
+    are judged by themselves, as a new study: they, not their sum with these, are what is needed.
+    """
     if judgement.smallest_margin <= judgement.margin:
         missing = (
             f"{PAIRS_FOR_NO_DIFFERENCE} pairs are needed"
@@ -145,33 +151,41 @@ def what_decides(judgement: Judgement, plan: SuitePlan) -> str:
             else f"failures may still differ by over {100 * FAILURE_MARGIN:.0f} points"
         )
         return (
-            f"The ratio stays within the margin, but {missing}: more seeds decide that "
-            f"(`{command(plan, 2 * judgement.seeds)}`)."
+            f"The ratio stays within the margin, but {missing}: more seeds decide that"
+            f"{by(plan, 2 * judgement.seeds)}."
         )
     needed = judgement.seeds_to_decide
     if needed is None:
         return (
             "The interval is open, so that nothing says how many seeds would decide; twice as "
-            f"many are a start (`{command(plan, 2 * judgement.seeds)}`)."
+            f"many are a start{by(plan, 2 * judgement.seeds)}."
         )
     least, most = needed
     if least >= MOST_SEEDS:
         return f"No number of seeds up to {MOST_SEEDS:,} would decide."
     span = f"{least}" if least == most else f"{least} to {most}"
     return (
-        f"Some {span} seeds would decide between an effect and none beyond "
-        f"{times(judgement.margin)} (`{command(plan, most)}`)."
+        f"Some {span} new seeds would decide between an effect and none beyond "
+        f"{times(judgement.margin)}{by(plan, most)}."
     )
 
 
+def by(plan: SuitePlan, seeds: int) -> str:
+    """Write the command in brackets, or where a study with looks ends."""
+    if plan.looks:
+        return f"; this study ends at {plan.looks[-1]}"
+    return f" (`{command(plan, seeds)}`)"
+
+
 def command(plan: SuitePlan, seeds: int) -> str:
-    """Write the command that runs the suite with so many seeds."""
+    """Write the command that goes on with new seeds until it is decided, up to so many."""
     options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
     options += [("extractor", named) for named in plan.extractors]
     options += [("profile", plan.profile)] if plan.profile else []
-    options += [("seeds", seeds)]
+    options += [("max-seeds", min(seeds, MOST_ASKED))]
     words = [f"--{name} {shlex.quote(str(value))}" for name, value in options]
-    return " ".join(["ganbench run", shlex.quote(plan.source or plan.suite), *words])
+    suite = shlex.quote(plan.source or plan.suite)
+    return " ".join(["ganbench run", suite, "--until-decided", *words])
 
 
 def smallest_margin(judgement: Judgement) -> str:

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from harness.store.records import SuitePlan
 from reports.cells import BASELINE, SuiteCells
 from reports.cost import surcharges
 from reports.document import Block, Claim, Figure, Section, left_out
 from reports.effects import (
+    NEAR_FLOOR,
     Effect,
     cell_effects,
     contrast_effects,
     dataset_effects,
     differences,
     margin_of,
+    near_floor,
     shifts,
     trick_effects,
     unfinished,
@@ -55,7 +58,7 @@ from reports.statistics.claims import (
 from reports.statistics.intervals import LEVEL
 from reports.statistics.paired import SEEDS_FOR_FLIPS
 from reports.statistics.power import power_curve
-from reports.tables import percent
+from reports.tables import percent, significant
 
 METRIC_WORDS = {"frechet": "FD", "energy": "energy distance"}
 EFFECTS_OF_POWER = (1.1, 1.25, 1.5, 2.0, 3.0)
@@ -98,7 +101,12 @@ def lead(
     cells: SuiteCells, overall: Sequence[Effect], powers: Sequence[tuple[float, float]]
 ) -> tuple[str, ...]:
     """Say what is compared with what, what the design can see, and how it is judged."""
-    said = [*never_learnt(overall), power_words(powers)]
+    said = [
+        *study(cells.suite.plan),
+        *never_learnt(overall),
+        *compressed(cells),
+        power_words(powers),
+    ]
     if cells.suite.plan.baseline is None:
         compared = BY_TRICK
     else:
@@ -110,6 +118,41 @@ def lead(
         )
     margin = f" The margin of this suite is {times(margin_of(cells))}."
     return (*filter(None, said), compared + MEANING[0], *MEANING[1:-1], MEANING[-1] + margin)
+
+
+def study(plan: SuitePlan) -> list[str]:
+    """Say which seeds are judged, and at which looks."""
+    said = []
+    if plan.spent:
+        fresh = len({run.seed for run in plan.runs} - set(plan.spent))
+        said.append(
+            f"{len(plan.spent)} of the seeds had been judged before the others were added. Those "
+            f"others, {fresh}, are a new study: they alone are judged."
+        )
+    if plan.looks:
+        declared = ", ".join(map(str, plan.looks))
+        said.append(
+            f"This suite goes on until it is decided. Its results are looked at after {declared} "
+            "seeds, as declared before the first run; what is decided gets no more seeds. So that "
+            f"looking more than once costs no certainty, each p is the smallest so far times "
+            f"{len(plan.looks)}, and intervals have "
+            f"{100 * (1 - ERROR / len(plan.looks)):.4g} % at least."
+        )
+    return said
+
+
+def compressed(cells: SuiteCells) -> list[str]:
+    """List the controls that are so near to real data that ratios say less than there is."""
+    near = near_floor(cells)
+    if not near:
+        return []
+    listed = "; ".join(
+        f"{cell.variant} on {cell.dataset} ({significant(floors)} floors)" for cell, floors in near
+    )
+    return [
+        f"Without the trick, some cells are under {NEAR_FLOOR:g} floors from real data: {listed}. "
+        "Their ratios are compressed: an effect there is larger than its ratio."
+    ]
 
 
 def never_learnt(overall: Sequence[Effect]) -> list[str]:

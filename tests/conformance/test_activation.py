@@ -41,7 +41,7 @@ class TestActivation:
         self, dataset: str, variant: str, where: str, kind: str
     ) -> None:
         game = game_of(dataset, variant, ("activation", {"kind": kind, "where": where}))
-        G, D = game.G._skeletons[True], game.D._skeletons[True]
+        G, D = game.G, game.D
         assert kinds(G) == ({"relu"} if where == "D" else {kind})
         assert kinds(D) == ({"leaky-relu"} if where == "G" else {kind})
 
@@ -79,7 +79,7 @@ class TestActivation:
     def test_what_an_earlier_trick_did_counts(self) -> None:
         elu: Any = ("activation", {"kind": "elu", "where": "D"})
         assert refusal(make_spec("digits", "dcgan", [elu, "patchgan"])) is None
-        D = game_of("digits", "dcgan", elu, "patchgan").D._skeletons[True]
+        D = game_of("digits", "dcgan", elu, "patchgan").D
         assert kinds(D) == {"elu"}
         back: Any = ("activation", {"where": "D"})
         assert refusal(make_spec("digits", "dcgan", ["patchgan", back])) is not None

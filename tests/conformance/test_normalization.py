@@ -49,7 +49,7 @@ class TestNormalization:
         game = game_of("digits", "dcgan", ("normalization", {"kind": kind, "where": where}))
         for network, own in ((game.G, "D"), (game.D, "G")):
             expected = "batch" if where == own else kind
-            found = layers(network._skeletons[True])
+            found = layers(network)
             assert (found == []) == (expected == "none")
             assert all(is_of(layer, expected) for layer in found)
 
@@ -57,8 +57,8 @@ class TestNormalization:
         # The mistake of S6: batch normalisation couples the examples of a wgan-gp critic's batch.
         trick: Any = ("normalization", {"kind": "batch", "where": "D"})
         broken, sound = game_of("digits", "wgan-gp", trick), game_of("digits", "wgan-gp")
-        assert layers(sound.D._skeletons[True]) == []
-        assert all(is_of(layer, "batch") for layer in layers(broken.D._skeletons[True]))
+        assert layers(sound.D) == []
+        assert all(is_of(layer, "batch") for layer in layers(broken.D))
         for game, coupled in ((broken, True), (sound, False)):
             batch = Batch(game, "discriminator", 0)
             x = batch.real
@@ -72,14 +72,14 @@ class TestNormalization:
     def test_mlps_can_be_normalised_too(self) -> None:
         game = game_of("ring8", "gan", ("normalization", {"kind": "batch"}))
         for network in (game.G, game.D):
-            found = layers(network._skeletons[True])
+            found = layers(network)
             assert len(found) == 2
             assert all(is_of(layer, "batch") for layer in found)
 
     def test_spectral_normalisation_stays(self) -> None:
         game = game_of("digits", "sngan", ("normalization", {"kind": "layer", "where": "D"}))
         assert {name.rpartition(".")[2] for name in game.D.buffers} == {"u", "v"}
-        assert layers(game.D._skeletons[True])
+        assert layers(game.D)
 
     @pytest.mark.parametrize(
         ("dataset", "variant", "options", "reason"),

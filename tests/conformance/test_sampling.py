@@ -100,13 +100,13 @@ class TestSampling:
         ("up", "kind"), [("pixel-shuffle", nn.PixelShuffle), ("nearest", nn.Upsample)]
     )
     def test_the_generator_is_built_of_it_throughout(self, up: str, kind: type) -> None:
-        G = game_of("digits", "dcgan", ("sampling", {"up": up})).G._skeletons[True]
+        G = game_of("digits", "dcgan", ("sampling", {"up": up})).G
         assert layers(G, kind) == 2  # 4×4 to 8×8 to 16×16
         assert layers(G, nn.ConvTranspose2d) == 1  # from z to 4×4
 
     @pytest.mark.parametrize(("down", "kind"), [("average", nn.AvgPool2d), ("max", nn.MaxPool2d)])
     def test_the_discriminator_is_built_of_it_throughout(self, down: str, kind: type) -> None:
-        D = game_of("digits", "dcgan", ("sampling", {"down": down})).D._skeletons[True]
+        D = game_of("digits", "dcgan", ("sampling", {"down": down})).D
         assert layers(D, kind) == 2
         assert all(layer.stride == (1, 1) for layer in D.modules() if isinstance(layer, nn.Conv2d))
 

@@ -169,7 +169,7 @@ def test_a_log_that_was_cut_short_is_trained_again(
     store, job = Store(tmp_path), Job(Store(tmp_path), torch.device("cpu"))
     assert job.train([spec]) == 0
     before = read_run(store.folder(spec))
-    assert (before.outcome or {})["outcome"] == "collapsed"
+    assert (before.outcome or {})["outcome"] == "unlearned"
     log = store.folder(spec) / "events.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:kept]))
     assert job.train([spec]) == 0

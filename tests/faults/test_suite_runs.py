@@ -90,7 +90,12 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
         time.sleep(0.05)
     assert session_members(process.pid) == []
     outcomes = [run.outcome for run in read_suite(tmp_path / "results").runs.values()]
-    assert {o["outcome"] for o in outcomes if o is not None} <= {"preempted", "ok", "collapsed"}
+    assert {o["outcome"] for o in outcomes if o is not None} <= {
+        "preempted",
+        "ok",
+        "collapsed",
+        "unlearned",
+    }
     assert any(o is not None and o["outcome"] == "preempted" for o in outcomes)
     again = subprocess.run(
         arguments, env=environment(), capture_output=True, text=True, check=False

@@ -16,8 +16,18 @@ from reports.document import Document
 from reports.tables import Table
 from tests.stores import Fate, Where, build_store
 
-STATUSES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
-RESULTS = frozenset({"ok", "collapsed", "diverged"})
+STATUSES = (
+    "ok",
+    "collapsed",
+    "unlearned",
+    "diverged",
+    "oom",
+    "crashed",
+    "preempted",
+    None,
+    "missing",
+)
+RESULTS = frozenset({"ok", "collapsed", "unlearned", "diverged"})
 
 
 def table(document: Document, name: str) -> Table:

@@ -1,6 +1,5 @@
 """How many runs train together: by measurement where it pays, else by the rule."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from harness.planning import calibration
 from harness.planning.calibration import (
     SIZES,
     Calibration,
-    in_child,
     in_words,
     measure_kind,
     read,
@@ -356,12 +354,6 @@ class TestMeasuring:
 
     def test_free_memory_is_that_of_a_computer(self) -> None:
         assert 2**20 < free_memory("cpu") < 2**50
-
-    def test_in_a_process_of_its_own(self) -> None:
-        assert in_child(os.getpid) not in (None, os.getpid())
-
-    def test_a_process_that_dies_has_no_answer(self) -> None:
-        assert in_child(os._exit, 3) is None
 
     def test_kinds_in_words(self) -> None:
         assert in_words(workload_of(make_spec())) == "toy2d 8, batch 8 of 2"

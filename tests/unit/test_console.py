@@ -379,7 +379,7 @@ def test_the_estimate_does_not_count_what_an_earlier_attempt_did() -> None:
             st.integers(0, 5),
             st.sampled_from(["losses", "attempt", "evaluation", "outcome", "samples", "start"]),
             st.integers(0, 100),
-            st.sampled_from(["ok", "collapsed", "diverged", "crashed"]),
+            st.sampled_from(["ok", "collapsed", "unlearned", "diverged", "crashed"]),
             st.floats(allow_nan=True, allow_infinity=True),
         ),
         max_size=60,

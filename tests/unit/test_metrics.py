@@ -264,7 +264,9 @@ class TestClassHistogram:
 class TestDiversity:
     def test_known_distances(self):
         triangle = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
-        assert mean_distance(triangle) == pytest.approx((3 + 4 + 5) / 3)
+        assert mean_distance(triangle) == pytest.approx((3 + 4 + 5) / 3, rel=1e-3)
+        in_space = torch.nn.functional.pad(triangle, (0, 1))
+        assert mean_distance(in_space) == pytest.approx((3 + 4 + 5) / 3)
 
     def test_ratio(self):
         metric = Diversity(IMAGES)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,7 @@ from harness.metrics.observer import Observer
 from harness.metrics.reference import Measurement
 from harness.store.folders import cache_folder
 from harness.store.records import MetricInfo
+from reports.sections.measurements import metric_table
 
 CPU = torch.device("cpu")
 
@@ -239,7 +241,7 @@ class TestResults:
         (result,) = ring(points)
         assert value(result, "modes@") == 8
         assert value(result, "high-quality@") == pytest.approx(0.9889, abs=0.005)
-        assert value(result, "fd[data]@2500/train") < 0.01
+        assert value(result, "energy[data]@2500/train") < 0.002
         assert value(result, "cs[data]@2500") == pytest.approx(8, abs=0.3)
         assert result.diversity == pytest.approx(1, abs=0.02)
         assert result.mode_coverage == 1
@@ -289,7 +291,7 @@ class TestResults:
 
     def test_huge_points_are_an_answer(self, ring):
         (result,) = ring(torch.full((1, 2500, 2), 3e38) * torch.rand(1, 2500, 2))
-        assert value(result, "fd[") > 1e60
+        assert value(result, "energy[") > 1e30
         assert result.mode_coverage == 0
 
     def test_wrong_shapes_are_refused(self, ring):
@@ -299,12 +301,12 @@ class TestResults:
 
 class TestDescription:
     def test_columns(self, digits, ring):
-        for one in (digits, ring):
+        for one, primary in ((digits, "frechet"), (ring, "energy")):
             assert all(isinstance(info, MetricInfo) for info in one.metrics)
             assert [info.primary for info in one.metrics] == [True] + [False] * (
                 len(one.metrics) - 1
             )
-            assert one.metrics[0].metric == "frechet"
+            assert one.metrics[0].metric == primary
             assert all(info.floor is not None for info in one.metrics)
         label = DigitsClassifier.label()
         assert digits.metrics[0].name == f"fd[{label}]@300/train"
@@ -377,7 +379,7 @@ class TestDescription:
                 return Examples(torch.from_numpy(points), None)
 
         one = evaluator(Plane(), tmp_path, samples=200)
-        assert [info.metric for info in one.metrics] == ["frechet", "diversity"]
+        assert [info.metric for info in one.metrics] == ["energy", "diversity"]
         (result,) = one(torch.randn(1, 200, 2))
         assert result.histogram is None
         assert math.isnan(result.mode_coverage)
@@ -492,8 +494,8 @@ class TestCache:
 
         second = evaluator(Moved(), tmp_path, samples=100)
         points = Ring8().load("validation").values[:100].unsqueeze(0)
-        assert value(first(points)[0], "fd[") < 0.1
-        assert value(second(points)[0], "fd[") > 40
+        assert value(first(points)[0], "energy[") < 0.1
+        assert value(second(points)[0], "energy[") > 10
         assert len(list(tmp_path.iterdir())) == 2
 
     def test_key_holds_split_count_preprocessing_weights_and_libraries(self, tmp_path, monkeypatch):
@@ -545,17 +547,41 @@ class TestCache:
         assert cache_folder() == tmp_path / "home" / ".cache" / "ganbench"
 
 
-def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
-    """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
-    samples = 250
-    measured = evaluator(Ring8(), tmp_path, samples)
-    (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
-    mean, low, high = column.calibration[PERFECT]
+def perfect_divergences(samples: int) -> np.ndarray:
+    """Draw how many samples of the ring are near each mode; return KL from uniform, by NumPy."""
     random = np.random.default_rng(1)
     hit = random.multinomial(random.binomial(samples, 1 - np.exp(-4.5), 2000), np.full(8, 1 / 8))
     shares = hit / hit.sum(1, keepdims=True)
     logarithms = np.log(8 * shares, where=shares > 0, out=np.zeros_like(shares))
-    divergences = (shares * logarithms).sum(1)
+    return (shares * logarithms).sum(1)
+
+
+def kl_column(folder: Path, samples: int) -> MetricInfo:
+    """Measure the calibration of the ring's KL over modes."""
+    measured = evaluator(Ring8(), folder, samples)
+    (column,) = [m for m in measured.metrics if m.name.startswith("mode-kl")]
+    return column
+
+
+def test_a_calibration_holds_what_a_perfect_sampler_scores(tmp_path) -> None:
+    """A divergence of counts is never below 0 and skewed: its limits are those of the draws."""
+    mean, low, high = kl_column(tmp_path, 250).calibration[PERFECT]
+    divergences = perfect_divergences(250)
     assert 0 < low < mean < high
     assert mean == pytest.approx(divergences.mean(), rel=0.15)
     assert np.mean((low <= divergences) & (divergences <= high)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_a_report_says_of_a_perfect_sampler_what_its_draws_do(tmp_path) -> None:
+    """Its row has the mean, and limits between which 95 % of the draws lie, as the note says."""
+    table = metric_table("ring8", kl_column(tmp_path, 250), [], "kl")
+    assert "means over draws, and the limits that 95 % of the draws lie between" in table.note
+    (shown,) = [row[2] for row in table.rows if row[0].value == PERFECT]
+    divergences = perfect_divergences(250)
+    assert shown.value == pytest.approx(divergences.mean(), rel=0.15)
+    assert shown.interval is not None
+    inside = (shown.interval.low <= divergences) & (divergences <= shown.interval.high)
+    assert inside.mean() == pytest.approx(0.95, abs=0.03)
+    # Neither an interval of the mean, nor limits as of a normal law: this one begins at 0.
+    assert shown.interval.low > 0
+    assert shown.interval.high - shown.value > 1.3 * (shown.value - shown.interval.low)

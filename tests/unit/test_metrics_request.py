@@ -53,7 +53,7 @@ def test_what_is_wrong_is_said_with_its_line(value: str, message: str) -> None:
 
 def test_points_have_none_and_an_override_can_tell() -> None:
     both = SUITE.replace("[digits]", "[digits, ring8]").replace("[dcgan]", "[gan]")
-    with pytest.raises(SuiteError, match=r"cannot be measured of 1000 points .* by an override"):
+    with pytest.raises(SuiteError, match=r"cannot be measured of 10000 points .* by an override"):
         plan(both)
     wanted = "overrides: [{when: {dataset: digits}, settings: {metrics: [frechet-infinity]}}]\n"
     specs = plan(both.replace(", metrics: [frechet-infinity]", "") + wanted).specs

@@ -79,7 +79,7 @@ class TestJudge:
             (
                 [1, 0, 0, 0],
                 Verdict(
-                    "collapsed", 10, "diversity 0.00 is below 0.1, from the first evaluation on"
+                    "unlearned", None, "diversity 0.00 is below 0.1, as at every evaluation"
                 ),
             ),
             ([0, 0, 0], Verdict("ok")),
@@ -92,9 +92,7 @@ class TestJudge:
     def test_the_last_evaluation_gives_the_reason(self) -> None:
         evaluations = [evaluation(10, 0.01), evaluation(20, 0.02), evaluation(30, 1.0, 0.25)]
         found = judge(evaluations, thresholds())
-        assert (
-            found.reason == "share of modes found 0.25 is below 0.5, from the first evaluation on"
-        )
+        assert found.reason == "share of modes found 0.25 is below 0.5, as at every evaluation"
 
     def test_data_whose_classes_cannot_be_told_apart_do_not_collapse_for_it(self) -> None:
         evaluations = [evaluation(step, 1.0, NAN) for step in range(0, 60, 10)]
@@ -106,8 +104,10 @@ class TestJudge:
         streak = 0
         while streak < len(healthy) and not healthy[-1 - streak]:
             streak += 1
-        assert (found.outcome == "collapsed") == (streak >= PATIENCE)
-        if streak >= PATIENCE:
+        never = streak == len(healthy)
+        name = "unlearned" if never else "collapsed"
+        assert found.outcome == (name if streak >= PATIENCE else "ok")
+        if found.outcome == "collapsed":
             assert found.onset == 10 * (len(healthy) - streak + 1)
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from harness.errors import ExitStatus, GanbenchError
 from harness.parts import variants
 from harness.planning import rehearsal
 from harness.registry import KINDS, load_plugin
+from harness.suite.load import load_suite
+from harness.suite.matrix import expand
 from harness.testing.specs import make_spec
 
 HEAD = """
@@ -267,8 +270,10 @@ class TestSentences:
         assert reason == "'ours' fails in `generator_objective`: KeyError: 'missing'"
 
     def test_every_problem_is_told_at_once_with_its_cells(self, plugin: Any) -> None:
-        plugin(VARIANT.format(**{**GOOD, "real": "logits / self.scale"}))
-        plugin(TRICK.format(hook="generator_objective", what="loss.sum()").replace("Ours", "Other"))
+        files = [
+            plugin(VARIANT.format(**{**GOOD, "real": "logits / self.scale"})),
+            plugin(TRICK.format(hook="generator_objective", what="loss.sum()")),
+        ]
         specs = [
             make_spec(dataset, variant, laid_over, seed=seed)
             for dataset in ("ring8", "grid25")
@@ -276,11 +281,62 @@ class TestSentences:
             for seed in (0, 1)
         ]
         with pytest.raises(GanbenchError) as caught:
-            rehearsal.rehearse(specs)
+            rehearsal.rehearse(specs, [str(file) for file in files])
         heading, *lines = str(caught.value).splitlines()
         assert heading == "2 problems, found before any training"
+        assert "option 'scale' of 'ours' has the shape (runs,)" in lines[0]
         assert lines[0].endswith("(in ring8 × ours × none and 1 more cell)")
+        assert "a loss of 'ours' has the shape ()" in lines[1]
         assert lines[1].endswith("(in ring8 × gan × ours and 1 more cell)")
+
+    @pytest.mark.parametrize(
+        ("ending", "says"),
+        [
+            ("__import__('os')._exit(7)", "ended with status 7"),
+            ("__import__('os').abort()", "was killed by signal 6 (SIGABRT)"),
+        ],
+    )
+    def test_what_ends_the_process_ends_no_other_cell(
+        self, plugin: Any, ending: str, says: str
+    ) -> None:
+        files = [
+            plugin(VARIANT.format(**{**GOOD, "real": ending})),
+            plugin(TRICK.format(hook="generator_objective", what="loss.sum()")),
+        ]
+        specs = [
+            make_spec("ring8", variant, laid_over)
+            for variant, laid_over in (("ours", []), ("gan", ["ours"]), ("gan", []), ("lsgan", []))
+        ]
+        with pytest.raises(GanbenchError) as caught:
+            rehearsal.rehearse(specs, [str(file) for file in files])
+        _, first, second = str(caught.value).splitlines()
+        assert first.strip() == (
+            f"code of variant 'ours' ends the process that tries it, which {says}; let it raise an "
+            "error instead (in ring8 × ours × none)"
+        )
+        assert "a loss of 'ours' has the shape ()" in second
+
+    def test_a_plan_that_cannot_be_laid_is_a_fault_like_others(self, plugin: Any) -> None:
+        text = TRICK.format(hook="discriminator_objective", what="loss")
+        plugin(
+            text + "\n    def build(self, blueprint: Any) -> Any:\n        return blueprint.none\n"
+        )
+        reason = str(rehearsal.fault(make_spec("ring8", "gan", ["ours"])))
+        assert reason.startswith("'ours' failed when it was laid over: AttributeError")
+
+    def test_leaving_is_a_fault_like_others(self, plugin: Any) -> None:
+        plugin(TRICK.format(hook="generator_objective", what="__import__('sys').exit(3)"))
+        assert rehearsal.fault(make_spec("ring8", "gan", ["ours"])) == (
+            "'ours' fails in `generator_objective`: SystemExit: 3; let it raise an error instead"
+        )
+
+    def test_a_layer_that_leaves_is_named(self, plugin: Any) -> None:
+        text = NETWORK.format(layer="", features="{'hidden': h}")
+        plugin(text.replace("return self.output(z)", "raise SystemExit"))
+        reason = rehearsal.fault(make_spec("ring8", "gan", network="ours"))
+        assert reason == (
+            "layer G of the networks fails: SystemExit: ; let it raise an error instead"
+        )
 
 
 class TestRehearsal:
@@ -301,12 +357,58 @@ class TestRehearsal:
             assert rehearsal.fault(make_spec("ring8", "gan", laid_over, batch=batch)) is None
         assert rehearsal.fault(make_spec("ring8", ("mad-gan", {"generators": 8}))) is None
 
-    def test_nothing_random_and_no_setting_of_pytorch_is_moved(self) -> None:
-        import torch
+    def test_cells_that_differ_in_nothing_that_matters_are_tried_once(self) -> None:
+        def key(*given: Any, **settings: Any) -> str:
+            return rehearsal.what_matters(make_spec(*given, **settings))
 
+        assert key("mnist", "gan") == key("fashion-mnist", "gan", steps=7, evaluate_every=3)
+        assert key("mnist", "gan") == key("mnist", "gan", lr_g=1e-5, seed=4)
+        others = [
+            key("cifar10", "gan"),
+            key("digits", "gan"),
+            key("mnist", "lsgan"),
+            key("mnist", "gan", ["ema"]),
+            key("mnist", "gan", [("sampling", {"up": "nearest"})]),
+            key("mnist", "gan", batch=6),
+            key("mnist", "gan", width=4),
+            key("mnist", "gan", latent=6),
+            key("mnist", "gan", network="mlp"),
+            key("mnist", "gan", optimizer="rmsprop"),
+            key("mnist", "gan", precision="float64"),
+        ]
+        assert len({key("mnist", "gan"), *others}) == 1 + len(others)
+
+    def test_each_rehearsal_begins_with_untrained_networks(self) -> None:
+        shared = rehearsal.Networks()
+        runs = [make_spec("digits", "dcgan", seed=seed) for seed in (1, 2)]
+        G, D = shared.of(runs)
+        first = [stack.state(run) for stack in (G, D) for run in (0, 1)]
+        rehearsal.play(runs[0], networks=shared)
+        with torch.no_grad():
+            G.theta.zero_()
+        again = [stack.state(run) for stack in shared.of(runs) for run in (0, 1)]
+        for before, after in zip(first, again, strict=True):
+            assert before.keys() == after.keys()
+            assert all(torch.equal(before[name], after[name]) for name in before)
+
+    def test_many_cells_are_shared_by_processes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        shares = []
+        answers = rehearsal.EachInChild
+
+        def noted(function: Any, items: Any, plugins: Any) -> Any:
+            shares.append(len(items))
+            return answers(function, items, plugins)
+
+        monkeypatch.setattr(rehearsal, "EachInChild", noted)
+        monkeypatch.setattr(rehearsal, "cores", lambda: 2)
+        specs = [make_spec("ring8", "gan", latent=latent) for latent in range(1, 32)]
+        rehearsal.rehearse(specs)
+        assert shares == [20, 11]
+
+    def test_nothing_random_and_no_setting_of_pytorch_is_moved(self) -> None:
         torch.manual_seed(1)
         before, threads = torch.get_rng_state(), torch.get_num_threads()
-        rehearsal.rehearse([make_spec("digits", "dcgan", ["ada"])])
+        assert rehearsal.Rehearsals()(make_spec("digits", "dcgan", ["ada"])) is None
         assert torch.equal(torch.get_rng_state(), before)
         assert torch.get_num_threads() == threads
 
@@ -343,6 +445,49 @@ class TestCommands:
         assert done.returncode == ExitStatus.BAD_INPUT
         assert "write column(self.scale)" in done.stderr
         assert not (tmp_path / "results").exists()
+
+    @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+    def test_plugins_that_end_their_process_are_bad_input(
+        self, dry: list[str], plugin: Any, tmp_path: Path
+    ) -> None:
+        endings = {
+            "leaves": "__import__('sys').exit(0)",
+            "ends": "__import__('os')._exit(0)",
+            "crashes": "__import__('ctypes').string_at(0)",
+        }
+        made = [
+            VARIANT.format(**{**GOOD, "real": ending}).replace("ours", name).replace("Ours", name)
+            for name, ending in endings.items()
+        ]
+        path = plugin("".join(made))
+        suite = self.suite(tmp_path, ", ".join(endings))
+        done = ganbench("run", *dry, str(suite), "--plugin", str(path), cwd=tmp_path)
+        assert done.returncode == ExitStatus.BAD_INPUT
+        said = " ".join(done.stderr.split())
+        remedy = "let it raise an error instead (in ring8 × "
+        assert "3 problems, found before any training" in said
+        assert f"'leaves' fails in `real_loss`: SystemExit: 0; {remedy}leaves × none)" in said
+        assert f"which ended with status 0; {remedy}ends × none)" in said
+        assert f"which was killed by signal 11 (SIGSEGV); {remedy}crashes × none)" in said
+        assert not (tmp_path / "results").exists()
+
+    @pytest.mark.parametrize(
+        ("hook", "says"),
+        [
+            ("build(self, blueprint)", "'ours' failed when it was laid over: SystemExit(3)"),
+            ("schedule(self, schedule)", "'ours' failed when it was laid over: SystemExit(3)"),
+            ("inapplicable(self, context)", "'ours' failed when asked whether it applies"),
+        ],
+    )
+    def test_a_part_that_leaves_when_it_is_asked_is_named(
+        self, hook: str, says: str, plugin: Any, tmp_path: Path
+    ) -> None:
+        text = VARIANT.format(**GOOD) + f"\n    def {hook}: raise SystemExit(3)\n"
+        path = plugin(text)
+        suite = load_suite(str(self.suite(tmp_path, "ours")))
+        with pytest.raises(GanbenchError) as caught:
+            expand(suite, plugins=[str(path)])
+        assert says in str(caught.value)
 
     def test_an_unknown_part_names_the_option_that_brings_it(self, tmp_path: Path) -> None:
         done = ganbench("run", str(self.suite(tmp_path, "ours")), cwd=tmp_path)

@@ -31,7 +31,17 @@ from reports.sections.provenance import command
 from reports.sections.verdict_words import sentence
 from tests.stores import Fate, Where, build_store, write_tuning
 
-ALL_OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
+ALL_OUTCOMES = (
+    "ok",
+    "collapsed",
+    "unlearned",
+    "diverged",
+    "oom",
+    "crashed",
+    "preempted",
+    None,
+    "missing",
+)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,35 @@ def test_the_table_ranks_and_counts_failures(tmp_path: Path) -> None:
         "pooled",
         "profiles",
     }
+
+
+def covered(runs: int, generator: np.random.Generator) -> list[float]:
+    """Simulate how often an interval holds the mean that all runs would have, task by task."""
+    shares = []
+    for means in (np.zeros(2), np.linspace(0, 4, 5)):
+        truth = pooled_mean([generator.normal(mean, 1, 100_000) for mean in means])
+        limits = [
+            pooled_mean_interval([generator.normal(m, 1, runs) for m in means], generator, draws=99)
+            for _ in range(150)
+        ]
+        shares.append(np.mean([one is not None and one.low <= truth <= one.high for one in limits]))
+    return [100 * float(share) for share in shares]
+
+
+def test_the_chapter_says_how_much_its_intervals_hold(tmp_path: Path) -> None:
+    """Read what the chapter says, and simulate that: 150 trials err by 8 %."""
+    section = build(cells_of(tmp_path, fate, seeds=2))
+    assert section is not None
+    (said,) = (text for text in section.lead if "simulations" in text)
+    assert "too narrow: rather than in 95 %" in said
+    found = re.findall(r"(\d+) to (\d+)\s%\sat (\d+) runs", said)
+    assert len(found) > 2
+    generator = np.random.default_rng(4)
+    for low, high, runs in (found[0], found[-1]):
+        assert int(low) < int(high) < 95
+        assert all(
+            int(low) - 8 <= share <= int(high) + 8 for share in covered(int(runs), generator)
+        )
 
 
 def test_what_lacks_a_data_set_is_named(tmp_path: Path) -> None:

@@ -44,7 +44,17 @@ from reports.sample_files import SampleFolder, is_whole_png
 from reports.stamps import stamps
 from tests.stores import SETTINGS, Fate, Where, build_store, protocol, write_samples
 
-OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
+OUTCOMES = (
+    "ok",
+    "collapsed",
+    "unlearned",
+    "diverged",
+    "oom",
+    "crashed",
+    "preempted",
+    None,
+    "missing",
+)
 
 
 def one_cell(root: Path, fates: Sequence[str | None], dataset: str = "ring8", **more: Any) -> Path:

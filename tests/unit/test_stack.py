@@ -343,6 +343,18 @@ class TestState:
         with pytest.raises(KeyError, match=r"head\.output\.weight"):
             stack.load(0, state)
 
+    def test_a_copy_that_evaluates_leaves_training_as_it_is(self) -> None:
+        disturbed, left_alone = self.trained(), self.trained()
+        x = inputs(*self.plan.shape)
+        copied = disturbed.of([1])
+        evaluated = copied(x[[1]], training=False).logits[0]
+        assert torch.equal(disturbed(x).logits, left_alone(x).logits)
+        trained = copied(x[[1]]).logits[0]
+        assert not torch.allclose(trained, evaluated)
+        assert torch.equal(disturbed.theta, left_alone.theta)
+        for name, value in left_alone.buffers.items():
+            assert torch.equal(disturbed.buffers[name], value)
+
     def test_kept_runs_go_on(self) -> None:
         stack = self.trained()
         x = inputs(*self.plan.shape)

@@ -227,12 +227,12 @@ class TestSpaces:
     )
     def test_an_end_that_a_cell_refuses_is_told_before_training(self, param: str, why: str) -> None:
         with pytest.raises(GanbenchError, match=why):
-            check_cells(cells_of(matrix(), [param]), "cpu")
+            check_cells(cells_of(matrix(), [param]), "cpu", ())
 
     def test_ends_that_exclude_each_other_are_told(self) -> None:
         ranges = ["label-smoothing.real_low=0.5..0.9", "label-smoothing.real_high=0.8..1"]
         with pytest.raises(GanbenchError, match=r"real_low 0\.9, label\S+real_high 0\.8 is"):
-            check_cells(cells_of(matrix(), ranges), "cpu")
+            check_cells(cells_of(matrix(), ranges), "cpu", ())
 
     def test_too_many_numbers_are_refused(self) -> None:
         names = ["lr_g", "lr_d", "beta1", "beta2", *(f"label-smoothing.{o}_{e}" for o in

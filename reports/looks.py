@@ -1,0 +1,77 @@
+"""How tricks stand after a look at a suite that goes on until it is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.store.reading import read_suite
+from harness.store.records import SuitePlan
+from reports.cells import SuiteCells, group
+from reports.effects import Effect, compared, trick_effects
+from reports.sections.verdict_words import limits, times
+from reports.statistics.claims import Judgement
+
+UNDECIDABLE = "not decidable here"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trick stands.
+
+    Attributes:
+        tricks: Its label.
+        verdict: What may be said of it.
+        settled: Whether it needs no more seeds, or would need more than there may be.
+        ratio: Its ratio with interval.
+        need: Seeds that would decide; empty where that is not known or not needed.
+        cells: Labels (data set, variant, tricks) of its cells, and of those they are compared with.
+    """
+
+    tricks: str
+    verdict: str
+    settled: bool
+    ratio: str
+    need: str
+    cells: frozenset[tuple[str, str, str]]
+
+
+def standings(folder: Path) -> list[Standing]:
+    """Say how every trick of a suite stands, whose planned runs have all ended.
+
+    Raises:
+        StoreError: if the folder holds no results.
+    """
+    cells = group(read_suite(folder))
+    return [standing(effect, cells) for effect in trick_effects(cells)]
+
+
+def standing(effect: Effect, cells: SuiteCells) -> Standing:
+    """Say how one trick stands."""
+    judgement = effect.judgement
+    interval = effect.interval
+    words = f"{times(effect.ratio)} " if effect.ratio is not None else ""
+    need = judgement.seeds_to_decide if judgement is not None else None
+    hopeless = judgement is not None and is_hopeless(judgement, cells.suite.plan)
+    decided = judgement is not None and judgement.decided
+    return Standing(
+        effect.tricks,
+        UNDECIDABLE if hopeless else str(effect.verdict or "nothing yet"),
+        decided or hopeless,
+        words + (limits(interval) if interval is not None else ""),
+        "" if decided or need is None else f"{need[0]} to {need[1]}",
+        frozenset(
+            (one.dataset, one.variant, one.tricks)
+            for cell in compared(cells)
+            if cells.treatment(cell) == effect.tricks
+            for one in (cell, cells.control(cell))
+            if one is not None
+        ),
+    )
+
+
+def is_hopeless(judgement: Judgement, plan: SuitePlan) -> bool:
+    """Whether a trick is not decided, and would need more seeds than there may be."""
+    need = judgement.seeds_to_decide
+    last = plan.looks[-1] if plan.looks else 0
+    return not judgement.decided and need is not None and need[0] > last
