@@ -26,7 +26,7 @@ BADGES = {
     "hurts": ("hurts", "▼"),
     "fewer failures": ("fewer", "◆"),
     "more failures": ("hurts", "◆"),
-    "no difference": ("none", "＝"),
+    "no difference": ("none", "="),
     "no evidence": ("none", "○"),
     "screening": ("screening", "◌"),
 }

@@ -80,8 +80,9 @@ MEANING = (
     f"order and latents: below {SEEDS_FOR_FLIPS} seeds that is Student's, which takes sums of "
     "ranks as near to normal, from there on exact sign flips of seeds. Failures are tested in the "
     f"same way. The levels are {RANK_LEVEL:g} for ranks and {FAILURE_LEVEL:g} for failures, "
-    "adjusted by Holm over all tricks, so that a suite in which nothing works claims something in "
-    f"{percent(ERROR)} of cases or fewer; below {SEEDS_FOR_ANY_LEVEL} seeds no level is above "
+    "adjusted by Holm over all tricks, so that of suites in which nothing works at most one in "
+    "twenty claims something; where nothing but the seed made a difference, seven to nine seeds "
+    f"would err up to twice as often. Below {SEEDS_FOR_ANY_LEVEL} seeds no level is above "
     f"{FEW_SEEDS_LEVEL:g}. Under {SEEDS_FOR_A_CLAIM} seeds nothing is claimed.",
     f"The {percent(LEVEL)} interval of a ratio holds every ratio that this test does not reject, "
     "each trick taken by itself; it may be open on a side, and below seven seeds it has 98.75 %. "

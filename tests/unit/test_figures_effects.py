@@ -27,16 +27,21 @@ def result(tricks: str, seed: int, *, failed: bool) -> Result:
     return Result(planned, "collapsed" if failed else "ok", None)
 
 
-def effect(ratio: float | None, spread: float = 0.0, failures: tuple[int, int] = (0, 0)) -> Effect:
-    """Make an effect of five pairs; those that failed come last, the others scatter evenly."""
+def effect(
+    ratio: float | None,
+    spread: float = 0.0,
+    failures: tuple[int, int] = (0, 0),
+    seeds: int = 5,
+) -> Effect:
+    """Make an effect of one cell; pairs that failed come last, the others scatter evenly."""
     pairs = []
-    for seed in range(5):
-        dead = [ratio is None or 5 - seed <= count for count in failures]
-        log = math.log(ratio or 1) + spread * (seed - 2)
+    for seed in range(seeds):
+        dead = [ratio is None or seeds - seed <= count for count in failures]
+        log = math.log(ratio or 1) + spread * (seed - (seeds - 1) / 2)
         scores = (math.inf if dead[0] else log, math.inf if dead[1] else 0.0)
         arms = [result(arm, seed, failed=d) for arm, d in zip("ab", dead, strict=True)]
         pairs.append(Pair(("d", "v"), seed, arms[0], arms[1], scores))
-    return Effect("t", "d", 5, tuple(pairs))
+    return Effect("t", "d", seeds, tuple(pairs))
 
 
 def texts(svg: str) -> list[str]:
