@@ -1,7 +1,7 @@
 # Everything a newcomer needs; each target sets up .venv by itself, once.
 PYTHON ?= python3
 SUITE ?= stability
-TRIALS ?= 24
+TRIALS ?= 10
 ARGS ?=
 BIN := .venv/bin
 # What is compiled once is kept: each worker would rewrite every assert again.
@@ -29,7 +29,7 @@ bench: .venv/ready ## run a suite and write its report: make bench SUITE=stabili
 report: .venv/ready ## write the report of results/SUITE again
 	@$(BIN)/ganbench report results/$(SUITE) $(ARGS)
 
-tune: .venv/ready ## tune learning rates: make tune SUITE=smoke TRIALS=16 ARGS='--only variant=wgan-gp'
+tune: .venv/ready ## tune a suite's cells: make tune SUITE=stability ARGS='--param lr_g=1e-5..1e-2:log'
 	@$(BIN)/ganbench tune $(SUITE) --trials $(TRIALS) $(ARGS)
 
 test: .venv/ready ## run every test that takes less than ten seconds

@@ -257,11 +257,36 @@ def compare(
 @app.command()
 def tune(
     suite: Suite,
-    trials: Annotated[int, typer.Option(min=1, help="Trials per cell, the default among them.")],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME=LOW..HIGH",
+            help="Search a number: a setting (lr_g=1e-5..1e-2:log, lr_d/lr_g=0.1..10:log), an "
+            "option of the variant (variant.penalty_weight=0.1..100:log) or of a trick "
+            "(label-smoothing.real_low=0.7..1). :log spreads values over the logarithm; "
+            "@variant=wgan at the end, with the keys of --only, keeps it to such cells. Repeat for "
+            "several. Default: both learning rates, as the first two examples.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Settings per cell, the suite's own among them.")
+    ] = 10,
     only: Only = None,
     out: Out = None,
-    batch: Annotated[int, typer.Option(min=1, help="Trials trained together.")] = 8,
-    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    sampler: Annotated[
+        str,
+        typer.Option(
+            help="sobol: all cells at the same places, so that a trick and its control are tuned "
+            "alike; tpe: goes by what each cell has found, for the best of one."
+        ),
+    ] = "sobol",
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With tpe: trials proposed at once, from those before. Default: 8."
+        ),
+    ] = None,
     profile: Profile = None,
     jobs: Jobs = None,
     device: Device = "auto",
@@ -270,12 +295,15 @@ def tune(
     extractor: Extractors = None,
     retrain: Retrain = False,
     accept_code: AcceptCode = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print trials and cost, fresh seeds included.")
+    ] = False,
 ) -> None:
-    """Tune learning rates by Optuna: equal budget per cell, best settings on fresh seeds."""
+    """Tune all cells alike, by the validation half; compare choice and default on fresh seeds."""
     _start_fork_server()
     from harness.commands.expansion import expanded
     from harness.commands.options import RunOptions, answer_of
-    from harness.commands.tune import tune_suite
+    from harness.commands.tune import TuneOptions, preview_tuning, tune_suite
 
     options = RunOptions(
         suite,
@@ -289,8 +317,12 @@ def tune(
         extractors=tuple(extractor or ()),
         changed_code=answer_of(retrain=retrain, accept=accept_code),
     )
+    search = TuneOptions(trials, tuple(param or ()), sampler, batch)
     matrix = expanded(options)
-    code = tune_suite(matrix, options, trials=trials, batch=batch, sampler=sampler)
+    if dry_run:
+        preview_tuning(matrix, options, search)
+        return
+    code = tune_suite(matrix, options, search)
     _conclude(options.folder(matrix.plan.suite), code)
 
 

@@ -173,7 +173,7 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     lasting, price = survival.build(cells), cost.build(cells)
     together = pooled.build(cells)
     answers = known.build(cells)
-    searched, elsewhere = tuning.build(listed(folders)), published.build(cells)
+    searched, elsewhere = tuning.build(cells, listed(folders)), published.build(cells)
     sections = (
         verdicts.build(cells),
         *((answers,) if answers else ()),

@@ -15,7 +15,13 @@ from PIL import Image
 from harness.spec import DatasetSpec, PartSpec, RunSpec, Settings
 from harness.store.events import EventLog
 from harness.store.folders import Store
-from harness.store.records import MetricInfo, PlannedRun, SkippedCell, SuitePlan
+from harness.store.records import (
+    TUNING_SCHEMA,
+    MetricInfo,
+    PlannedRun,
+    SkippedCell,
+    SuitePlan,
+)
 
 FINGERPRINT = "0f0f0f0f0f0f"
 RING = [[float(np.cos(a)), float(np.sin(a))] for a in np.arange(8) * np.pi / 4]
@@ -246,31 +252,66 @@ def build_store(
     return root
 
 
-def write_tuning(root: Path, name: str = "ring8-gan-none", *, best_value: float = 0.5) -> Path:
-    """Write a summary of a learning-rate search into a results folder."""
+def write_tuning(
+    root: Path,
+    dataset: str = "ring8",
+    variant: str = "gan",
+    tricks: str = "none",
+    *,
+    default: Sequence[float | None] = (1.0, 1.03, 1.06, 1.09, 1.12),
+    chosen: Sequence[float | None] = (0.5, 0.52, 0.54, 0.56, 0.58),
+    space: Mapping[str, Mapping[str, Any]] | None = None,
+    edges: Sequence[str] = ("lr_g",),
+    **other: Any,
+) -> Path:
+    """Write a summary of a search into a results folder; None is a value of a failed run."""
+    ranges = space or {
+        "lr_g": {"low": 1e-5, "high": 1e-2, "log": True},
+        "variant.momentum": {"low": 0.0, "high": 0.9, "log": False},
+    }
     trials = [
         {
             "number": number,
-            "params": {"lr_g": 10 ** (-5 + number / 4), "lr_d": 10 ** (-4.5 + number / 5)},
-            "value": None if number > 9 else 0.4 + abs(number - 5) * 0.3,
-            "outcome": "diverged" if number > 9 else "ok",
+            "params": {
+                name: r["low"] * (r["high"] / r["low"]) ** (number / 9)
+                if r["log"]
+                else r["low"] + (r["high"] - r["low"]) * number / 9
+                for name, r in ranges.items()
+            },
+            "seed": 1_000_000_007,
+            "value": None if number > 7 else 0.4 + abs(number - 5) * 0.3,
+            "outcome": "diverged" if number > 7 else "ok",
             "run": f"trial-{number}",
         }
-        for number in range(12)
+        for number in range(10)
     ]
-    fresh = [{"seed": 100 + s, "value": best_value + 0.02 * s, "outcome": "ok"} for s in range(5)]
-    base = [{"seed": 100 + s, "value": 1.0 + 0.03 * s, "outcome": "ok"} for s in range(5)]
+    fresh = [
+        [
+            {
+                "seed": seed,
+                "value": value,
+                "outcome": "diverged" if value is None else "ok",
+                "run": f"{dataset}-{variant}-{tricks}-{kind}-{seed}",
+            }
+            for seed, value in enumerate(values)
+        ]
+        for kind, values in (("default", default), ("chosen", chosen))
+    ]
+    params = {name: 0.3 if name == "variant.momentum" else 2e-4 for name in ranges}
     summary = {
-        "cell": {"dataset": "ring8", "variant": "gan", "tricks": "none"},
+        "schema": TUNING_SCHEMA,
+        "cell": {"dataset": dataset, "variant": variant, "tricks": tricks},
         "metric": "fd[data]@500/validation",
         "reported_metric": "fd[data]@500/train",
+        "better": "lower",
+        "space": ranges,
         "trials": trials,
-        "default": {"params": {"lr_g": 2e-4, "lr_d": 2e-4}, "fresh": base},
-        "best": [{"params": trials[5]["params"], "fresh": fresh}],
-        "sampler": "tpe",
+        "default": {"params": params, "fresh": fresh[0]},
+        "chosen": {"params": trials[5]["params"], "edges": list(edges), "fresh": fresh[1]},
+        "sampler": "sobol",
         "optuna_version": "5.0.0",
     }
-    file = root / "tuning" / name / "summary.json"
+    file = root / "tuning" / f"{dataset}-{variant}-{tricks}" / "summary.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(summary))
+    file.write_text(json.dumps(summary | other))
     return file

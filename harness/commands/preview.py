@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -84,13 +84,8 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     cohorts = make_cohorts(pending, device, todo.together, measured)
     if cohorts:
         console.print(_cohorts_by_kind(cohorts, calibration))
-    rate = measure_rate()
     done = [steps_done(cohort, todo) for cohort in cohorts]
     left = [c.specs[0].settings.steps - steps for c, steps in zip(cohorts, done, strict=True)]
-    seconds = [
-        cohort_seconds(cohort, rate) * steps / cohort.specs[0].settings.steps
-        for cohort, steps in zip(cohorts, left, strict=True)
-    ]
     resumed = sum(len(c.specs) for c, steps in zip(cohorts, done, strict=True) if steps)
     sizes = sorted({len(cohort.specs) for cohort in cohorts})
     console.print(
@@ -100,15 +95,34 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         + "; to train: "
         f"{counted(len(cohorts), 'cohort')} of {' or '.join(map(str, sizes)) or 'no'} runs"
     )
-    run_steps = sum(len(c.specs) * steps for c, steps in zip(cohorts, left, strict=True))
-    where = f"{len(places)} × {places[0].partition(':')[0]}"
+    console.print(cost([list(zip(cohorts, left, strict=True))], places))
+
+
+def cost(rounds: Iterable[Sequence[tuple[Cohort, int]]], places: Sequence[str]) -> str:
+    """Say in a line what training costs.
+
+    Args:
+        rounds: Cohorts with the steps that they have left; a round begins when the one before it
+            has ended.
+        places: Devices, one for each process at once.
+    """
+    rate = measure_rate()
+    run_steps, total = 0, 0.0
+    for cohorts in rounds:
+        run_steps += sum(len(cohort.specs) * left for cohort, left in cohorts)
+        seconds = [
+            cohort_seconds(cohort, rate) * left / cohort.specs[0].settings.steps
+            for cohort, left in cohorts
+        ]
+        total += makespan(seconds, len(places))
+    kind = places[0].partition(":")[0]
     estimate = (
         "no estimate for GPUs"
-        if device == "cuda"
-        else f"about {duration(makespan(seconds, len(places)))} of training, give or take a factor "
-        f"of two ({rate / 1e9:.0f} GFLOP/s measured per core; measuring the runs comes on top)"
+        if kind == "cuda"
+        else f"about {duration(total)} of training, give or take a factor of two "
+        f"({rate / 1e9:.0f} GFLOP/s measured per core; measuring the runs comes on top)"
     )
-    console.print(f"cost: {run_steps:,} run-steps on {where}, {estimate}")
+    return f"cost: {run_steps:,} run-steps on {len(places)} × {kind}, {estimate}"
 
 
 def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Table:

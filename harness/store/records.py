@@ -44,6 +44,17 @@ CRASHES = ("oom", "crashed")
 """Outcomes that are none: what such a run had measured says nothing of its cell."""
 
 
+TUNING_SCHEMA = 2
+"""Of ``trials.json`` and ``summary.json`` of a cell below ``tuning/``.
+
+The summary holds ``cell`` {dataset, variant, tricks}; ``metric`` of trials and ``reported_metric``
+on fresh seeds, of which ``better`` says the direction; ``space`` {name: {low, high, log}};
+``trials``, each with ``number`` of the setting, ``params``, ``seed``, ``value``, ``outcome`` and
+``run``; ``default`` and ``chosen``: ``params``, names of those at ``edges``, and ``fresh`` runs in
+the same form.
+"""
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """One column of an evaluation.

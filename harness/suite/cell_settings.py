@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from harness.datasets.base import Dataset
 from harness.errors import GanbenchError, MetricRequestError, PartError
 from harness.networks.base import Family, networks, resolve, unsupported
 from harness.parts import Context, refused, schedule_of
@@ -252,15 +253,19 @@ def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Re
             f"{settings.evaluation_samples} images are too few to measure; give at least {IMAGES}",
         )
         sound = False
-    examples = cell.dataset.part.train_size
-    if examples is not None and settings.batch > examples:
-        reader.problem(
-            origin("batch", given, cell.dataset),
-            f"a batch of {settings.batch} is more than the {examples} training examples "
-            f"of {cell.dataset.label}",
-        )
+    reason = too_large(settings.batch, cell.dataset.part)
+    if reason is not None:
+        reader.problem(origin("batch", given, cell.dataset), f"{reason} of {cell.dataset.label}")
         sound = False
     return sound
+
+
+def too_large(batch: int, dataset: Dataset) -> str | None:
+    """Say why a batch cannot be drawn from a data set, or None where it can."""
+    examples = dataset.train_size
+    if examples is None or batch <= examples:
+        return None
+    return f"a batch of {batch} is more than the {examples} training examples"
 
 
 @lru_cache(maxsize=256)

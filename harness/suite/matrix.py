@@ -32,12 +32,32 @@ class Matrix:
         specs: All runs, in the order of the plan.
         selected: Ids of the runs that were asked for.
         skipped: Cells that were asked for and are not run.
+        cells: The cell of each run, in the same order.
     """
 
     plan: SuitePlan
     specs: tuple[RunSpec, ...]
     selected: frozenset[str]
     skipped: tuple[SkippedCell, ...]
+    cells: tuple[Cell, ...]
+
+    def matching(self, only: Mapping[str, Sequence[str]], option: str) -> frozenset[str]:
+        """Return the ids of all runs that alternatives by key ask for.
+
+        Args:
+            only: As in :func:`expand`.
+            option: What messages call it.
+
+        Raises:
+            GanbenchError: if a key or a value is unknown.
+        """
+        selection = Selection.of(only, self.cells)
+        selection.check(self.cells, {spec.seed for spec in self.specs}, option)
+        return frozenset(
+            run.id
+            for run, cell in zip(self.plan.runs, self.cells, strict=True)
+            if selection.matches(cell) and selection.has_seed(run.seed)
+        )
 
 
 def expand(
@@ -90,6 +110,7 @@ def expand(
     selection.check(cells, layer.seeds or ())
     specs: list[RunSpec] = []
     runs: list[PlannedRun] = []
+    cell_of_run: list[Cell] = []
     selected: set[str] = set()
     code: dict[tuple[str, str], PartCode] = {}
     for chosen in resolved:
@@ -99,6 +120,7 @@ def expand(
                 code |= {(part.kind, part.id): part for part in foreign_parts(spec)}
             specs.append(spec)
             runs.append(planned_run(spec, chosen.cell))
+            cell_of_run.append(chosen.cell)
             if cell_wanted and selection.has_seed(spec.seed):
                 selected.add(runs[-1].id)
     passed_over = tuple(skip.record for skip in skipped if selection.matches(skip.cell))
@@ -122,7 +144,7 @@ def expand(
         margin=layer.margin,
         contrasts=tuple(dict.fromkeys(contrasts)),
     )
-    return Matrix(plan, tuple(specs), frozenset(selected), passed_over)
+    return Matrix(plan, tuple(specs), frozenset(selected), passed_over, tuple(cell_of_run))
 
 
 def specs_of(chosen: ResolvedCell, seeds: Iterable[int]) -> Iterator[RunSpec]:
@@ -221,8 +243,13 @@ class Selection:
         every = {key: getattr(self, key) for key in ONLY_KEYS}
         return {key: values for key, values in every.items() if values is not None}
 
-    def check(self, cells: Iterable[Cell], seeds: Iterable[int]) -> None:
+    def check(self, cells: Iterable[Cell], seeds: Iterable[int], option: str = "--only") -> None:
         """Check that every value is one of the suite's.
+
+        Args:
+            cells: The suite's cells.
+            seeds: The suite's seeds.
+            option: What messages call the selection.
 
         Raises:
             GanbenchError: naming the first that is not, and the nearest that is.
@@ -240,7 +267,9 @@ class Selection:
                     hint = nearest(value[:64], sorted(known[key]))
                     if key == "tricks" and value in known["trick"]:
                         hint = f"; trick={value} selects the combinations that it is part of"
-                    raise GanbenchError(f"--only {key}={value}: the suite has no such {key}{hint}")
+                    raise GanbenchError(
+                        f"{option} {key}={value}: the suite has no such {key}{hint}"
+                    )
 
     def matches(self, cell: Cell) -> bool:
         """Whether a cell is asked for, with some seed."""

@@ -125,7 +125,7 @@ class ConsoleMirror(Mirror):
 
 
 class Lines:
-    """One line for each cohort that ends, and one of status now and then.
+    """One line for each cohort that ends, or each of its trials; one of status now and then.
 
     Args:
         console: Anything but a terminal.
@@ -157,7 +157,11 @@ class Lines:
             self._say(f"{self._state()}; {self._wording.remaining(self._progress)}")
 
     def run_ended(self, run: RunProgress) -> None:
-        """Leave it to the cohort's line."""
+        """Say what became of a run with a note, such as a trial; leave others to the cohort."""
+        if run.run.note:
+            words = [(run.outcome or {})["outcome"], self._wording.change(run)]
+            what = ", ".join(word for word in words if word)
+            self._say(f"{self._state()}; {self._wording.label(run)}: {what}")
 
     def cohort_ended(self, cohort: CohortProgress) -> None:
         """Say what became of the cohort, and of the first of its runs that crashed."""
@@ -167,7 +171,8 @@ class Lines:
         if cohort.median is not None:
             words.append(f"{short_name(cohort.median[0])} {number(cohort.median[1])}")
         seconds = duration(self._progress.clock() - cohort.since)
-        self._say(f"{self._state()}; {cohort.name}: {', '.join(words)} ({seconds})")
+        if not all(run.run.note for run in ended) or len(ended) < len(cohort.runs):
+            self._say(f"{self._state()}; {cohort.name}: {', '.join(words)} ({seconds})")
         for run in ended:
             event = run.outcome or {}
             if event["outcome"] in CRASHES:

@@ -1,83 +1,141 @@
-"""Proposes learning rates: an Optuna study that is rebuilt from the store for every batch.
+"""Proposes settings by Optuna, and chooses among those that were tried.
 
-No study is kept on disk. Each batch is proposed by a fresh study that is told all finished
-trials, with a sampler seeded by their number: the same store gives the same proposals.
+No study is kept on disk: the same trials give the same proposals. By default that is a Sobol list,
+which looks at no result, so that a cell and its control are searched at the same places; TPE, for
+those who want the best of one cell, is told all finished trials for every batch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
 from harness.errors import GanbenchError
+from harness.tuning.numbers import Numbers, Range, rounded
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("sobol", "tpe")
+SEED = 0
+"""Of every sampler: all cells of all suites are searched at the same places."""
+BATCH = 8
+"""Settings that TPE proposes at once, unless it is said."""
 STARTUP = 8
 """Trials that are drawn at random before TPE has enough to learn from."""
-
-LR_G = FloatDistribution(1e-6, 1e-1, log=True)
-RATIO = FloatDistribution(0.1, 10.0, log=True)
-SPACE: dict[str, BaseDistribution] = {"lr_g": LR_G, "ttur": RATIO}
-"""``ttur`` is lr_d / lr_g."""
-
-
-@dataclass(frozen=True)
-class Rates:
-    """One setting of the learning rates."""
-
-    lr_g: float
-    lr_d: float
-
-    def __str__(self) -> str:
-        return f"lr_g {self.lr_g:.3g}, lr_d {self.lr_d:.3g}"
-
-    @property
-    def params(self) -> dict[str, float]:
-        """The same point in the study's space; rates outside it are moved to its edge."""
-        return {
-            "lr_g": min(max(self.lr_g, LR_G.low), LR_G.high),
-            "ttur": min(max(self.lr_d / self.lr_g, RATIO.low), RATIO.high),
-        }
+FINALISTS = 3
+"""Settings that are tried with further seeds."""
+ABSENT = FloatDistribution(0.0, 1.0)
+"""Stands for a number that only other cells have, so that all cells share the rest of the list."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial.
+    """A setting and what became of it.
 
     Attributes:
-        rates: What was tried.
-        value: Fréchet distance at the end; None for a run that diverged or gave none.
-        collapsed: Whether it got there, but collapsed: it teaches the study, and cannot win.
+        numbers: What was tried.
+        scores: By seed: the logarithm of the primary metric, less is better; ∞ where there is none.
+        failed: By seed: whether the run failed, as one that collapsed, whatever its score.
     """
 
-    rates: Rates
-    value: float | None
-    collapsed: bool = False
+    numbers: Numbers
+    scores: tuple[float, ...]
+    failed: tuple[bool, ...]
 
     @property
-    def told(self) -> float:
-        """What the study is told: the logarithm, and the worst value for a failure.
+    def mean(self) -> float:
+        """Mean score of the runs that did not fail; ∞ where all did.
 
         Never NaN: Optuna would file it as FAIL and learn nothing from the cliff.
         """
-        if self.value is None or not math.isfinite(self.value):
-            return math.inf
-        return math.log(max(self.value, 1e-12))
+        good = [s for s, failed in zip(self.scores, self.failed, strict=True) if not failed]
+        return mean(good) if good else math.inf
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """What settings are ordered by: the mean, in which any failure is worst.
+
+        Where all runs of several failed, their scores decide between them.
+        """
+        return sum(self.failed), self.mean, mean(self.scores)
 
 
-def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+def best(trials: Sequence[Trial], count: int) -> list[int]:
+    """Return the places of the best trials, the best first; among equals the earlier ones."""
+    return sorted(range(len(trials)), key=lambda place: trials[place].rank)[:count]
+
+
+def propose(
+    space: Mapping[str, Range | None],
+    default: Numbers,
+    finished: Sequence[Trial],
+    count: int,
+    sampler: str,
+) -> list[Numbers]:
+    """Propose the next settings.
+
+    Args:
+        space: What is searched, by name; None for what only other cells have.
+        default: The cell's own numbers, always the first proposal.
+        finished: All trials so far, in order; a Sobol list only counts them.
+        count: How many to propose.
+        sampler: ``sobol`` or ``tpe``.
+
+    Raises:
+        GanbenchError: if the sampler is unknown.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="minimize", sampler=make_sampler(sampler, len(finished)))
+    distributions: dict[str, BaseDistribution] = {
+        name: ABSENT if each is None else each.distribution(default[name])
+        for name, each in space.items()
+        if each is not None or sampler == "sobol"
+    }
+    told = finished if sampler == "tpe" else [Trial(default, (math.inf,), (True,))]
+    for trial in told:
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE,
+                value=trial.mean,
+                params={name: inside(space[name], trial.numbers) for name in distributions},
+                distributions=distributions,
+            )
+        )
+    skipped = max(0, len(finished) - 1) if sampler == "sobol" else 0
+    drawn = count - (not finished)
+    asked = [study.ask(fixed_distributions=distributions).params for _ in range(skipped + drawn)]
+    proposals: list[Numbers] = [] if finished else [default]
+    for params in asked[skipped:]:
+        proposals.append(
+            {
+                name: params[name] if isinstance(default[name], int) else rounded(params[name])
+                for name, each in space.items()
+                if each is not None
+            }
+        )
+    return proposals
+
+
+def make_sampler(name: str, finished: int) -> optuna.samplers.BaseSampler:
     """Make a sampler with every choice written out.
+
+    Args:
+        name: ``sobol`` or ``tpe``.
+        finished: Trials so far, from which TPE's random numbers derive.
 
     Raises:
         GanbenchError: if the name is unknown.
     """
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
+    if name == "sobol":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return optuna.samplers.QMCSampler(qmc_type="sobol", scramble=True, seed=SEED)
     if name == "tpe":
         return optuna.samplers.TPESampler(
             n_startup_trials=STARTUP,
@@ -85,50 +143,13 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
             multivariate=True,
             group=False,
             constant_liar=True,
-            seed=seed,
+            seed=SEED + 1000 * finished,
         )
-    raise GanbenchError(f"unknown sampler {name!r}; choose tpe or random")
+    raise GanbenchError(f"unknown sampler {name!r}; choose {' or '.join(SAMPLERS)}")
 
 
-def propose(
-    finished: Sequence[Trial], default: Rates, count: int, sampler: str, seed: int
-) -> list[Rates]:
-    """Propose the next batch.
-
-    Args:
-        finished: All trials so far, in order.
-        default: The recipe's own rates, always the first trial.
-        count: How many to propose.
-        sampler: ``tpe`` or ``random``.
-        seed: Of the study; the number of finished trials is mixed in.
-
-    Returns:
-        ``count`` settings; the first of the very first batch is the default.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        direction="minimize",
-        sampler=make_sampler(sampler, seed + 1000 * len(finished)),
-        pruner=optuna.pruners.NopPruner(),
-    )
-    for trial in finished:
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.COMPLETE,
-                value=trial.told,
-                params=trial.rates.params,
-                distributions=SPACE,
-            )
-        )
-    proposals = [] if finished else [default]
-    while len(proposals) < count:
-        params = study.ask(fixed_distributions=SPACE).params
-        lr_g = float(f"{params['lr_g']:.4g}")
-        proposals.append(Rates(lr_g, float(f"{lr_g * params['ttur']:.4g}")))
-    return proposals
-
-
-def best(trials: Sequence[Trial], count: int) -> list[Trial]:
-    """Return the trials with the lowest finite values that did not collapse, the best first."""
-    good = [trial for trial in trials if math.isfinite(trial.told) and not trial.collapsed]
-    return sorted(good, key=lambda trial: trial.told)[:count]
+def inside(searched: Range | None, numbers: Numbers) -> float:
+    """Return a number as Optuna takes it: moved to its range's edge where it lies outside."""
+    if searched is None:
+        return ABSENT.low
+    return min(max(numbers[searched.name], searched.low), searched.high)

@@ -1,77 +1,31 @@
-"""Tunes the learning rates of cells: batches of trials, each trained as cohorts, then fresh seeds.
-
-Trials look at the data set's validation split; what is reported is measured as everywhere else,
-by the suite's own settings, on seeds that tuning never saw.
-"""
+"""Tunes cells: trials of all, each trained as cohorts, then default and choice on fresh seeds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.datasets.base import dataset_of
 from harness.engines.base import Engine
-from harness.errors import ExitStatus, GanbenchError, StoreError
+from harness.errors import ExitStatus, StoreError
 from harness.jobs.cohort import JobOptions
-from harness.metrics.applicable import protocol
 from harness.planning.backlog import backlog
 from harness.planning.changed_code import changes_of, code_for, settle_code
 from harness.planning.checks import check_device
 from harness.planning.cost_curves import Measured
 from harness.planning.dispatch import train_pending
-from harness.spec import RunSpec, Settings, TuningSplit, content_id, encode_number
+from harness.spec import RunSpec, content_id, encode_number
 from harness.store.code import Answer
 from harness.store.folders import Store, write_json
 from harness.store.reading import ReportedRun, RunRecord, TrialRun
-from harness.store.records import FAILURES, REACHED_THE_END, PlannedRun, SuitePlan
+from harness.store.records import TUNING_SCHEMA, PlannedRun, SuitePlan
 from harness.tracking.base import Mirror
-from harness.tuning.study import Rates, Trial, best, propose
-
-TUNING_SEED = 1_000_000_007
-"""Seed of every trial; suites use small ones, so the seeds of the report stay fresh."""
-
-TUNING_SPLIT: TuningSplit = "validation"
-"""What trials are measured against; no reported number can be (harness/datasets/splits.py)."""
-
-WINNERS = 3
-TRIALS_SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class TunedCell:
-    """A cell to tune.
-
-    Attributes:
-        dataset: Label of its data set.
-        variant: Label of its variant.
-        tricks: Label of its tricks.
-        specs: Its runs in the suite, one per seed.
-    """
-
-    dataset: str
-    variant: str
-    tricks: str
-    specs: tuple[RunSpec, ...]
-
-    @property
-    def name(self) -> str:
-        """Folder name: readable, and different for different cells."""
-        spec = self.specs[0]
-        tricks = "+".join(trick.id for trick in spec.tricks) or "none"
-        key = content_id(
-            spec.model_dump(mode="json", exclude={"seed": True, "dataset": {"where"}}), 8
-        )
-        return f"{spec.dataset.id}-{spec.variant.id}-{tricks}"[:72] + f"-{key}"
-
-    @property
-    def default(self) -> Rates:
-        """The suite's own rates."""
-        settings = self.specs[0].settings
-        return Rates(settings.lr_g, settings.lr_d)
+from harness.tuning.course import SEEDS, Course, TunedCell, value_of
+from harness.tuning.numbers import Numbers
+from harness.tuning.study import BATCH, propose
 
 
 @dataclass
@@ -85,7 +39,7 @@ class Tuner:
         mirror: Told of everything as it happens.
         device: ``cpu`` or ``cuda``.
         options: What each job is told; the store is replaced by tuning's own.
-        sampler: ``tpe`` or ``random``.
+        sampler: ``sobol`` or ``tpe``.
         measured: Says what is known of the cost of cohorts of some runs.
         changed_code: What is to become of runs that other code has trained.
         announce: Told what has become of them, in a line.
@@ -97,7 +51,7 @@ class Tuner:
     mirror: Mirror
     device: str
     options: JobOptions
-    sampler: str = "tpe"
+    sampler: str = "sobol"
     measured: Callable[[Sequence[RunSpec]], Measured | None] = lambda specs: None
     changed_code: Answer = "refuse"
     announce: Callable[[str], None] = print
@@ -110,118 +64,86 @@ class Tuner:
         if before is not None:
             self.planned = {run.id: run for run in before.runs}
 
-    def tune(self, cells: Sequence[TunedCell], trials: int, batch: int) -> ExitStatus:
-        """Tune, retrain the best on fresh seeds, write each cell's ``summary.json``.
+    def tune(self, cells: Sequence[TunedCell], trials: int, batch: int = BATCH) -> ExitStatus:
+        """Tune, train default and choice on fresh seeds, write each cell's ``summary.json``.
 
         Args:
             cells: What to tune.
-            trials: Trials per cell, the default among them.
-            batch: Trials of a cell trained together.
-        """
-        asked = {cell.name: self._asked(cell) for cell in cells}
-        while True:
-            # What an earlier invocation asked for comes first: later proposals rest on it.
-            most = max(map(len, asked.values()), default=0)
-            code = self._train(
-                [(cell, asked[cell.name]) for cell in cells], f"trials, {most} of {trials} per cell"
-            )
-            if code != ExitStatus.DONE:
-                return code
-            lacking = [cell for cell in cells if len(asked[cell.name]) < trials]
-            if not lacking:
-                break
-            for cell in lacking:
-                specs = asked[cell.name]
-                finished = [trial for _, trial in self._finished(specs)]
-                count = min(batch, trials - len(specs))
-                rates = propose(finished, cell.default, count, self.sampler, seed=0)
-                specs += [trial_spec(cell, rate) for rate in rates]
-                self._remember(cell, specs)
-        winners = {cell.name: self._winners(asked[cell.name]) for cell in cells}
-        fresh = [
-            (cell, [with_rates(spec, rates) for rates in settings for spec in cell.specs])
-            for cell in cells
-            for settings in [self._settings(cell, winners[cell.name])]
-        ]
-        code = self._train(
-            [(cell, self._missing(specs)) for cell, specs in fresh], "the best on fresh seeds"
-        )
-        if code == ExitStatus.DONE:
-            for cell in cells:
-                self._summarise(cell, asked[cell.name], winners[cell.name])
-        return code
-
-    def on_fresh_seeds(self, cell: TunedCell) -> list[tuple[str, Rates, list[float | None]]]:
-        """List the default and the winners: name, rates, and the values on the suite's seeds.
-
-        None stands for a run that failed.
-        """
-        names = {cell.default: "default"}
-        for place, trial in enumerate(self._winners(self._asked(cell)), start=1):
-            same = f"{names[trial.rates]} = " if trial.rates in names else ""
-            names[trial.rates] = f"{same}best {place}"
-        finalists = []
-        for rates, name in names.items():
-            records = self._reported(with_rates(spec, rates) for spec in cell.specs)
-            values = [None if has_collapsed(r) else final_value(r) for r in records.values()]
-            finalists.append((name, rates, values))
-        return finalists
-
-    def _winners(self, asked: Sequence[RunSpec]) -> list[Trial]:
-        return best([trial for _, trial in self._finished(asked)], WINNERS)
-
-    @staticmethod
-    def _settings(cell: TunedCell, winners: Sequence[Trial]) -> list[Rates]:
-        """List the default and the winners, each once."""
-        return list(dict.fromkeys([cell.default, *(trial.rates for trial in winners)]))
-
-    def _asked(self, cell: TunedCell) -> list[RunSpec]:
-        """Read which trials were asked for, in order.
+            trials: Settings per cell, its own among them.
+            batch: Settings that TPE proposes at once; a Sobol list is proposed as a whole.
 
         Raises:
-            StoreError: if the file is damaged, or another sampler proposed them.
+            StoreError: if what an earlier search left is damaged, or is of another search.
         """
-        file = self.store.root / cell.name / "trials.json"
-        try:
-            data = json.loads(file.read_bytes())
-            schema, sampler = data["schema"], data["sampler"]
-            specs = [RunSpec.model_validate(spec) for spec in data["specs"]]
-        except FileNotFoundError:
-            return []
-        except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                f"{file} is damaged ({type(error).__name__}); delete it to tune this cell anew"
-            ) from error
-        if schema != TRIALS_SCHEMA:
-            raise StoreError(f"{file} was written by another version of ganbench; delete it")
-        if sampler != self.sampler:
-            raise StoreError(
-                f"{file}: these trials were proposed by {sampler}; go on with --sampler {sampler}, "
-                "or delete the file to tune this cell anew"
-            )
-        return specs
+        while True:
+            # What was proposed before comes first: later proposals may rest on it.
+            courses = self.courses(cells, trials)
+            most = max((len(course.settings) for course in courses), default=0)
+            once = [(course, course.once) for course in courses]
+            code = self._train(once, f"trials, {most} of {trials} per cell")
+            if code != ExitStatus.DONE:
+                return code
+            courses = self.courses(cells, trials)
+            lacking = [c for c in courses if c.cell.searched and len(c.settings) < trials]
+            if not lacking:
+                break
+            for course in lacking:
+                self._propose(course, trials, batch)
+        again = [(course, course.again) for course in courses]
+        code = self._train(again, "the best again, with more seeds")
+        if code != ExitStatus.DONE:
+            return code
+        courses = self.courses(cells, trials)
+        of_suite = self._of_suite([spec for course in courses for spec in course.fresh])
+        fresh = [(c, [spec for spec in c.fresh if spec.id not in of_suite]) for c in courses]
+        code = self._train(fresh, "default and choice on fresh seeds")
+        if code == ExitStatus.DONE:
+            for course in courses:
+                self._summarise(course)
+        return code
 
-    def _remember(self, cell: TunedCell, specs: Sequence[RunSpec]) -> None:
-        """Write down which trials were asked for, before any is trained."""
+    def _propose(self, course: Course, trials: int, batch: int) -> None:
+        """Propose more settings of a cell, and write them down before any of them is trained."""
+        cell, done = course.cell, course.settings
+        count = trials - len(done)
+        if self.sampler == "tpe":
+            count = min(count, batch)
+        more = propose(cell.space, cell.default, course.firsts, count, self.sampler)
+        value = {
+            "schema": TUNING_SCHEMA,
+            "sampler": self.sampler,
+            "space": [str(each) for each in cell.searched.values()],
+            "settings": [*done, *more],
+        }
+        write_json(self._folder(cell) / "trials.json", value)
+
+    def _folder(self, cell: TunedCell) -> Path:
         folder = self.store.root / cell.name
         folder.mkdir(exist_ok=True)
-        dumped = [spec.model_dump(mode="json") for spec in specs]
-        value = {"schema": TRIALS_SCHEMA, "sampler": self.sampler, "specs": dumped}
-        write_json(folder / "trials.json", value)
+        return folder
 
-    def _train(
-        self, wanted: Iterable[tuple[TunedCell, Sequence[RunSpec]]], phase: str
-    ) -> ExitStatus:
+    def courses(self, cells: Sequence[TunedCell], trials: int) -> list[Course]:
+        """Say how the search of each cell goes on from the trials that are finished."""
+        return [
+            course_of(
+                cell,
+                remembered(self.store.root, cell, self.sampler)[:trials],
+                lambda specs: backlog(self.store, specs).finished,
+            )
+            for cell in cells
+        ]
+
+    def _train(self, wanted: Iterable[tuple[Course, Sequence[RunSpec]]], phase: str) -> ExitStatus:
         specs: dict[str, RunSpec] = {}
         notes: dict[str, str] = {}
-        for cell, of_cell in wanted:
+        for course, of_cell in wanted:
+            cell = course.cell
+            notes |= course.notes
             for spec in of_cell:
                 specs[spec.id] = spec
                 self.planned[spec.id] = PlannedRun(
                     spec.id, spec.slug, cell.dataset, cell.variant, cell.tricks, spec.seed
                 )
-                seed = "" if spec.seed == TUNING_SEED else f"s{spec.seed}, "
-                notes[spec.id] = f"{seed}{rates_of(spec)}"
         settled = settle_code(self.store, list(specs.values()), self.suite.code, self.changed_code)
         check_device(settled.todo, self.device)
         for line in settled.told:
@@ -230,7 +152,7 @@ class Tuner:
             self.store.make_room(spec)
         plan = SuitePlan(
             suite=f"{self.suite.suite}-tuning",
-            summary=f"Learning rates for {self.suite.suite}",
+            summary=f"Trials for {self.suite.suite}",
             fingerprint=content_id(sorted(self.planned)),
             runs=tuple(self.planned.values()),
             code=settled.code,
@@ -251,132 +173,128 @@ class Tuner:
             measured=self.measured(todo.pending),
         )
 
-    def _reported(self, specs: Iterable[RunSpec]) -> dict[str, ReportedRun]:
-        """Read finished runs on fresh seeds: the suite's own where it has them, else tuning's.
-
-        Of the suite's own, those of other code do not count.
-        """
-        specs = list(specs)
-        own = backlog(self.store, specs).finished
-        main = Store(self.folder)
-        code = code_for(main.root, self.suite.code)
-        records = {
-            run: record
-            for run, record in backlog(main, specs).finished.items()
-            if not changes_of(record, code)
-        } | own
+    def reported(self, specs: Sequence[RunSpec]) -> dict[str, ReportedRun]:
+        """Read finished runs on fresh seeds: tuning's own where it has them, else the suite's."""
+        records = self._of_suite(specs) | backlog(self.store, specs).finished
         return {name: ReportedRun.of(record) for name, record in records.items()}
 
-    def _missing(self, specs: Iterable[RunSpec]) -> list[RunSpec]:
-        """Leave out runs that the suite itself has finished."""
-        specs = list(specs)
-        done = self._reported(specs)
-        return [spec for spec in specs if spec.id not in done]
+    def _of_suite(self, specs: Sequence[RunSpec]) -> dict[str, RunRecord]:
+        """Read finished runs of the suite itself; those of other code do not count."""
+        main = Store(self.folder)
+        code = code_for(main.root, self.suite.code)
+        finished = backlog(main, specs).finished
+        return {run: record for run, record in finished.items() if not changes_of(record, code)}
 
-    def _finished(self, specs: Sequence[RunSpec]) -> list[tuple[TrialRun, Trial]]:
-        """Read the trials that have a result, in order."""
-        records = backlog(self.store, specs).finished
-        return [
-            (TrialRun.of(record), Trial(rates_of(spec), final_value(record), has_collapsed(record)))
-            for spec in specs
-            if (record := records.get(spec.id)) is not None
-        ]
-
-    def _summarise(
-        self, cell: TunedCell, asked: Sequence[RunSpec], winners: Sequence[Trial]
-    ) -> None:
-        finished = self._finished(asked)
-        metric = finished[0][0].primary
-        fresh = self._reported(with_rates(spec, cell.default) for spec in cell.specs)
-        reported = next((r.primary for r in fresh.values() if r.primary), None)
+    def _summarise(self, course: Course) -> None:
+        cell = course.cell
+        trials = {run: TrialRun.of(record) for run, record in course.records.items()}
+        default, chosen = (
+            self.reported(cell.fresh(numbers)) for numbers in (cell.default, course.chosen)
+        )
+        judged = next((r.primary for r in default.values() if r.primary), None)
+        tried = next((r.primary for r in trials.values() if r.primary), None)
         write_json(
-            self.store.root / cell.name / "summary.json",
+            self._folder(cell) / "summary.json",
             {
-                "schema": 1,
+                "schema": TUNING_SCHEMA,
                 "cell": {"dataset": cell.dataset, "variant": cell.variant, "tricks": cell.tricks},
-                "metric": metric.name if metric else None,
-                "reported_metric": reported.name if reported else None,
+                "metric": tried.name if tried else None,
+                "reported_metric": judged.name if judged else None,
+                "better": judged.better if judged else None,
+                "space": {
+                    name: {"low": each.low, "high": each.high, "log": each.log}
+                    for name, each in cell.searched.items()
+                },
                 "trials": [
-                    {
-                        "number": number,
-                        "params": asdict(trial.rates),
-                        "value": _stored(trial.value),
-                        "outcome": (record.outcome or {})["outcome"],
-                        "run": record.spec.id,
-                    }
-                    for number, (record, trial) in enumerate(finished)
+                    {"number": number, "params": dict(numbers), **_result(trials[spec.id])}
+                    for number, numbers in enumerate(course.settings)
+                    for seed in SEEDS
+                    if (spec := cell.trial(numbers, seed)).id in trials
                 ],
-                "default": self._fresh(cell, cell.default),
-                "best": [self._fresh(cell, trial.rates) for trial in winners],
+                "default": {"params": dict(cell.default), "fresh": _results(default)},
+                "chosen": {
+                    "params": dict(course.chosen),
+                    "edges": course.edges,
+                    "fresh": _results(chosen),
+                },
                 "sampler": self.sampler,
                 "optuna_version": version("optuna"),
             },
         )
 
-    def _fresh(self, cell: TunedCell, rates: Rates) -> dict[str, Any]:
-        """Describe a setting by its runs on the suite's seeds."""
-        records = self._reported(with_rates(spec, rates) for spec in cell.specs)
-        return {
-            "params": asdict(rates),
-            "fresh": [
-                {
-                    "seed": record.spec.seed,
-                    "value": _stored(final_value(record)),
-                    "outcome": (record.outcome or {})["outcome"],
-                }
-                for record in records.values()
-            ],
-        }
+
+def course_of(
+    cell: TunedCell,
+    settings: Sequence[Numbers],
+    read: Callable[[Sequence[RunSpec]], Mapping[str, RunRecord]],
+) -> Course:
+    """Read what there is of a cell's search.
+
+    Args:
+        cell: The cell.
+        settings: What is tried.
+        read: Returns the finished among some runs, by id.
+    """
+    course = Course(cell, settings, {})
+    course = replace(course, records=read(course.once))
+    return replace(course, records={**course.records, **read(course.again)})
 
 
-def with_rates(spec: RunSpec, rates: Rates) -> RunSpec:
-    """Give a run other learning rates."""
-    values = {**spec.settings.model_dump(), "lr_g": rates.lr_g, "lr_d": rates.lr_d}
-    return spec.model_copy(update={"settings": Settings(**values)})
+def remembered(root: Path, cell: TunedCell, sampler: str) -> list[Numbers]:
+    """Read what was proposed for a cell, in order.
 
-
-def trial_spec(cell: TunedCell, rates: Rates) -> RunSpec:
-    """Make a trial's run: tuning's own seed, measured against the validation split.
-
-    All trials share the seed, so that they differ by their rates alone.
+    Args:
+        root: The folder of the tuning's store.
+        cell: The cell.
+        sampler: What proposes now.
 
     Raises:
-        GanbenchError: if the cell is reported against the same split.
+        StoreError: if the file is damaged, or another search wrote it.
     """
-    spec = with_rates(cell.specs[0], rates)
-    if spec.settings.reference == TUNING_SPLIT:
-        raise GanbenchError(
-            f"{cell.dataset} × {cell.variant} × {cell.tricks} is reported against the "
-            f"{TUNING_SPLIT} split, which tuning looks at; set `reference: test` or `train`"
-        )
-    # Trials are compared by their primary metric; what D learned is for the runs that are reported.
-    changed = {"reference": TUNING_SPLIT, "probes": (), "metrics": ()}
-    settings = Settings(**{**spec.settings.model_dump(), **changed})
-    metrics = protocol(
-        dataset_of(spec),
-        extractor=settings.extractor,
-        samples=settings.evaluation_samples,
-        reference=settings.reference,
-    )
-    return spec.model_copy(update={"settings": settings, "metrics": metrics, "seed": TUNING_SEED})
+    file = root / cell.name / "trials.json"
+    asked = [str(each) for each in cell.searched.values()]
+    try:
+        data = json.loads(file.read_bytes())
+        if data["schema"] != TUNING_SCHEMA:
+            raise StoreError(
+                f"{file} was written by another version of ganbench, whose trials were others; "
+                f"delete {root} to tune anew"
+            )
+        if (data["sampler"], data["space"]) != (sampler, asked):
+            options = [
+                f"--sampler {data['sampler']}",
+                *(f"--param {each}" for each in data["space"]),
+            ]
+            raise StoreError(
+                f"{file}: these trials are of another search; go on with {' '.join(options)}, or "
+                "delete the file to tune this cell anew"
+            )
+        return [
+            {name: _number(point[name]) for name in cell.searched} for point in data["settings"]
+        ]
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{file} is damaged ({type(error).__name__}); delete it to tune this cell anew"
+        ) from error
 
 
-def rates_of(spec: RunSpec) -> Rates:
-    """Read a run's learning rates."""
-    return Rates(spec.settings.lr_g, spec.settings.lr_d)
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(value)
+    return value
 
 
-def final_value(record: RunRecord) -> float | None:
-    """Return the primary metric at the end, None for a run that did not get there."""
-    if record.outcome is None or record.outcome["outcome"] not in REACHED_THE_END:
-        return None
-    return record.last(record.primary.name) if record.primary else None
+def _results(records: Mapping[str, RunRecord]) -> list[dict[str, Any]]:
+    return [_result(record) for record in records.values()]
 
 
-def has_collapsed(record: RunRecord) -> bool:
-    """Say whether a run got to its end, but collapsed or never learnt."""
-    return record.outcome is not None and record.outcome["outcome"] in FAILURES
-
-
-def _stored(value: float | None) -> float | dict[str, str] | None:
-    return None if value is None else encode_number(value)
+def _result(record: RunRecord) -> dict[str, Any]:
+    value = value_of(record)
+    return {
+        "seed": record.spec.seed,
+        "value": None if value is None else encode_number(value),
+        "outcome": (record.outcome or {})["outcome"],
+        "run": record.spec.id,
+    }

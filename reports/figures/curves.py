@@ -1,4 +1,4 @@
-"""Figures over training: distance by images seen, diagnostics, and the learning-rate cliff."""
+"""Figures over training: distance by images seen, diagnostics, and the cliff of a search."""
 
 from __future__ import annotations
 
@@ -171,34 +171,55 @@ def draw_diagnostics(
         return to_svg(canvas)
 
 
+@dataclass(frozen=True)
+class Cliff:
+    """Trials by a number that was searched.
+
+    Attributes:
+        points: (number, value of the trial), None where it failed.
+        default: The number at the default setting; None where it is not known.
+        logarithmic: Whether its range was searched over the logarithm.
+    """
+
+    points: Sequence[tuple[float, float | None]]
+    default: float | None = None
+    logarithmic: bool = True
+
+    def shown(self, number: float | None) -> bool:
+        """Say whether a number has a place on the axis."""
+        return number is not None and (number > 0 or not self.logarithmic)
+
+
 @for_all_screens
-def draw_cliff(
-    panels: Mapping[str, Sequence[tuple[float, float | None]]], lines: Mapping[str, float]
-) -> str:
-    """Draw trial values by learning rate; failed trials stand as crosses on the upper edge.
+def draw_cliff(cliffs: Mapping[str, Cliff]) -> str:
+    """Draw trial values by what was searched; failed trials stand as crosses on the upper edge.
 
     Args:
-        panels: By parameter, such as ``lr_g``: (rate, value or None where the trial failed).
-        lines: Rates of the default setting by parameter.
+        cliffs: By the number's name, such as ``lr_g``.
     """
-    values = [v for panel in panels.values() for _, v in panel if v is not None and v > 0]
-    if not any(panels.values()):
+    values = [v for cliff in cliffs.values() for _, v in cliff.points if v is not None and v > 0]
+    if not any(cliff.points for cliff in cliffs.values()):
         return ""
     with styled():
-        canvas, axes = facets(len(panels), columns=2, width=4.4, height=2.7)
+        canvas, axes = facets(len(cliffs), columns=2, width=4.4, height=2.7)
         top = max(values) * 1.6 if values else 1.0
-        for plot, (name, trials) in zip(axes, panels.items(), strict=True):
-            finished = [(rate, v) for rate, v in trials if v is not None and v > 0]
-            failed = [rate for rate, v in trials if v is None]
+        for plot, (name, cliff) in zip(axes, cliffs.items(), strict=True):
+            points = [(number, v) for number, v in cliff.points if cliff.shown(number)]
+            finished = [(number, v) for number, v in points if v is not None and v > 0]
+            failed = [number for number, v in points if v is None]
             plot.plot(*_columns(finished), "o", color=GOOD, alpha=0.75, markersize=5)
             if failed:
                 # What is not clipped takes room, even where there is nothing to draw.
                 plot.plot(failed, [top] * len(failed), "x", color=BAD, markersize=6, clip_on=False)
-            plot.set_xscale("log")
-            plot.xaxis.set_major_formatter(TickText(powers))
-            plot.xaxis.set_minor_formatter(NullFormatter())
-            if name in lines:
-                plot.axvline(lines[name], color=MUTED, linewidth=1, linestyle="--")
+            if cliff.logarithmic:
+                plot.set_xscale("log")
+                plot.xaxis.set_major_formatter(TickText(powers))
+                plot.xaxis.set_minor_formatter(NullFormatter())
+            else:
+                plot.xaxis.set_major_locator(MaxNLocator(4))
+                plot.xaxis.set_major_formatter(TickText())
+            if cliff.default is not None and cliff.shown(cliff.default):
+                plot.axvline(cliff.default, color=MUTED, linewidth=1, linestyle="--")
             plot.set_xlabel(short(name))
         _share_scale(axes, [*values, top])
         if axes:

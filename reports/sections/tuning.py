@@ -1,202 +1,213 @@
-"""Sixth chapter: what a search of learning rates found, on seeds it never saw."""
+"""The chapter on tuning: verdicts at tuned numbers beside those at the suite's own."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from harness.errors import StoreError
-from harness.spec import decode_numbers
-from harness.store.records import FAILURES, FINAL
-from reports.document import Block, Figure, Section
-from reports.figures.curves import draw_cliff
-from reports.statistics.claims import SEEDS_FOR_A_CLAIM
-from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
+from reports.cells import SuiteCells
+from reports.document import Block, Figure, Section, left_out
+from reports.effects import Effect
+from reports.figures.curves import Cliff, draw_cliff
+from reports.statistics.claims import SEEDS_FOR_A_CLAIM, Verdict
+from reports.statistics.intervals import geometric_interval, geometric_mean
+from reports.statistics.paired import CELLS_FOR_STUDENT
 from reports.tables import Column, Row, Table, TableCell, entries, unique_names
-
-LEAD = (
-    "Trials were tuned on the validation half and are biased by being chosen; only the rows on "
-    "fresh seeds count. The ratio compares the best setting with the default on the same fresh "
-    f"seeds. Below {SEEDS_FOR_A_CLAIM} seeds it claims nothing.",
+from reports.tuned import (
+    Comparison,
+    Search,
+    Setting,
+    compare,
+    labels,
+    read_searches,
 )
 
-
-@dataclass(frozen=True)
-class Search:
-    """One cell's search as its ``summary.json`` tells it.
-
-    Attributes:
-        title: The cell.
-        metric: What trials were measured by, on the validation split.
-        reported: What settings are measured by on fresh seeds.
-        sampler: Optuna's sampler, with its version.
-        trials: Each with ``params``, ``value`` and ``outcome``.
-        default: The suite's own setting: ``params``, and ``fresh`` runs.
-        best: The settings of the best trials, in the same form.
-    """
-
-    title: str
-    metric: str
-    reported: str
-    sampler: str
-    trials: list[dict[str, Any]]
-    default: dict[str, Any]
-    best: list[dict[str, Any]]
+LEAD = (
+    "A trick that helps at the suite's numbers may only have repaired them. So every cell, with a "
+    "trick and without, was searched by the same number of trials on the validation half, and a "
+    "cell and its control in the same places; the setting with the best mean over three seeds was "
+    "chosen, failures worst. Default and choice are compared here on the suite's own seeds, "
+    "which no trial has had, and measured as everything else in this report.",
+    "A claim after tuning needs what every claim needs, and Student's test over cells too, at "
+    f"least {CELLS_FOR_STUDENT}: what a search chose by luck is the same for all seeds of a cell, "
+    f"and more seeds do not average it out. Below {SEEDS_FOR_A_CLAIM} seeds nothing is claimed.",
+)
+SILENT: tuple[Verdict, ...] = ("no evidence", "screening")
+MOST_CLIFFS = 12
+"""Cells whose trials are drawn; the files of tuning have them all."""
 
 
-def read_search(file: Path) -> Search:
-    """Read a search's summary.
+def numbers(setting: Setting) -> str:
+    """Write a setting, such as ``lr_g 0.0002, lr_d/lr_g 1``; what is at an edge is marked."""
+    written = (
+        f"{name} {value:.3g}{' (at the edge)' if name in setting.edges else ''}"
+        for name, value in setting.numbers.items()
+    )
+    return ", ".join(written) or "nothing was searched"
 
-    Raises:
-        StoreError: naming the file, if it is not one.
-    """
-    try:
-        data = decode_numbers(json.loads(file.read_bytes()))
-        cell = data["cell"]
-        version = data.get("optuna_version")
-        if str(data["reported_metric"]).endswith("/validation"):
-            raise ValueError("what trials are measured by is reported")
-        return Search(
-            f"{cell['dataset']} · {cell['variant']} · {cell['tricks']}",
-            str(data["metric"]),
-            str(data["reported_metric"]),
-            str(data.get("sampler", "")) + (f", optuna {version}" if version else ""),
-            list(data["trials"]),
-            dict(data.get("default") or {}),
-            list(data.get("best") or []),
+
+def effect_row(before: Effect, after: Effect) -> Row:
+    """Write a trick before tuning and after as a row."""
+    halves: list[TableCell | float | str | None] = []
+    for effect in (before, after):
+        halves += [
+            effect.verdict,
+            TableCell(effect.ratio, effect.interval, effect.survivors, effect.runs, "lower"),
+            f"{effect.failures[1]} → {effect.failures[0]} of {effect.pairs}",
+        ]
+    judged = after.judgement
+    tests = (judged.p, judged.failure_p) if judged else (None, None)
+    return entries(after.tricks, *halves, after.cells, after.seeds, *tests)
+
+
+def effects_table(comparison: Comparison) -> Table:
+    """Lay out the verdicts after tuning beside those before."""
+    notes = [
+        "Of the same cells and seeds. The n of a ratio are the pairs that both survived; ratio and "
+        "interval are those of all pairs, failures included. All rows are one family for Holm, "
+        "before and after tuning apart."
+    ]
+    if comparison.missing:
+        notes.append(
+            f"{comparison.missing} cells with a control are left out, because one of the two was "
+            "not tuned; while there are such, nothing is judged."
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{file} is no summary of a search ({error!r}); `ganbench tune` writes it again"
-        ) from error
-
-
-def read_searches(folders: Sequence[Path]) -> list[Search]:
-    """Read all searches of some results folders, by name; copies of one once."""
-    searches: list[Search] = []
-    for folder in folders:
-        for file in sorted(folder.glob("tuning/*/summary.json")):
-            search = read_search(file)
-            searches += [] if search in searches else [search]
-    return searches
-
-
-def rates(params: Mapping[str, Any]) -> str:
-    """Write a setting, such as ``lr_g 0.0002, lr_d 0.0002``."""
-    return ", ".join(
-        f"{name} {f'{value:.3g}' if isinstance(value, int | float) else value}"
-        for name, value in params.items()
+    if comparison.apart:
+        notes.append(
+            "Left out, because cell and control were tried at other places: "
+            f"{'; '.join(comparison.apart)}. While there are such, nothing is judged."
+        )
+    failed = "without the trick → with it, of as many each"
+    ratio = "primary metric with / without; below 1 is better"
+    return Table(
+        "after-tuning",
+        "Verdicts after tuning, beside those before",
+        (
+            Column("Trick"),
+            Column("Before", "verdict", "at the suite's numbers"),
+            Column("Ratio before", "ratio", ratio),
+            Column("Failed before", "text", failed),
+            Column("After", "verdict", "at the numbers that were chosen for each cell"),
+            Column("Ratio after", "ratio", ratio),
+            Column("Failed after", "text", failed),
+            Column("Cells", "count"),
+            Column("Seeds", "count"),
+            Column("p after (Holm)", "p", "of signed ranks, over pairs, seeds and cells"),
+            Column("p failures (Holm)", "p", "of the change in failures after tuning, likewise"),
+        ),
+        tuple(effect_row(*effects) for effects in comparison.effects),
+        " ".join(notes),
+        empty="No cell was tuned together with its control.",
     )
 
 
-def fresh_values(setting: Mapping[str, Any]) -> dict[int, float | None]:
-    """Return a setting's value by fresh seed, None where the run failed."""
-    values: dict[int, float | None] = {}
-    for run in setting.get("fresh") or ():
-        if run.get("outcome") in FINAL:
-            value = run.get("value")
-            good = run["outcome"] not in FAILURES and value is not None and math.isfinite(value)
-            values[int(run["seed"])] = float(value) if good else None
-    return values
-
-
-def compare(
-    setting: Mapping[str, Any], default: Mapping[str, Any]
-) -> tuple[float | None, Interval | None, int]:
-    """Return the ratio of geometric means over common surviving seeds, interval and count."""
-    mine, base = fresh_values(setting), fresh_values(default)
-    ratios = [
-        value / other
-        for seed, value in mine.items()
-        if value is not None and (other := base.get(seed)) is not None and value > 0 < other
+def headline(comparison: Comparison) -> str:
+    """Say of each trick that anything is claimed of what becomes of it by tuning."""
+    verdicts = [
+        (after.tricks, before.verdict, after.verdict) for before, after in comparison.effects
     ]
-    return geometric_mean(ratios), geometric_interval(ratios), len(ratios)
+    if not verdicts or any(after is None for _, _, after in verdicts):
+        return ""
+    if all(after == "screening" for _, _, after in verdicts):
+        return f"Only a screening: with under {SEEDS_FOR_A_CLAIM} seeds nothing is claimed."
+    told = [
+        f"{tricks}: {before}, after tuning too"
+        if before == after
+        else f"{tricks}: {before}; after tuning {after}"
+        for tricks, before, after in verdicts
+        if before not in SILENT or after not in SILENT
+    ]
+    return ". ".join(told) + "." if told else "Nothing is claimed, neither before tuning nor after."
 
 
-def setting_row(search: Search, name: str, setting: Mapping[str, Any]) -> Row:
-    """Write one setting on fresh seeds as a row."""
-    values = fresh_values(setting)
-    good = [value for value in values.values() if value is not None]
-    mean = geometric_mean(good)
-    own = setting is search.default
-    ratio, interval, n = (None, None, 0) if own else compare(setting, search.default)
+def setting_row(search: Search) -> Row:
+    """Write a cell's default and choice on fresh seeds as a row."""
+    same = search.chosen.numbers == search.default.numbers
+    ratio, interval, n = search.ratio()
     return entries(
         search.title,
-        name,
-        rates(setting.get("params") or {}),
-        TableCell(mean, geometric_interval(good), len(good), (), "lower", search.reported),
-        f"{len(values) - len(good)} of {len(values)}",
-        TableCell(ratio, interval, n if ratio is not None else None, (), "lower"),
+        numbers(search.default),
+        "the default" if same else numbers(search.chosen),
+        *(
+            TableCell(
+                geometric_mean(setting.good),
+                geometric_interval(setting.good),
+                len(setting.good),
+                tuple(result.planned.id for result in setting.results.values()),
+                "higher" if search.better == "higher" else "lower",
+                search.reported,
+            )
+            for setting in (search.default, search.chosen)
+        ),
+        TableCell(None if same else ratio, None if same else interval, n, (), "lower"),
+        *(f"{s.failures} of {len(s.results)}" for s in (search.default, search.chosen)),
     )
 
 
 def settings_table(searches: Sequence[Search]) -> Table:
-    """Compare the best settings with the default, on fresh seeds."""
-    rows = []
-    for search in searches:
-        names = [f"best {place}" for place in range(1, len(search.best) + 1)]
-        ranked = dict(zip(names, search.best, strict=True))
-        default = search.default
-        also = [name for name, setting in ranked.items() if same_rates(setting, default)]
-        rows.append(setting_row(search, " = ".join(["default", *also]), default))
-        rows += [setting_row(search, n, s) for n, s in ranked.items() if n not in also]
+    """List what was chosen for each cell, and what came of it on fresh seeds."""
     return Table(
         "tuning",
-        "Best settings on fresh seeds",
+        "What was chosen, on fresh seeds",
         (
             Column("Cell"),
-            Column("Setting"),
-            Column("Rates"),
-            Column("Metric ↓", "number", "geometric mean over surviving fresh seeds"),
-            Column("Failed", "text"),
-            Column("Ratio to default", "ratio", "over seeds that both survived; below 1 is better"),
+            Column("Default"),
+            Column("Choice", "text", "at the edge: better numbers may lie outside the range"),
+            Column("Metric at the default", "number", "geometric mean over surviving seeds"),
+            Column("Metric at the choice", "number", "likewise"),
+            Column("Choice / default", "ratio", "over seeds that both survived"),
+            Column("Failed at the default"),
+            Column("Failed at the choice"),
         ),
-        tuple(rows),
+        tuple(setting_row(search) for search in searches),
         "Numbers on fresh seeds only; no trial's own value is among them. The metric is "
-        f"{' or '.join(dict.fromkeys(search.reported for search in searches))}.",
+        f"{' or '.join(dict.fromkeys(search.reported for search in searches))}. Descriptive: not "
+        "tested cell by cell.",
+        folded=True,
     )
 
 
-def same_rates(setting: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether two settings are one."""
-    return bool(setting.get("params") == other.get("params"))
-
-
-def cliff_figure(search: Search, name: str) -> Figure | None:
-    """Draw value by learning rate; None without trials."""
-    panels: dict[str, list[tuple[float, float | None]]] = {}
-    for trial in search.trials:
-        value = trial.get("value")
-        if value is not None and (trial.get("outcome") in FAILURES or not math.isfinite(value)):
-            value = None
-        for parameter, rate in (trial.get("params") or {}).items():
-            if isinstance(rate, int | float) and rate > 0:
-                point = (float(rate), None if value is None else float(value))
-                panels.setdefault(parameter, []).append(point)
-    if not panels:
-        return None
-    params = search.default.get("params") or {}
-    lines = {k: float(v) for k, v in params.items() if isinstance(v, int | float) and v > 0}
+def cliff_figure(search: Search, name: str) -> Figure:
+    """Draw a cell's trials by each number that was searched."""
+    cliffs: dict[str, Cliff] = {}
+    for parameter, ends in search.space.items():
+        points = [(float(trial["params"][parameter]), value_of(trial)) for trial in search.trials]
+        default = search.default.numbers.get(parameter)
+        cliffs[parameter] = Cliff(points, default, bool(ends.get("log")))
+    counted = f"{len(search.trials)} trials ({search.sampler}, optuna {search.version})"
     return Figure(
         name,
-        f"{search.title}: {search.metric} by learning rate",
-        f"{len(search.trials)} trials ({search.sampler}) over {', '.join(panels)}.",
-        draw_cliff(panels, lines),
-        f"{len(search.trials)} trials, {search.sampler}. Crosses on the upper edge failed: that is "
-        "the cliff.",
+        f"{search.title}: {search.metric} by what was searched",
+        f"{counted} over {', '.join(cliffs)}.",
+        draw_cliff(cliffs),
+        f"{counted}. Crosses on the upper edge failed: that is the cliff.",
+        folded=True,
     )
 
 
-def build(folders: Sequence[Path]) -> Section | None:
+def value_of(trial: Mapping[str, object]) -> float | None:
+    """Return a trial's value; None for one that failed or has none."""
+    value = trial["value"]
+    if trial["outcome"] != "ok" or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def build(cells: SuiteCells, folders: Sequence[Path]) -> Section | None:
     """Make the chapter; None where nothing was tuned."""
-    searches = read_searches(folders)
+    places = {labels(cell): place for place, cell in enumerate(cells.cells)}
+    searches = sorted(read_searches(folders), key=lambda s: places.get(s.cell, len(places)))
     if not searches:
         return None
+    comparison = compare(cells, searches)
     names = unique_names([f"tuning-{search.title}" for search in searches])
-    figures = [cliff_figure(s, name) for s, name in zip(searches, names, strict=True)]
-    blocks: list[Block] = [settings_table(searches), *(f for f in figures if f)]
-    return Section("tuning", "Learning rates", LEAD, (), tuple(blocks))
+    tried = [pair for pair in zip(searches, names, strict=True) if pair[0].trials]
+    treated = {labels(cell) for cell in cells.cells if cells.control(cell) is not None}
+    tried.sort(key=lambda pair: pair[0].cell in treated)  # first the plain ones
+    most = cells.room_for(MOST_CLIFFS)
+    blocks: list[Block] = [effects_table(comparison), settings_table(searches)]
+    blocks += [cliff_figure(*pair) for pair in tried[:most]]
+    left = left_out("cells", len(tried), most).strip()
+    lead = (*LEAD, f"{left} Those without a trick come first.") if left else LEAD
+    return Section("tuning", "After tuning", lead, (), tuple(blocks), headline(comparison))

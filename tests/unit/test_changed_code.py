@@ -19,7 +19,7 @@ from harness.commands.finished import RerunShortcut
 from harness.commands.options import RunOptions, answer_of
 from harness.commands.preview import left_to_do
 from harness.commands.show import describe_run, print_run
-from harness.commands.tune import tune_suite
+from harness.commands.tune import TuneOptions, tune_suite
 from harness.engines.base import Assignment
 from harness.errors import CodeWarning, DataError, GanbenchError
 from harness.jobs.cohort import read_job
@@ -397,7 +397,7 @@ def test_trials_of_other_code_are_refused_and_tried_again(
     def tune(answer: Answer = "refuse") -> None:
         chosen = {"only": ("variant=mine",), "changed_code": answer, "device": "cpu"}
         matrix, options = bench.matrix(**chosen), bench.options(**chosen)
-        assert tune_suite(matrix, options, trials=2, batch=2, sampler="random") == 0
+        assert tune_suite(matrix, options, TuneOptions(trials=2)) == 0
 
     def trials() -> dict[str, set[str]]:
         records = map(read_run, (bench.folder / "out" / "tuning" / "runs").iterdir())

@@ -151,14 +151,26 @@ def test_a_second_suite_starts_from_nothing() -> None:
     """As tuning does: batch after batch on one console."""
     stage = Stage()
     for first in (0, 10):
-        runs = [replace(run_of(first + i), note=f"lr_g {first + i}") for i in range(2)]
+        runs = [replace(run_of(first + i), note=f"batch {first}") for i in range(2)]
         stage.mirror.suite_started(plan_of(runs), runs, 0)
         stage.play(runs, {"0": "crashed", "10": "crashed"})
         stage.mirror.suite_ended()
     half = len(stage.lines) // 2
-    again = [line.replace("lr_g 0", "lr_g 10") for line in stage.lines[:half]]
+    again = [line.replace("batch 0", "batch 10") for line in stage.lines[:half]]
     assert stage.lines[half:-1] == again
-    assert "crashed: ring8 · gan · none · lr_g 10:" in stage.output
+    assert "crashed: ring8 · gan · none · batch 10:" in stage.output
+    # Each trial has a line with its numbers and what came of them.
+    assert "ring8 · gan · none · batch 10: ok, fd 4.20 → 0.0150" in stage.output
+
+
+def test_a_trial_without_an_outcome_is_not_passed_over() -> None:
+    stage = Stage()
+    runs = [replace(run_of(0), note="trial 1 of 2"), replace(run_of(1), note="trial 2 of 2")]
+    stage.mirror.suite_started(plan_of(runs), runs, 0)
+    stage.mirror.cohort_started("c", runs)
+    stage.mirror.cohort_ended("c", runs)
+    stage.mirror.suite_ended()
+    assert "0/2 runs, 0 s; ring8 · gan · none: no outcome (0 s)" in stage.output
 
 
 def test_plain_status_is_throttled() -> None:

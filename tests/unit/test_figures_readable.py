@@ -178,7 +178,7 @@ EMPTY: dict[str, Callable[[], str]] = {
     "diagnostics": lambda: draw_diagnostics(
         {"d_loss": {"gan": {"none": []}}}, ["gan"], frozenset()
     ),
-    "cliff": lambda: draw_cliff({}, {}),
+    "cliff": lambda: draw_cliff({}),
     "densities": lambda: draw_densities([], np.zeros((1, 2)), 0.1, 1.0),
     "optimum": lambda: draw_optimal_discriminator({}),
 }

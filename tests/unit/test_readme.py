@@ -2,14 +2,18 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from harness.suite.load import built_in_suites, read_suite
+from harness.commands.tune import cells_of
+from harness.suite.load import built_in_suites, load_suite, read_suite
 from harness.suite.matrix import expand
+from harness.tuning.numbers import Range, extremes
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
@@ -40,3 +44,22 @@ def test_the_trick_passes_the_kit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suite", [entry["id"] for entry in built_in_suites()])
 def test_every_suite_is_named(suite: str) -> None:
     assert f"`{suite}`" in README
+
+
+def test_what_tune_is_shown_with_can_be_searched() -> None:
+    shown = [
+        shlex.split(line, comments=True)
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith("ganbench tune")
+    ]
+    params = [[w for flag, w in pairwise(words) if flag == "--param"] for words in shown]
+    assert sum(map(len, params)) == 4
+    for words, asked in zip(shown, params, strict=True):
+        cells = cells_of(expand(load_suite(words[2])), asked)
+        for text in asked:
+            named = Range.parse(text).name
+            searched = [cell for cell in cells if named in cell.searched]
+            assert searched
+            for cell in searched:
+                extremes(cell.specs[0], cell.space)

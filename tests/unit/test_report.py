@@ -26,10 +26,9 @@ from reports.build import compose, is_current, write_report
 from reports.cells import FAILURES, CellRuns, group
 from reports.document import Gallery
 from reports.effects import trick_effects
-from reports.sections import modes, samples, survival, tuning, verdicts
+from reports.sections import modes, samples, survival, verdicts
 from reports.sections.provenance import command
 from reports.sections.verdict_words import sentence
-from reports.tables import Table
 from tests.stores import Fate, Where, build_store, write_tuning
 
 ALL_OUTCOMES = (
@@ -264,29 +263,6 @@ def test_no_results_at_all(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
-def test_a_damaged_tuning_summary_is_named(tmp_path: Path) -> None:
-    root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
-    write_tuning(root).write_text("{}")
-    with pytest.raises(StoreError, match=r"summary\.json"):
-        write_report(root)
-
-
-def test_a_search_that_reports_what_it_tuned_on_is_refused(tmp_path: Path) -> None:
-    root = build_store(tmp_path / "s", datasets=("ring8",), variants=("gan",), seeds=1)
-    file = write_tuning(root)
-    file.write_text(file.read_text().replace("@500/train", "@500/validation"))
-    with pytest.raises(StoreError, match="what trials are measured by is reported"):
-        write_report(root)
-
-
-def test_tuning_compares_on_fresh_seeds_only(store: Path) -> None:
-    text = (store / "report" / "tables" / "tuning.csv").read_text()
-    default, best = csv.DictReader(io.StringIO(text))
-    assert default["Setting"] == "default" and default["Ratio to default"] == ""
-    assert float(best["Ratio to default"]) == pytest.approx(0.5, rel=0.05)
-    assert best["Ratio to default n"] == "5"
-
-
 def test_a_sentence_names_the_test_that_it_rests_on(tmp_path: Path) -> None:
     def fate(where: Where) -> Fate:
         dead = where.tricks == "none" and where.variant == "gan"
@@ -300,18 +276,6 @@ def test_a_sentence_names_the_test_that_it_rests_on(tmp_path: Path) -> None:
         r"adjusted p [=<] [\d.]+, that of the failures < 0.001\.",
         sentence(effect, "FD", cells.suite.plan),
     )
-
-
-def test_a_search_that_finds_the_default_shows_it_once(tmp_path: Path) -> None:
-    file = write_tuning(tmp_path)
-    summary = json.loads(file.read_text())
-    summary["best"].append({**summary["default"]})
-    file.write_text(json.dumps(summary))
-    chapter = tuning.build([tmp_path])
-    assert chapter is not None
-    table = chapter.blocks[0]
-    assert isinstance(table, Table)
-    assert [row[1].value for row in table.rows] == ["default = best 2", "best 1"]
 
 
 ATTACK = "</script><script>alert(1)</script>"

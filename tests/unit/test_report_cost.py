@@ -15,7 +15,7 @@ from reports.cells import SuiteCells, group
 from reports.comma_separated import render
 from reports.cost import costs_of, front, spent, surcharges
 from reports.figures.cost import Priced, draw_cost
-from reports.figures.curves import draw_cliff
+from reports.figures.curves import Cliff, draw_cliff
 from reports.sections.cost import build, tricks_table
 from reports.sections.verdict_words import cost_words
 from reports.tables import Table
@@ -108,6 +108,6 @@ def test_the_first_sentences_say_the_cost(tmp_path: Path) -> None:
 
 def test_a_plot_without_failures_keeps_its_room() -> None:
     """An empty line that is not clipped makes the layout collapse, which warns."""
-    assert draw_cliff({"lr_g": [(1e-3, 1.0)], "lr_d": [(1e-3, 1.0)]}, {})
+    assert draw_cliff({"lr_g": Cliff([(1e-3, 1.0)]), "beta1": Cliff([(0.0, 1.0)], 0.5, False)})
     cells = [Priced("a", 9.0, 1.3, True), Priced("b", 5.0, 2.3, True)]
     assert draw_cost({"cpu": cells, "cuda": cells}, "fd", lower=True)

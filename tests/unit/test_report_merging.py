@@ -18,6 +18,7 @@ from harness.store.events import encode, read_events
 from harness.store.merging import distinguished, read_suites
 from harness.store.reading import read_suite
 from reports.build import compose, is_current, write_report
+from reports.cells import group
 from reports.document import Figure
 from reports.sections import tuning
 from tests.stores import build_store, write_tuning
@@ -201,8 +202,8 @@ def test_pairs_on_unlike_devices_are_listed(halves: list[Path], tmp_path: Path) 
 def test_searches_of_all_folders_are_shown_and_copies_once(halves: list[Path]) -> None:
     for root in halves:
         write_tuning(root)
-    write_tuning(halves[1], "ring8-wgan-gp-none", best_value=0.4)
-    found = tuning.build(halves)
+    write_tuning(halves[1], variant="wgan-gp")
+    found = tuning.build(group(read_suites(halves)), halves)
     assert found is not None
     assert len([block for block in found.blocks if isinstance(block, Figure)]) == 2
 

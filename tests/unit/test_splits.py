@@ -20,7 +20,9 @@ from harness.suite.load import read_suite as read_suite_file
 from harness.suite.matrix import expand
 from harness.testing.specs import make_spec
 from harness.tracking.base import Mirror
-from harness.tuning.tune import TUNING_SEED, TunedCell, Tuner
+from harness.tuning.course import SEEDS, TunedCell
+from harness.tuning.numbers import DEFAULT
+from harness.tuning.tune import Tuner
 
 CPU = torch.device("cpu")
 MISUSES = """
@@ -96,7 +98,7 @@ class Guarded:
     def run(self, assignments: Any, mirror: Mirror) -> int:
         for assignment in assignments:
             specs, options = read_job(assignment.file)
-            is_trial = specs[0].seed == TUNING_SEED
+            is_trial = specs[0].seed in SEEDS
             with self.monkeypatch.context() as patch:
                 seen = forbid(patch, "test" if is_trial else "validation")
                 assert Job(Store(options.store), CPU).train(specs) == 0
@@ -112,14 +114,15 @@ def test_a_search_never_reads_test_and_what_is_reported_never_validation(
     engine = Guarded(monkeypatch)
     plan = SuitePlan("tiny", "", "f00d", ())
     tuner = Tuner(tmp_path, plan, engine, Mirror(), "cpu", JobOptions(tmp_path))
-    assert tuner.tune([TunedCell("ring8", "gan", "none", specs)], trials=3, batch=3) == 0
+    space = {each.name: each for each in DEFAULT}
+    assert tuner.tune([TunedCell("ring8", "gan", "none", specs, space)], trials=4) == 0
     # Nothing was in the cache, so all that may be read was.
     assert engine.seen == {"trial": {"train", "validation"}, "fresh": {"train", "test"}}
     folders = list((tmp_path / "tuning" / "runs").iterdir())
     records = [read_run(folder) for folder in folders]
-    trials = [r for r in records if r.spec.seed == TUNING_SEED]
-    fresh = [r for r in records if r.spec.seed != TUNING_SEED]
-    assert len(trials) == 3 and fresh
+    trials = [r for r in records if r.spec.seed in SEEDS]
+    fresh = [r for r in records if r.spec.seed not in SEEDS]
+    assert len(trials) == 4 + 3 * 2 and fresh
     for record in trials:
         TrialRun.of(record)
         with pytest.raises(StoreError, match="which tuning looks at: it is in no report"):
