@@ -276,7 +276,7 @@ class Variant(Part):
     """
 
     recipe: ClassVar[Recipe] = Recipe()
-    networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "dcgan"}
+    networks: ClassVar[dict[str, str]] = {"points": "toy2d-norm", "images": "dcgan"}
     """Network family by kind of data; a suite's ``network`` goes before it."""
     has_targets: ClassVar[bool] = False
     """Whether D is taught target values, which label smoothing could change."""

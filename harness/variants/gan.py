@@ -19,7 +19,7 @@ class GAN(Variant):
 
     has_targets = True
     logistic = True
-    networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "mlp-small"}
+    networks: ClassVar[dict[str, str]] = {"points": "toy2d-norm", "images": "mlp-small"}
 
     def real_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy of real data with its target, 1 unless a trick moves it."""

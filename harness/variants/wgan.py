@@ -18,6 +18,7 @@ class Wasserstein(Variant):
     D minimises E D(G(z)) − E D(x), G minimises −E D(G(z)); no sigmoid, no logarithm.
     """
 
+    networks: ClassVar[dict[str, str]] = {"points": "toy2d", "images": "dcgan"}
     boundary = None
 
     d_steps: int = Field(default=5, ge=1, description="critic updates per generator update")
