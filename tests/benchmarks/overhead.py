@@ -52,7 +52,9 @@ def loop_over(trainer: Trainer, log: EventLog) -> Callable[[], object]:
     silent: Any = SimpleNamespace(metrics=[SimpleNamespace(primary=True, name="none")])
     runs = [Run(spec, log.path.parent, log, []) for spec in trainer.specs]
     nothing: Any = None
-    loop = QuietLoop(runs, trainer, silent, nothing, None, [], trainer.device, 1e9, lambda: False)
+    loop = QuietLoop(
+        runs, trainer, silent, nothing, None, [], trainer.device, None, 1e9, lambda: False
+    )
 
     def follow() -> int:
         trainer.step = 0

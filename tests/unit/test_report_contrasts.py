@@ -119,9 +119,11 @@ def test_no_evidence_says_what_it_rules_out_and_what_would_decide(tmp_path: Path
     assert needed is not None
     said = sentence(effect, "FD", cells.suite.plan)
     assert "This rules out ratios below" in said and "and above" in said
-    assert f"Some {needed[0]} to {needed[1]} seeds would decide" in said
-    assert f"`ganbench run mine.yaml --profile cpu --seeds {needed[1]}`" in said
-    assert command(cells.suite.plan, 20) == "ganbench run mine.yaml --profile cpu --seeds 20"
+    assert f"Some {needed[0]} to {needed[1]} new seeds would decide" in said
+    words = "ganbench run mine.yaml --until-decided --profile cpu --max-seeds"
+    assert f"`{words} {needed[1]}`" in said
+    assert command(cells.suite.plan, 20) == f"{words} 20"
+    assert command(cells.suite.plan, 5000) == f"{words} 1000"  # the most that it takes
 
 
 def test_single_data_sets_have_intervals_and_no_verdicts(tmp_path: Path) -> None:

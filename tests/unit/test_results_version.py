@@ -50,7 +50,7 @@ def test_running_the_suite_again_says_why_all_is_trained_anew(older: Path) -> No
     before = store.begun_plan()
     assert before is not None
     written = io.StringIO()
-    plan = SimpleNamespace(suite=before.suite, runs=())
+    plan = SimpleNamespace(suite=before.suite, runs=(), margin=None, contrasts=())
     matrix: Any = SimpleNamespace(plan=plan)
     run._announce_plan(store, matrix, Console(file=written, width=10_000))
     told = written.getvalue()

@@ -44,17 +44,7 @@ from reports.sample_files import SampleFolder, is_whole_png
 from reports.stamps import stamps
 from tests.stores import SETTINGS, Fate, Where, build_store, protocol, write_samples
 
-OUTCOMES = (
-    "ok",
-    "collapsed",
-    "unlearned",
-    "diverged",
-    "oom",
-    "crashed",
-    "preempted",
-    None,
-    "missing",
-)
+OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
 
 
 def one_cell(root: Path, fates: Sequence[str | None], dataset: str = "ring8", **more: Any) -> Path:
@@ -97,6 +87,11 @@ class TestContent:
         assert "◐ collapsed D is not finite" in shown[1] and "200 collapse begins" in shown[1]
         assert "… in progress no outcome yet" in shown[6]
         assert "in progress, or killed the same command goes on" in shown[6]
+
+    def test_what_has_never_learnt(self, tmp_path: Path) -> None:
+        root = one_cell(tmp_path / "s", ["unlearned"])
+        shown = text_of(first_page(root))
+        assert "○ never learnt D is not finite" in shown and "collapse begins" not in shown
 
     def test_the_whole_spec_with_what_settings_mean(self, every: Path) -> None:
         shown = text_of(first_page(every))

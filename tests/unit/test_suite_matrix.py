@@ -139,7 +139,7 @@ def test_profile_problems_have_their_lines() -> None:
 def test_seeds_can_be_replaced() -> None:
     found = matrix(HEAD, seeds=3)
     assert [spec.seed for spec in found.specs] == [0, 1, 2]
-    assert len(matrix("suite: a\ndatasets: [ring8]\nvariants: [gan]").specs) == 5
+    assert len(matrix("suite: a\ndatasets: [ring8]\nvariants: [gan]").specs) == 10
     with pytest.raises(GanbenchError, match="at least one seed"):
         matrix(HEAD, seeds=0)
 
