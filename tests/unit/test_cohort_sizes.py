@@ -197,7 +197,7 @@ class TestCalibration:
         assert found.curves == {workload_of(many(1)[0]): CHEAP}
         assert (found.slots, found.memory) == (2, int(GIGABYTE * 0.7 / 2))
         assert source(first) == "measured now"
-        assert "toy2d 8, batch 8 of 2: up to 8" in said[0]
+        assert "toy2d-norm 8, batch 8 of 2: up to 8" in said[0]
         second = calibrate(watch)
         assert second.measure_missing(many(8)) == second.cached(many(8)) == found
         assert source(second) == "measured before"
@@ -207,7 +207,11 @@ class TestCalibration:
         watch = Watch()
         plain = many(3)
         calibrate(watch).measure_missing(
-            [*many(3, variant="wgan-gp"), *many(3, tricks=["label-smoothing"]), *plain]
+            [
+                *many(3, variant="wgan-gp", network="toy2d-norm"),
+                *many(3, tricks=["label-smoothing"]),
+                *plain,
+            ]
         )
         ((spec, _),) = watch.asked
         assert spec in plain
@@ -246,7 +250,9 @@ class TestCalibration:
         found = calibrate(Watch(None), said)
         assert found.measure_missing(many(8)).curves == {}
         assert source(found) == "the rule: it could not be measured"
-        assert said == ["toy2d 8, batch 8 of 2 could not be measured: cohorts are cut by the rule"]
+        assert said == [
+            "toy2d-norm 8, batch 8 of 2 could not be measured: cohorts are cut by the rule"
+        ]
 
     @pytest.mark.parametrize(
         "text",
@@ -356,7 +362,7 @@ class TestMeasuring:
         assert 2**20 < free_memory("cpu") < 2**50
 
     def test_kinds_in_words(self) -> None:
-        assert in_words(workload_of(make_spec())) == "toy2d 8, batch 8 of 2"
+        assert in_words(workload_of(make_spec())) == "toy2d-norm 8, batch 8 of 2"
         patch = make_spec("digits", "dcgan", ["patchgan"])
         assert "and" in in_words(workload_of(patch))
 
@@ -367,7 +373,7 @@ def test_a_preview_shows_a_settled_size(tmp_path: Path) -> None:
     )
     assert shown.exit_code == 0, shown.output
     words = " ".join(shown.output.split())
-    assert "toy2d 64, batch 64 of 2 10 1 --cohort 1" in words
+    assert "toy2d-norm 64, batch 64 of 2 10 1 --cohort 1" in words
     assert "20 cohorts of 1 runs" in words
 
 
@@ -378,5 +384,5 @@ def test_a_preview_says_what_the_choice_rests_on(tmp_path: Path) -> None:
     assert shown.exit_code == 0, shown.output
     words = " ".join(shown.output.split())
     assert "the rule: too little work to" in words
-    assert "toy2d 64, batch 64 of 2" in words
+    assert "toy2d-norm 64, batch 64 of 2" in words
     assert not (tmp_path / "cache").exists()
