@@ -25,7 +25,8 @@ def catalog(kind: str) -> list[dict[str, Any]]:
 
     Returns:
         Objects with ``id``, ``summary`` and ``source``; variants, tricks and data sets also with
-        their ``options`` {name: {"default", "description", "required"}}; networks with the
+        their ``options`` {name: {"default", "description", "required"}}; variants whose defaults do
+        not learn small mixtures with what they need for those (``needs``); networks with the
         parameters of both networks at the family's default ``width`` and ``latent`` on examples
         of a ``shape``.
 
@@ -119,6 +120,8 @@ def size_text(description: dict[str, Any]) -> str:
 
 def _entry(cls: Any) -> dict[str, Any]:
     entry = {"id": cls.id, "summary": cls.summary, "source": cls.source}
+    if needs := getattr(cls, "needs", ""):
+        entry["needs"] = needs
     fields = getattr(cls, "model_fields", None)
     if fields is not None:
         entry["options"] = {
@@ -145,6 +148,8 @@ def print_catalog(kind: str, entries: list[dict[str, Any]]) -> None:
             what.append(f"\n  {name} = {default}", style="cyan")
             if option["description"]:
                 what.append(f"  {option['description']}", style="dim")
+        if "needs" in entry:
+            what.append(f"\n  needs {entry['needs']}", style="yellow")
         if "shape" in entry:
             what.append(f"\n  {size_text(entry)}", style="cyan")
         table.add_row(Text(entry["id"]), what, Text(entry["source"]))

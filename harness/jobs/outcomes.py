@@ -156,20 +156,24 @@ def oscillation(losses: Sequence[Event]) -> dict[str, float] | None:
     return sign(turns[0], len(turns)) if len(turns) >= TURNS else None
 
 
-def blow_up(evaluations: Sequence[Event], primary: str) -> dict[str, float] | None:
+def blow_up(
+    evaluations: Sequence[Event], primary: str, floor: float = 0.0
+) -> dict[str, float] | None:
     """Look for a metric, lower is better, that ended over 1.25 times its best value.
 
-    It begins after the best evaluation; its size is last over best.
+    It begins after the best evaluation; its size is last over best. A rise by less than a floor is
+    none: real samples are as far apart by chance.
     """
     curve = [(e["values"].get(primary, math.nan), e["step"]) for e in evaluations if e["step"] > 0]
     best, step = min((point for point in curve if math.isfinite(point[0])), default=(0.0, 0))
-    if best > 0 and curve[-1][0] > BLOWN_UP * best:
-        return sign(step, curve[-1][0] / best)
+    last = curve[-1][0] if curve else math.nan
+    if best > 0 and last > BLOWN_UP * best and last - best > floor:
+        return sign(step, last / best)
     return None
 
 
 def warning_signs(
-    losses: Sequence[Event], evaluations: Sequence[Event], primary: str
+    losses: Sequence[Event], evaluations: Sequence[Event], primary: str, floor: float = 0.0
 ) -> dict[str, dict[str, float]]:
     """Look for signs of instability that are no outcome by themselves.
 
@@ -177,6 +181,7 @@ def warning_signs(
         losses: The run's ``losses`` records.
         evaluations: Its ``evaluation`` records.
         primary: Name of the metric, lower is better, whose rise counts as a blow-up.
+        floor: Its value for real data; 0 where that is not known.
 
     Returns:
         ``vanishing_gradient``, ``overpowered``, ``oscillation`` and ``blow_up``, each with the
@@ -188,6 +193,6 @@ def warning_signs(
         "vanishing_gradient": vanishing_gradient(losses),
         "overpowered": overpowered(losses),
         "oscillation": oscillation(losses),
-        "blow_up": blow_up(evaluations, primary),
+        "blow_up": blow_up(evaluations, primary, floor),
     }
     return {name: symptom for name, symptom in signs.items() if symptom is not None}

@@ -315,7 +315,10 @@ class TrainingLoop:
                 "onset": verdict.onset,
                 "reason": verdict.reason,
                 "signs": warning_signs(
-                    record.of_type("losses"), record.of_type("evaluation"), self.primary.name
+                    record.of_type("losses"),
+                    record.of_type("evaluation"),
+                    self.primary.name,
+                    self.primary.floor or 0.0,
                 ),
                 "seconds": run.seconds,
                 "evaluation_seconds": run.evaluation_seconds,

@@ -278,6 +278,8 @@ class Variant(Part):
     recipe: ClassVar[Recipe] = Recipe()
     networks: ClassVar[dict[str, str]] = {"points": "toy2d-norm", "images": "dcgan"}
     """Network family by kind of data; a suite's ``network`` goes before it."""
+    needs: ClassVar[str] = ""
+    """What it needs to learn small mixtures such as ring8, beside its defaults; empty: nothing."""
     has_targets: ClassVar[bool] = False
     """Whether D is taught target values, which label smoothing could change."""
     boundary: ClassVar[float | None] = 0.0

@@ -24,7 +24,11 @@ SIGNS = {
         "D's mean answer to generated data turns four times, each after a swing of at least 0.2 "
         "of a probability, or 0.4 of a raw answer",
     ),
-    "blow_up": ("blow-up", "last value of the primary metric more than 1.25 times the best"),
+    "blow_up": (
+        "blow-up",
+        "last value of the primary metric more than 1.25 times the best, and by more than its "
+        "floor",
+    ),
 }
 """Signs in an outcome record: column title and meaning."""
 NOTE = (

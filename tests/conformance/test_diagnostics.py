@@ -21,6 +21,8 @@ def run(folder: Path, dataset: str, variant: Named, *tricks: Named, **settings: 
         "log_every": 5,
         "evaluation_samples": 500,
         "collapse_diversity": 0.3,
+        # Without normalisation in G, so that it fails as it is told to.
+        "network": "toy2d",
         **settings,
     }
     spec = make_spec(dataset, variant, tricks, **options)

@@ -219,6 +219,11 @@ class TestWarningSigns:
         )
         assert list(found) == ([] if ratio is None else ["blow_up"])
 
+    def test_a_rise_by_less_than_a_floor_is_none(self) -> None:
+        evaluations = [evaluation(10 * i, fd=fd) for i, fd in enumerate((9.0, 1.0, 1.5))]
+        assert "blow_up" in warning_signs([], evaluations, "fd", 0.4)
+        assert warning_signs([], evaluations, "fd", 0.6) == {}
+
     def test_a_blow_up_begins_after_the_best(self) -> None:
         assert self.signs([], 9.0, 5.0, 2.0, 3.0, 4.0)["blow_up"] == {"step": 20, "size": 2.0}
 
