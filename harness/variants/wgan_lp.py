@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -20,6 +20,7 @@ class WGANLP(WGANGP):
     slopes of at most 1, but not of 1 everywhere. All else is as in ``wgan-gp``.
     """
 
+    needs: ClassVar[str] = ""
     penalty_weight: Annotated[float, PerRun()] = Field(
         default=10.0, ge=0, description="λ; the authors use 5 and 10"
     )
