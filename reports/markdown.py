@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from reports.document import Document, Figure, Gallery, Section, Thumbnail
+from reports.markup import COMMAND
 from reports.tables import NO_BREAK, Column, Table, TableCell, full_text, printable
 
 if TYPE_CHECKING:
@@ -26,15 +27,12 @@ def escape(text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """Escape a sentence, and write what stands between two backticks as code."""
-    parts = text.split("`")
-    if len(parts) % 2 == 0:
+    """Escape a sentence, and write a command in brackets as code."""
+    found = COMMAND.match(text)
+    if found is None:
         return escape(text)
-    spaces = [part[: len(part) - len(part.lstrip())] for part in parts]
-    return "".join(
-        code(part) if i % 2 else space + escape(part)
-        for i, (space, part) in enumerate(zip(spaces, parts, strict=True))
-    ).lstrip()
+    before, command, after = found.groups()
+    return escape(before) + code(command) + escape(after)
 
 
 def code(text: str) -> str:

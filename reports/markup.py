@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from html import escape
@@ -17,13 +18,17 @@ def text(foreign: str) -> str:
     return escape(printable(foreign))
 
 
+COMMAND = re.compile(r"^(.*?\()`(ganbench .*)`(\).*)$", re.DOTALL)
+"""A sentence with a command in brackets. At most one is found, whatever its names consist of."""
+
+
 def prose(foreign: str) -> Markup:
-    """Show a sentence as text, and what stands between two backticks as code."""
-    parts = [text(part) for part in foreign.split("`")]
-    if len(parts) % 2 == 0:
+    """Show a sentence as text, and a command in brackets as code."""
+    found = COMMAND.match(foreign)
+    if found is None:
         return Markup(text(foreign))  # noqa: S704 - escaped
-    marked = [f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts)]
-    return Markup("".join(marked))  # noqa: S704 - every part is escaped above
+    before, command, after = map(text, found.groups())
+    return Markup(f"{before}<code>{command}</code>{after}")  # noqa: S704 - escaped above
 
 
 def figure(

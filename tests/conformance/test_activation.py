@@ -46,8 +46,8 @@ class TestActivation:
         assert kinds(D) == ({"leaky-relu"} if where == "G" else {kind})
 
     def test_only_what_is_computed_changes(self) -> None:
-        plain = game_of("ring8", "gan")
-        tricked = game_of("ring8", "gan", ("activation", {"kind": "elu"}))
+        plain = game_of("ring8", "wgan")  # whose G has no normalisation
+        tricked = game_of("ring8", "wgan", ("activation", {"kind": "elu"}))
         assert torch.equal(plain.G.theta, tricked.G.theta)
         assert torch.equal(plain.D.theta, tricked.D.theta)
         z = torch.randn(1, 5, 4, dtype=torch.float64)
@@ -64,8 +64,8 @@ class TestActivation:
     @pytest.mark.parametrize(
         ("options", "reason"),
         [
-            ({"kind": "relu", "where": "G"}, "toy2d already has relu in G"),
-            ({"where": "D"}, "toy2d already has leaky-relu in D"),
+            ({"kind": "relu", "where": "G"}, "toy2d-norm already has relu in G"),
+            ({"where": "D"}, "toy2d-norm already has leaky-relu in D"),
             ({}, None),
             ({"kind": "relu"}, None),
             ({"kind": "elu", "where": "D"}, None),

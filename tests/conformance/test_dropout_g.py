@@ -97,7 +97,7 @@ class TestDropoutG:
     def test_unknown_layers_are_refused(self) -> None:
         spec = make_spec("ring8", "gan", [("dropout-g", {"layers": ["hidden2", "output"]})])
         reason = refusal(spec)
-        assert reason == "toy2d has the layers hidden1, hidden2, not output"
+        assert reason == "toy2d-norm has the layers hidden1, hidden2, not output"
 
     def test_the_discriminator_gets_none(self) -> None:
         assert game_of("digits", "dcgan", "dropout-g").D.dropouts == {}

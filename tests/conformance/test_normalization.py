@@ -92,12 +92,12 @@ class TestNormalization:
                 "dcgan16 under wgan-gp already has none in D",
             ),
             ("digits", "wgan-gp", {"kind": "batch"}, None),
-            ("ring8", "gan", {"kind": "none"}, "toy2d under gan already has none in both"),
+            ("ring8", "wgan", {"kind": "none"}, "toy2d under wgan already has none in both"),
             (
                 "ring8",
                 "gan",
                 {"kind": "instance"},
-                "the generator toy2d has no instance normalisation",
+                "the generator toy2d-norm has no instance normalisation",
             ),
         ],
     )

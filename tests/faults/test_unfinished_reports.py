@@ -152,4 +152,4 @@ def test_one_run_alone(tmp_path: Path) -> None:
     assert dict(document.facts)["Runs with a result"] == "0 of 1"
     assert gaps(document) == ["running"]
     (row,) = table(document, "outcomes").rows
-    assert [cell.value for cell in row[3:9]] == [0, 0, 0, 0, 0, 1]
+    assert [cell.value for cell in row[3:10]] == [0, 0, 0, 0, 0, 0, 1]

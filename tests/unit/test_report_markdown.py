@@ -110,9 +110,9 @@ def test_the_page_has_the_same_tables_and_figures(document: Document, report: Pa
     [
         ("no code", "no code", "no code"),
         (
-            "say `a --b <c>` and on",
-            "say `a --b <c>` and on",
-            "say <code>a --b &lt;c&gt;</code> and on",
+            "do it (`ganbench run '<`)'`) and on",
+            r"do it (``ganbench run '<`)'``\) and on",
+            "do it (<code>ganbench run &#x27;&lt;`)&#x27;</code>) and on",
         ),
         ("one ` alone <b>", r"one \` alone \<b\>", "one ` alone &lt;b&gt;"),
     ],
