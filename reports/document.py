@@ -137,6 +137,7 @@ class Section:
         claims: What it claims, one by one.
         blocks: Tables, figures and galleries.
         headline: What it claims, in one sentence.
+        method: Paragraphs that say how its claims are come by; a page shows them closed at first.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Section:
     claims: tuple[Claim, ...] = ()
     blocks: tuple[Block, ...] = ()
     headline: str = ""
+    method: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,8 @@ def render_section(section: Section, links: RunLinks | None = None) -> str:
                 parts.append(render_figure(block))
             case Gallery():
                 parts.append(render_gallery(block, links))
+    if section.method:
+        parts += ["### How this is judged", *map(escape, section.method)]
     return "\n\n".join(part for part in parts if part)
 
 

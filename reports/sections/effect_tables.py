@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reports.cells import CellRuns
@@ -11,6 +11,7 @@ from reports.effects import Effect, Shift
 from reports.equal_cost import AtEqualCost
 from reports.statistics.claims import POWER
 from reports.statistics.paired import SEEDS_FOR_FLIPS
+from reports.statistics.power import EFFECTS_OF_POWER
 from reports.tables import ARROWS, Column, Row, Table, TableCell, entries, percent
 
 SEEDS_TEST = (
@@ -229,16 +230,16 @@ def equal_cost_table(rows: Sequence[tuple[Effect, Sequence[AtEqualCost]]]) -> Ta
     )
 
 
-def power_table(powers: Sequence[tuple[float, float]]) -> Table:
-    """Lay out which effects the design sees how often."""
+def power_table(powers: Mapping[str, Sequence[float]]) -> Table:
+    """Lay out which effects the design sees how often, by trick."""
     return Table(
         "power",
         "What this design can see",
         (
             Column("Effect", "ratio", "a ratio as large as this, or its inverse"),
-            Column("Seen in", "share", "of suites like this one, mean over tricks"),
+            *(Column(tricks, "share", "of suites like this one that see it") for tricks in powers),
         ),
-        tuple(entries(*row) for row in powers),
+        tuple(entries(*row) for row in zip(EFFECTS_OF_POWER, *powers.values(), strict=True)),
         "Simulated from this suite's own scatter, centred in each cell so that its own effects do "
         "not count: whole seeds are turned round, and failures fall to either side by chance. "
         "Tested at the level that the first of all tricks has to meet. An estimate: some "

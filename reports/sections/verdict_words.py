@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from harness.store.records import SuitePlan
@@ -22,6 +22,7 @@ from reports.statistics.claims import (
     Verdict,
 )
 from reports.statistics.intervals import Interval
+from reports.statistics.power import EFFECTS_OF_POWER
 from reports.tables import NO_BREAK, p_value, percent, percentage_points, significant
 
 ORDER: tuple[Verdict, ...] = (
@@ -274,12 +275,23 @@ def least_change(cells: SuiteCells, overall: Sequence[Effect]) -> str:
     return f"The least that does better than the baseline is {number}: {named}."
 
 
-def power_words(powers: Sequence[tuple[float, float]]) -> str:
+def power_words(powers: Mapping[str, Sequence[float]]) -> str:
     """Say what the design sees; nothing where that is not known."""
     if not powers:
         return ""
-    seen = "; ".join(f"{times(ratio)} in {percent(share)}" for ratio, share in powers)
-    return f"This design sees an effect of {seen} of cases."
+    means = [sum(shares) / len(shares) for shares in zip(*powers.values(), strict=True)]
+    seen = ", ".join(
+        f"{times(ratio)} in {percent(share)}"
+        for ratio, share in zip(EFFECTS_OF_POWER, means, strict=True)
+    )
+    said = f"This design sees an effect of {seen} of cases"
+    if len(powers) == 1:
+        return said + "."
+    least = min(powers, key=lambda tricks: powers[tricks][-1])
+    return (
+        f"{said}, averaged over the tricks. It sees least of {least}: "
+        f"{times(EFFECTS_OF_POWER[-1])} in {percent(powers[least][-1])}."
+    )
 
 
 LEVELS = f"{RANK_LEVEL:g} for ranks, {FAILURE_LEVEL:g} for failures"

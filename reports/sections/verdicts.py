@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,16 +57,14 @@ from reports.statistics.claims import (
 )
 from reports.statistics.intervals import LEVEL
 from reports.statistics.paired import SEEDS_FOR_FLIPS
-from reports.statistics.power import power_curve
+from reports.statistics.power import EFFECTS_OF_POWER, power_curves
 from reports.tables import percent, significant
 
 METRIC_WORDS = {"frechet": "FD", "energy": "energy distance"}
-EFFECTS_OF_POWER = (1.1, 1.25, 1.5, 2.0, 3.0)
-"""Ratios of which the report says how often the design sees them."""
 MOST_ROWS = 60
 """Data sets and variants in the map; the table has them all."""
 NO_PAIR = "No run and its baseline both have a result yet."
-BY_TRICK = "Every trick is compared with the same data set, variant and seed without it. "
+BY_TRICK = "Every trick is compared with the same data set, variant and seed without it."
 MEANING = (
     "The ratio is that of the primary metric at the last checkpoint, with the trick over without "
     "it, or the other way round where more of it is better: below 1 is better. It is the one at "
@@ -99,9 +97,9 @@ def metric_word(cells: SuiteCells) -> str:
 
 
 def lead(
-    cells: SuiteCells, overall: Sequence[Effect], powers: Sequence[tuple[float, float]]
+    cells: SuiteCells, overall: Sequence[Effect], powers: Mapping[str, Sequence[float]]
 ) -> tuple[str, ...]:
-    """Say what is compared with what, what the design can see, and how it is judged."""
+    """Say what is compared with what, and what the design can see."""
     said = [
         *study(cells.suite.plan),
         *never_learnt(overall),
@@ -109,16 +107,15 @@ def lead(
         power_words(powers),
     ]
     if cells.suite.plan.baseline is None:
-        compared = BY_TRICK
+        said.append(BY_TRICK)
     else:
         variant, tricks = cells.suite.plan.baseline
         said += [] if unfinished(cells) else [least_change(cells, overall)]
-        compared = (
+        said.append(
             f"Every cell is compared with the suite's baseline, {variant} × {tricks}, on the same "
-            "data set and seed, and named by what it changes. "
+            "data set and seed, and named by what it changes."
         )
-    margin = f" The margin of this suite is {times(margin_of(cells))}."
-    return (*filter(None, said), compared + MEANING[0], *MEANING[1:-1], MEANING[-1] + margin)
+    return tuple(filter(None, said))
 
 
 def study(plan: SuitePlan) -> list[str]:
@@ -174,13 +171,14 @@ def never_learnt(overall: Sequence[Effect]) -> list[str]:
     ]
 
 
-def powers_of(overall: Sequence[Effect]) -> list[tuple[float, float]]:
-    """Return what the design sees: effect and share; none under five seeds."""
-    family = [e.evidence for e in overall if e.seeds >= SEEDS_FOR_A_CLAIM and e.survivors]
-    if not family:
-        return []
-    shares = power_curve(family, EFFECTS_OF_POWER, np.random.default_rng(0))
-    return list(zip(EFFECTS_OF_POWER, shares, strict=True))
+def powers_of(overall: Sequence[Effect]) -> dict[str, list[float]]:
+    """Return the share of suites that see each effect, by trick; none under five seeds."""
+    asked = [e for e in overall if e.seeds >= SEEDS_FOR_A_CLAIM and e.survivors]
+    if not asked:
+        return {}
+    family = [effect.evidence for effect in asked]
+    shares = power_curves(family, EFFECTS_OF_POWER, np.random.default_rng(0))
+    return {effect.tricks: row.tolist() for effect, row in zip(asked, shares, strict=True)}
 
 
 def claims_of(cells: SuiteCells, effects: Sequence[Effect], word: str) -> tuple[Claim, ...]:
@@ -237,6 +235,7 @@ def build(cells: SuiteCells) -> Section:
         claims,
         tuple(blocks),
         headline(overall, unfinished(cells)),
+        (*MEANING, f"The margin of this suite is {times(margin_of(cells))}."),
     )
 
 

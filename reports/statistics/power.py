@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from reports.statistics.claims import RANK_LEVEL, level_for
 from reports.statistics.paired import Numbers, Pairs, rank_test
 
+EFFECTS_OF_POWER = (1.1, 1.25, 1.5, 2.0, 3.0)
+"""Ratios of which reports say how often a design sees them."""
 DRAWS = 512
 """Flips of seeds for one ratio, of all tricks together."""
 LEAST_DRAWS = 16
@@ -66,10 +68,10 @@ def with_effect(pairs: Pairs, ratio: float, draws: int, draw: np.random.Generato
     return Pairs(pairs.cells, pairs.seeds, treated, control, np.isinf(treated), np.isinf(control))
 
 
-def power_curve(
+def power_curves(
     family: Sequence[Pairs], ratios: Sequence[float], draw: np.random.Generator
-) -> list[float]:
-    """Return for each ratio the chance that a trick of that effect is seen, mean over tricks.
+) -> Numbers:
+    """Return the chance that a trick of an effect is seen, ``(tricks, ratios)``.
 
     It is that of the first trick that Holm's adjustment admits, tested at the level over the number
     of tricks: of several with an effect, later ones are seen a little more easily.
@@ -79,12 +81,11 @@ def power_curve(
         ratios: Effects; above 1 is worse, and seen as often as its inverse.
         draw: Of the flips.
     """
-    chances, draws = [], max(LEAST_DRAWS, DRAWS // len(family))
-    for ratio in ratios:
-        seen = []
-        for pairs in family:
+    chances, draws = np.empty((len(family), len(ratios))), max(LEAST_DRAWS, DRAWS // len(family))
+    for column, ratio in enumerate(ratios):
+        for row, pairs in enumerate(family):
             test = rank_test(with_effect(pairs, ratio, draws, draw))
             level = level_for(pairs.seed_count, RANK_LEVEL / len(family))
-            seen.append(((test.p < level) & (np.sign(test.lean) == np.sign(np.log(ratio)))).mean())
-        chances.append(float(np.mean(seen)))
+            seen = (test.p < level) & (np.sign(test.lean) == np.sign(np.log(ratio)))
+            chances[row, column] = seen.mean()
     return chances

@@ -23,7 +23,7 @@ from reports.statistics.claims import (
 )
 from reports.statistics.intervals import Interval
 from reports.statistics.paired import PairedTest, Pairs, rank_test
-from reports.statistics.power import power_curve, residuals, with_effect
+from reports.statistics.power import power_curves, residuals, with_effect
 from reports.statistics.ranks import holm
 from tests.simulated import LAWS, Law, chosen, first_seeds, simulate
 
@@ -264,9 +264,9 @@ class TestPower:
         assert (sets.log_ratios[:, pairs.treated_failed & pairs.control_failed] == 0).all()
 
     def test_the_observed_effect_does_not_count(self) -> None:
-        one_way = power_curve([some("unlike cells", 8)], [1.3], np.random.default_rng(0))
+        one_way = power_curves([some("unlike cells", 8)], [1.3], np.random.default_rng(0))
         other = some("unlike cells", 8, ratio=0.1)
-        assert power_curve([other], [1.3], np.random.default_rng(0)) == one_way
+        assert power_curves([other], [1.3], np.random.default_rng(0)) == one_way
 
     @pytest.mark.parametrize("law", ["unlike cells", "seeds that matter", "failures"])
     def test_it_foresees_how_often_an_effect_is_seen(self, law: str) -> None:
@@ -275,7 +275,7 @@ class TestPower:
         seen = (rank_test(truth).p < RANK_LEVEL).mean()
         family = simulate(LAWS[law], 1, 40, 10, np.random.default_rng(6))
         curves = [
-            power_curve([chosen(family, 0, j)], [1.3], np.random.default_rng(j))[0]
+            power_curves([chosen(family, 0, j)], [1.3], np.random.default_rng(j))[0, 0]
             for j in range(40)
         ]
         assert np.mean(curves) == pytest.approx(seen, abs=0.1)

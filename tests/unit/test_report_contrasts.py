@@ -205,12 +205,27 @@ class TestEqualCost:
 class TestPower:
     def test_every_report_of_five_seeds_says_what_it_sees(self, tmp_path: Path) -> None:
         cells = suite(tmp_path / "a", lambda w: Fate("ok", noise(w, 0.2)), {}, seeds=5)
-        shares = [row[1].value for row in table(cells, "power").rows]
-        assert all(isinstance(share, float) and 0 <= share <= 1 for share in shares)
-        assert shares == sorted(shares)
+        rows = table(cells, "power").rows
+        shares = [[entry.value for entry in row[1:]] for row in rows]
+        for trick in np.array(shares, dtype=float).T:
+            assert (np.diff(trick) >= 0).all() and trick[0] >= 0 and trick[-1] <= 1
         assert any("This design sees an effect of" in text for text in verdicts.build(cells).lead)
         again = suite(tmp_path / "b", lambda w: Fate("ok", noise(w, 0.2)), {}, seeds=5)
-        assert [row[1].value for row in table(again, "power").rows] == shares
+        assert table(again, "power").rows == rows
+
+    def test_the_trick_of_which_least_is_seen_is_named(self, tmp_path: Path) -> None:
+        """Where all runs of a trick fail, no pair is left that could show a ratio."""
+
+        def fate(where: Where) -> Fate:
+            lost = where.tricks == "lecam" and where.seed
+            return Fate("collapsed" if lost else "ok", noise(where, 0.2))
+
+        cells = suite(tmp_path, fate, {}, tricks=("none", "ema", "lecam"), seeds=7)
+        (said,) = (text for text in verdicts.build(cells).lead if "This design" in text)
+        assert "averaged over the tricks. It sees least of lecam: " in said
+        assert [column.title for column in table(cells, "power").columns] == [
+            "Effect", "ema", "lecam",
+        ]  # fmt: skip
 
     def test_fewer_seeds_say_nothing(self, tmp_path: Path) -> None:
         cells = suite(tmp_path, lambda w: Fate("ok", noise(w)), {}, seeds=4)

@@ -91,7 +91,11 @@ def test_every_claim_every_chapter_and_every_caption_is_in_it(
         for claim in section.claims:
             sentence = plain(claim.sentence).replace("`", "")  # round commands, which are code
             assert f"{claim.subject} {claim.predicate}: {sentence}" in said
-        assert all(plain(text) in said for text in (*section.lead, section.headline) if text)
+        assert all(
+            plain(text) in said
+            for text in (*section.lead, *section.method, section.headline)
+            if text
+        )
         for block in section.blocks:
             assert not block.note or plain(block.note) in said or not getattr(block, "rows", True)
             if isinstance(block, Gallery):
