@@ -17,18 +17,11 @@ from torch.utils import data
 from torchvision.transforms import Compose, Normalize, ToTensor
 
 from harness.datasets.base import Examples
-from harness.networks.base import build_discriminator, build_generator
-from harness.parts import all_parts, schedule_of
-from harness.parts.blueprint import blueprint_of
 from harness.parts.precision import DTYPES
 from harness.spec import RunSpec
-from harness.training.batch import Batch
-from harness.training.streams import seeded
+from harness.training.game import Phase
 from harness.training.trainer import Trainer
-from tests.conformance.plain_loop import PLAIN_RECIPES, Recipe, make_optimizer
-
-Drawn = tuple[Tensor, Tensor, Tensor]
-"""Real data, latents, and a number in [0, 1) per example, for a penalty's point between."""
+from tests.plain_loop import Drawn, Paired, PlainLoop
 
 
 class Pictures(data.Dataset[Tensor]):
@@ -83,8 +76,8 @@ def endless(loader: data.DataLoader[Tensor]) -> Iterator[Tensor]:
         yield from loader
 
 
-class ReferenceLoop:
-    """Trains one run of a variant whose recipe is among the plain ones, without tricks.
+class Script:
+    """Draws as a training script does: batches of a loader, noise of PyTorch's generator.
 
     Args:
         spec: The run.
@@ -96,108 +89,45 @@ class ReferenceLoop:
     def __init__(
         self, spec: RunSpec, examples: Examples, device: torch.device, workers: int = 0
     ) -> None:
-        if spec.tricks:
-            raise ValueError("the reference loop knows no tricks")
-        self.recipe: Recipe = PLAIN_RECIPES[spec.variant.id]
-        blueprint = blueprint_of(spec)
-        self.dtype = DTYPES[spec.settings.precision]
-        self.device = device
-        with seeded(spec.random_seed, "init/generator"):
-            self.G = build_generator(blueprint).to(device, self.dtype)
-        with seeded(spec.random_seed, "init/discriminator"):
-            self.D = build_discriminator(blueprint).to(device, self.dtype)
-        self.optimizer_g = make_optimizer(spec, self.G, spec.settings.lr_g)
-        self.optimizer_d = make_optimizer(spec, self.D, spec.settings.lr_d)
-        self.penalty_weight = spec.variant.options.get("penalty_weight", self.recipe.penalty)
-        self.clip = spec.variant.options.get("clip", self.recipe.clip)
+        self.device, self.dtype = device, DTYPES[spec.settings.precision]
         self.size = (spec.settings.batch, spec.settings.latent)
-        self.schedule = schedule_of(all_parts(spec))
         self.batches = endless(loader_of(examples, spec.settings.batch, workers, device))
-        self.step = 0
 
-    def draw(self) -> Drawn:
-        """Read a batch, and draw the noise of an update."""
+    def __call__(self, phase: Phase) -> Drawn:
+        """Draw latents; for D also read a batch."""
+        latents = torch.randn(self.size, device=self.device, dtype=self.dtype)
+        if phase == "generator":
+            return Drawn(latents)
         real = next(self.batches).to(self.device, self.dtype)
-        return real, self.noise(), torch.rand(len(real), device=self.device, dtype=self.dtype)
-
-    def train_step(self) -> tuple[float, float]:
-        """Make one round of the update schedule; return the last losses of D and G."""
-        d_updates, g_updates = self.schedule.updates(self.step)
-        d_loss = g_loss = float("nan")
-        for _ in range(d_updates):
-            d_loss = self.update_discriminator(*self.draw())
-        for _ in range(g_updates):
-            g_loss = self.update_generator(self.noise())
-        self.step += 1
-        return d_loss, g_loss
-
-    def noise(self) -> Tensor:
-        """Draw latents."""
-        return torch.randn(self.size, device=self.device, dtype=self.dtype)
-
-    def update_discriminator(self, real: Tensor, noise: Tensor, between: Tensor) -> float:
-        """Make one update of D and return its loss."""
-        self.optimizer_d.zero_grad()
-        fake = self.G(noise).detach()
-        answer = self.recipe.answer
-        loss = self.recipe.critic(answer(self.D(real)), answer(self.D(fake)))
-        if self.recipe.penalty:
-            loss = loss + self.penalty_weight * self.penalty(real, fake, between)
-        loss.backward()
-        self.optimizer_d.step()
-        if self.recipe.clip:
-            with torch.no_grad():
-                for weight in self.D.parameters():
-                    weight.clamp_(-self.clip, self.clip)
-        return loss.item()
-
-    def penalty(self, real: Tensor, fake: Tensor, between: Tensor) -> Tensor:
-        """Return the mean of (‖∇D(x̂)‖₂ − 1)² between real and generated data."""
-        share = between.view(-1, *[1] * (real.ndim - 1))
-        x = (real + share * (fake - real)).requires_grad_()
-        (slope,) = torch.autograd.grad(self.D(x).logits.sum(), x, create_graph=True)
-        return ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
-
-    def update_generator(self, noise: Tensor) -> float:
-        """Make one update of G and return its loss."""
-        assert self.recipe.generator is not None
-        self.optimizer_g.zero_grad()
-        loss = self.recipe.generator(self.recipe.answer(self.D(self.G(noise))))
-        loss.backward()
-        self.optimizer_g.step()
-        return loss.item()
+        return Drawn(latents, real, torch.rand(len(real), device=self.device, dtype=self.dtype))
 
 
-def gap(trainer: Trainer, loop: ReferenceLoop, steps: int) -> float:
+def reference_loop(
+    spec: RunSpec, examples: Examples, device: torch.device, workers: int = 0
+) -> PlainLoop:
+    """Make the opponent of a run."""
+    return PlainLoop(spec, Script(spec, examples, device, workers), device=device)
+
+
+def gap(trainer: Trainer, loop: PlainLoop, steps: int) -> float:
     """Train both with the data and the noise of the trainer's first run; compare their losses.
 
     Args:
         trainer: A cohort whose first run is the loop's, both untrained.
-        loop: Trains the same run.
+        loop: Trains the same run; goes on with its own draws afterwards.
         steps: Rounds of the update schedule.
 
     Returns:
         The largest difference of a loss, as a share of the loss where that is above 1.
     """
-    game = trainer.game
+    own, loop.source = loop.source, Paired(trainer.game)
     largest = 0.0
     for _ in range(steps):
-        d_updates, g_updates = loop.schedule.updates(loop.step)
-        first_d, first_g = trainer.optimizer_d.updates, trainer.optimizer_g.updates
-        d_losses = []
-        for counter in range(first_d, first_d + d_updates):
-            batch = Batch(game, "discriminator", counter)
-            real = batch.real[0]
-            between = batch.uniform("penalty", len(real))[0]
-            d_losses.append(loop.update_discriminator(real, batch.latents[0], between))
-        g_losses = [
-            loop.update_generator(Batch(game, "generator", counter).latents[0])
-            for counter in range(first_g, first_g + g_updates)
-        ]
-        loop.step += 1
+        found = dict(zip(("d_loss", "g_loss"), loop.train_step(), strict=True))
         trainer.train_step()
         rows, _ = trainer.read()
-        for name, losses in (("d_loss", d_losses), ("g_loss", g_losses)):
+        for name, losses in found.items():
             ours, theirs = rows[0][name], statistics.fmean(losses)
             largest = max(largest, abs(ours - theirs) / max(1.0, abs(theirs)))
+    loop.source = own
     return largest

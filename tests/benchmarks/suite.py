@@ -21,7 +21,7 @@ from harness.suite.matrix import expand
 from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
-from tests.benchmarks.reference import ReferenceLoop
+from tests.benchmarks.reference import reference_loop
 from tests.benchmarks.table import NO_GPU, Row
 from tests.benchmarks.training import EXAMPLES, as_jobs_do, examples_of
 
@@ -39,11 +39,8 @@ def reference_seconds(
     spec: RunSpec, where: torch.device, rounds: int, seconds: float, examples: int
 ) -> list[tuple[float, float]]:
     """Time one update of D, with its data, and one of G, by round."""
-    loop = ReferenceLoop(plain(spec), examples_of(spec.dataset.id, examples), where)
-    ways = {
-        "discriminator": lambda: loop.update_discriminator(*loop.draw()),
-        "generator": lambda: loop.update_generator(loop.noise()),
-    }
+    loop = reference_loop(plain(spec), examples_of(spec.dataset.id, examples), where)
+    ways = {"discriminator": loop.update_discriminator, "generator": loop.update_generator}
     found = race(ways, rounds, where, seconds)
     return list(zip(found["discriminator"], found["generator"], strict=True))
 

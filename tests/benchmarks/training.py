@@ -19,7 +19,7 @@ from harness.training.programs import recorder_for
 from harness.training.trainer import Trainer
 from tests.benchmarks.floors import floors
 from tests.benchmarks.racing import Way, race
-from tests.benchmarks.reference import ReferenceLoop, gap
+from tests.benchmarks.reference import gap, reference_loop
 from tests.benchmarks.table import NO_GPU, Row
 
 ROUNDS = 7
@@ -138,7 +138,7 @@ def measure(
     data = examples_of(case.dataset, examples)
     with as_jobs_do():
         trainer = case.trainer(data, where)
-        loops = {count: ReferenceLoop(trainer.specs[0], data, where, count) for count in workers}
+        loops = {count: reference_loop(trainer.specs[0], data, where, count) for count in workers}
         difference = gap(trainer, loops[workers[0]], followed)
         if not difference < TOLERANCE:
             raise ValueError(f"{case.name}: losses of both ways differ by {difference:.2g}")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor, nn
 
 from harness.networks.base import build_discriminator
 from harness.parts import tricks
@@ -12,7 +13,14 @@ from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedBatch, FixedGame
 from harness.training.batch import Batch
 from harness.training.streams import seeded
-from tests.conformance.plain_loop import penalty_by_example
+from tests.plain_loop import slopes_by_example
+
+
+def penalty_by_example(D: nn.Module, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
+    """Compute the mean of (‖∇D(x̂)‖₂ − 1)² one example at a time."""
+    share = alpha.reshape(-1, *[1] * (real.ndim - 1))
+    slopes = slopes_by_example(lambda x: D(x).logits, real + share * (fake - real))
+    return torch.stack([(slope.square().sum().sqrt() - 1) ** 2 for slope in slopes]).mean()
 
 
 class TestGradientPenalty:

@@ -21,8 +21,9 @@ from harness.testing.specs import make_spec
 from harness.testing.stubs import FixedGame, logits_batch
 from harness.training.batch import Batch
 from tests.conformance.matrix import PLAIN
-from tests.conformance.plain_loop import (
+from tests.plain_loop import (
     PLAIN_RECIPES,
+    Paired,
     PlainLoop,
     Recipe,
     Update,
@@ -288,17 +289,16 @@ def test_a_perfect_discriminator_is_counted_as_one(
 @pytest.mark.parametrize("cell", PLAIN_CELLS, ids=str)
 def test_steps_equal_a_plain_loop(cell: KitCell) -> None:
     spec = cell.spec(precision="float64")
-    trainer, loop = make_trainer([spec]), PlainLoop(spec, RECIPES[cell.variant])
+    trainer, recipe = make_trainer([spec]), RECIPES[cell.variant]
+    source = Paired(make_trainer([spec]).game, join=recipe.join)
+    loop = PlainLoop(spec, source, recipe)
     start = trainer.state(0)
-    for step in range(4):
-        loop.start_step(step / spec.settings.steps)
+    for _ in range(4):
         trainer.train_step()
-        d_updates, g_updates = trainer.game.schedule.updates(trainer.step - 1)
-        losses = [loop.update_discriminator() for _ in range(d_updates)]
-        fooling = [loop.update_generator() for _ in range(g_updates)]
+        losses, fooling = loop.train_step()
         rows, _ = trainer.read()
-        assert rows[0]["d_loss"] == pytest.approx(sum(losses) / d_updates, rel=1e-9, abs=1e-12)
-        assert rows[0]["g_loss"] == pytest.approx(sum(fooling) / g_updates, rel=1e-9, abs=1e-12)
+        assert rows[0]["d_loss"] == pytest.approx(mean(losses), rel=1e-9, abs=1e-12)
+        assert rows[0]["g_loss"] == pytest.approx(mean(fooling), rel=1e-9, abs=1e-12)
     found, expected = trainer.state(0), loop.state()
     assert expected.keys() <= found.keys()
     for name, value in expected.items():
