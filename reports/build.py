@@ -175,7 +175,8 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
     answers = known.build(cells)
     searched, elsewhere = tuning.build(cells, listed(folders)), published.build(cells)
     sections = (
-        verdicts.build(cells),
+        verdicts.build(cells, tuned=searched is not None),
+        *((searched,) if searched else ()),
         *((answers,) if answers else ()),
         outcomes.build(cells),
         *((lasting,) if lasting else ()),
@@ -186,7 +187,6 @@ def lay_out(cells: SuiteCells, folders: Folders) -> Document:
         training.build(cells),
         *(section for section in optional if section),
         samples.build(cells),
-        *((searched,) if searched else ()),
         provenance.build(cells),
     )
     plan = cells.suite.plan

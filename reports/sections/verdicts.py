@@ -64,6 +64,7 @@ METRIC_WORDS = {"frechet": "FD", "energy": "energy distance"}
 MOST_ROWS = 60
 """Data sets and variants in the map; the table has them all."""
 NO_PAIR = "No run and its baseline both have a result yet."
+TUNED = "These are verdicts at the suite's own numbers; the next chapter has those at tuned ones."
 BY_TRICK = "Every trick is compared with the same data set, variant and seed without it."
 MEANING = (
     "The ratio is that of the primary metric at the last checkpoint, with the trick over without "
@@ -196,8 +197,13 @@ def claims_of(cells: SuiteCells, effects: Sequence[Effect], word: str) -> tuple[
     )
 
 
-def build(cells: SuiteCells) -> Section:
-    """Make the chapter."""
+def build(cells: SuiteCells, *, tuned: bool = False) -> Section:
+    """Make the chapter.
+
+    Args:
+        cells: The suite.
+        tuned: Whether a chapter on tuning follows.
+    """
     overall, contrasts = trick_effects(cells), contrast_effects(cells)
     if not overall and not contrasts:
         return Section(
@@ -231,7 +237,7 @@ def build(cells: SuiteCells) -> Section:
     return Section(
         "verdicts",
         "Verdicts",
-        lead(cells, overall, powers),
+        (TUNED,) * tuned + lead(cells, overall, powers),
         claims,
         tuple(blocks),
         headline(overall, unfinished(cells)),

@@ -11,9 +11,11 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store.reading import read_suite
+from reports.build import lay_out
 from reports.cells import SuiteCells, group
 from reports.document import Figure, Section
 from reports.sections import tuning
+from reports.sections.verdicts import TUNED
 from reports.statistics.claims import RANK_LEVEL, adjusted
 from reports.statistics.paired import rank_test
 from reports.tables import Table
@@ -92,6 +94,17 @@ def test_a_trick_that_helps_after_tuning_too_is_said_to(tmp_path: Path) -> None:
     write_both(tmp_path / "s", (near(0.5), near(0.4)), (near(1.0), near(0.9, 0.02)))
     assert verdicts(cells)["After"] == "helps"
     assert tuning.headline(compared(cells)) == f"{TRICK}: helps, after tuning too."
+
+
+def test_verdicts_after_tuning_come_right_after_those_before(tmp_path: Path) -> None:
+    cells = suite(tmp_path / "s")
+    before = lay_out(cells, [cells.suite.path]).sections
+    assert "tuning" not in [section.id for section in before]
+    assert TUNED not in before[0].lead
+    write_both(tmp_path / "s", (near(0.5), near(0.4)), (near(1.0), near(0.9, 0.02)))
+    after = lay_out(cells, [cells.suite.path]).sections
+    assert [section.id for section in after[:2]] == ["verdicts", "tuning"]
+    assert after[0].lead[0] == TUNED
 
 
 def test_the_luck_of_one_cells_tuning_is_no_claim(tmp_path: Path) -> None:
