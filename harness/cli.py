@@ -547,11 +547,15 @@ def push(
     folder: Annotated[Path, typer.Argument(help="Results folder, such as results/stability.")],
     wandb: Wandb = None,
     project: Annotated[str, typer.Option(help="W&B project.")] = "ganbench",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until all runs have results.")
+    ] = False,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> None:
     """Mirror finished or running results to W&B; what is there already is not sent again."""
     from harness.commands.push import push_results
 
-    push_results(folder, wandb=wandb, project=project)
+    push_results(folder, wandb=wandb, project=project, follow=follow, until_eof=until_eof)
 
 
 def _start_fork_server() -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def serving(root: Path) -> list[str]:
-    """Return the commands of live processes whose environment names a folder (Linux)."""
+    """Return the commands of live processes that name a folder, or a variable of which does."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             environ = (process / "environ").read_bytes()
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            words = (process / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if f"={root}/".encode() in environ:
-            found.append(command)
+        if f"={root}/".encode() in environ or str(root) in words:
+            found.append(" ".join(words).strip())
     return found
 
 

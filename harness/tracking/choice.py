@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import netrc
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,24 +65,13 @@ def _mode_of_environment(environ: Mapping[str, str]) -> Mode | None:
 def key_source(environ: Mapping[str, str]) -> str | None:
     """Say where a W&B key is configured, None if nowhere; the key itself is not kept.
 
-    Looks where W&B looks: its two variables, the netrc file's entry for the server, and its
-    settings files.
+    Looks into W&B's two variables and the netrc file's entry for the server.
     """
     for variable in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         if environ.get(variable, "").strip():
             return variable
-    settings = _settings_files(environ)
-    values = [_read_settings(path) for path in settings]
-    address = environ.get("WANDB_BASE_URL") or next(
-        (section["base_url"] for section in reversed(values) if section.get("base_url")), ""
-    )
     file = netrc_file(environ)
-    if _netrc_has_key(file, address):
-        return str(file)
-    for path, section in zip(settings, values, strict=True):
-        if section.get("api_key"):
-            return str(path)
-    return None
+    return str(file) if _netrc_has_key(file, environ.get("WANDB_BASE_URL", "")) else None
 
 
 def netrc_file(environ: Mapping[str, str]) -> Path:
@@ -104,19 +92,3 @@ def _netrc_has_key(file: Path, address: str) -> bool:
         return False
     authenticators = (entries.authenticators(host) for host in hosts)
     return any(entry is not None and bool(entry[2]) for entry in authenticators)
-
-
-def _settings_files(environ: Mapping[str, str]) -> list[Path]:
-    """Return W&B's settings files, the one that wins last."""
-    home = Path(environ.get("HOME") or Path.home())
-    folder = Path(environ.get("WANDB_CONFIG_DIR") or home / ".config" / "wandb").expanduser()
-    return [folder / "settings", Path("wandb") / "settings"]
-
-
-def _read_settings(path: Path) -> dict[str, str]:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return {}
-    return dict(parser["default"]) if parser.has_section("default") else {}

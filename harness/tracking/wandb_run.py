@@ -1,7 +1,7 @@
 """Sends one run to W&B, and remembers in the run's folder what W&B has.
 
-The only module that imports wandb. It is used in the mirror's own process, because W&B's client
-may hang or die, and registers exit handlers that wait for the network.
+The only module that imports wandb. It is used in the process of ``ganbench push``, because W&B's
+client may hang or die, and registers exit handlers that wait for the network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.store.folders import write_json
-from harness.store.reading import RunRecord, read_run
+from harness.store.reading import ReportedRun, RunRecord, read_run
 from harness.store.records import PlannedRun
 from harness.tracking.pictures import read_picture
 from harness.tracking.wandb_rows import (
@@ -31,6 +31,10 @@ from harness.tracking.wandb_rows import (
 
 STATE = "wandb.json"
 STATE_SCHEMA = 1
+INIT_SECONDS = 30.0
+"""That W&B may take to accept a run."""
+FINISH_SECONDS = 60.0
+"""That it may take to receive a run's last rows."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,6 @@ class Target:
         project: W&B project, or ``entity/project``.
         suite: Name of the suite.
         fingerprint: Of the suite.
-        init_timeout: Seconds that W&B may take to accept a run.
-        finish_timeout: Seconds that it may take to receive the last rows.
     """
 
     root: Path
@@ -52,8 +54,6 @@ class Target:
     project: str
     suite: str
     fingerprint: str
-    init_timeout: float = 30.0
-    finish_timeout: float = 60.0
 
     def key(self, environ: Mapping[str, str]) -> str:
         """Name the target in a run's state: another server or entity is another target."""
@@ -74,11 +74,6 @@ def is_mirrored(target: Target, planned: PlannedRun, record: RunRecord) -> bool:
     if known is None or known["digest"] != told(target, planned, record):
         return False
     return target.mode == "online" or bool(offline_folders(target.root, planned.id))
-
-
-def texts(history: list[Row]) -> list[str]:
-    """Write rows so that they can be compared."""
-    return [row.text for row in history]
 
 
 def offline_folders(root: Path, run_id: str) -> list[Path]:
@@ -103,74 +98,67 @@ class Sender:
 
     Args:
         target: Where to.
-        planned: The run's labels.
-        path: The run's folder.
+        planned: The run's labels, and the name of its folder.
 
-    Every method that reads the run raises CorruptRecordError where its log is damaged.
+    Attributes:
+        url: Of the W&B project; None until the run was opened there.
+        is_done: Whether W&B has all that there will ever be.
     """
 
-    def __init__(self, target: Target, planned: PlannedRun, path: Path) -> None:
+    def __init__(self, target: Target, planned: PlannedRun) -> None:
         self.target = target
         self.planned = planned
-        self.path = path
+        self.path = target.root / "runs" / planned.folder
         self.url: str | None = None
+        self.is_done = False
         self._run: Any = None
         self._sent: list[str] = []
         self._there = 0
         self._size = -1
 
-    def update(self) -> int:
-        """Send what the log has gained since the last call; return how many rows that were."""
-        size = self._log_size()
-        if size == self._size:
-            return 0
-        record = read_run(self.path)
-        history = rows(record.events)
-        self._size = size
-        # An attempt that goes on from a checkpoint says again what is here already.
-        if not history or texts(history) == self._sent[: len(history)]:
-            return 0
-        return self._send(record, history)
+    def send(self, *, last: bool) -> bool:
+        """Send what the log has gained since the last call; say whether that was anything.
 
-    def finish(self) -> int | None:
-        """Send the rest and the outcome, close the W&B run, and remember what it has.
+        A run that has an outcome is closed in W&B, and so is any where this is the last call.
 
-        Returns:
-            How many rows were sent; None where W&B has everything, or there is nothing yet.
+        Raises:
+            StoreError: if the run is none that may be shown; CorruptRecordError if its records are
+                damaged.
         """
-        if not (self.path / "spec.json").exists():
-            return None
-        record = read_run(self.path)
-        history = rows(record.events)
-        totals = summary(record)
+        try:
+            (self.path / "spec.json").stat()
+            size = (self.path / "events.jsonl").stat().st_size
+        except FileNotFoundError:
+            return False
+        if size == self._size and (self._run is None or not last):
+            return False
+        self._size = size
+        record = ReportedRun.of(read_run(self.path, self.planned.id))
+        self.is_done = record.is_final
+        history, totals = rows(record.events), summary(record)
+        texts = [row.text for row in history]
+        closing = last or bool(totals)
         if self._run is None and (
             not (history or totals) or is_mirrored(self.target, self.planned, record)
         ):
-            return None
-        sent = self._send(record, history)
-        self._run.summary.update(totals)
-        self._close(exit_code=0 if record.is_final else 1)
-        self._remember(record, history)
-        return sent
-
-    def _log_size(self) -> int:
-        try:
-            return (self.path / "events.jsonl").stat().st_size
-        except FileNotFoundError:
-            return -1
-
-    def _send(self, record: RunRecord, history: list[Row]) -> int:
-        if self._run is not None and texts(history[: len(self._sent)]) != self._sent:
+            return False
+        # An attempt that goes on from a checkpoint says again what is here already.
+        if not closing and texts == self._sent[: len(texts)]:
+            return False
+        if self._run is not None and texts[: len(self._sent)] != self._sent:
             # A later attempt took back what an earlier one had said.
             self._close(exit_code=1)
         if self._run is None:
             self._open(record)
             self._sent = []
-        new = history[max(len(self._sent), self._there) :]
-        for row in new:
+        for row in history[max(len(self._sent), self._there) :]:
             self._run.log(self._with_picture(row))
-        self._sent = texts(history)
-        return len(new)
+        self._sent = texts
+        if closing:
+            self._run.summary.update(totals)
+            self._close(exit_code=0 if record.is_final else 1)
+            self._remember(record, len(history), totals.get("outcome"))
+        return True
 
     def _open(self, record: RunRecord) -> None:
         """Open the W&B run and learn how many of its rows are there.
@@ -208,7 +196,7 @@ class Sender:
             values["samples"] = wandb.Image(image, caption=caption)
         return values
 
-    def _remember(self, record: RunRecord, history: list[Row]) -> None:
+    def _remember(self, record: RunRecord, count: int, outcome: str | None) -> None:
         offline = self.target.mode == "offline"
         # Offline there is one copy, which another project's has just replaced.
         state = {
@@ -216,11 +204,8 @@ class Sender:
             for key, value in _read_state(self.path).items()
             if not (offline and key.startswith("offline "))
         }
-        state[self.target.key(os.environ)] = {
-            "digest": told(self.target, self.planned, record),
-            "rows": len(history),
-            "outcome": record.outcome["outcome"] if record.outcome else None,
-        }
+        digest = told(self.target, self.planned, record)
+        state[self.target.key(os.environ)] = {"digest": digest, "rows": count, "outcome": outcome}
         write_json(self.path / STATE, {"schema": STATE_SCHEMA, "targets": state})
 
 
@@ -242,8 +227,8 @@ def _start(target: Target, who: Identity) -> Any:
         resume="allow" if target.mode == "online" else None,
         reinit="create_new",
         settings=wandb.Settings(
-            init_timeout=target.init_timeout,
-            finish_timeout=target.finish_timeout,
+            init_timeout=INIT_SECONDS,
+            finish_timeout=FINISH_SECONDS,
             finish_timeout_raises=True,
             silent=True,
             console="off",

@@ -17,8 +17,7 @@ from harness.store.folders import Store
 from harness.store.reading import read_plan, read_run
 from harness.tracking.base import Mirrors, TrackedRun
 from harness.tracking.choice import TrackingError
-from harness.tracking.wandb_mirror import WandbMirror, push
-from harness.tracking.wandb_process import Patience
+from harness.tracking.wandb_mirror import WandbMirror
 from harness.tracking.wandb_run import Sender, Target, is_mirrored, offline_folders
 from tests.event_logs import (
     METRIC,
@@ -33,6 +32,7 @@ from tests.event_logs import (
     write_events,
 )
 from tests.processes import serving, still_serving
+from tests.pushing import Patience, be_impatient, command, push
 from tests.wandb_file import WandbRun, as_floats, read_wandb_file
 
 PROJECT = "ganbench"
@@ -46,6 +46,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
+    be_impatient(monkeypatch, Patience())
 
 
 def read_back(root: Path, run: TrackedRun) -> WandbRun:
@@ -67,17 +68,14 @@ def assert_equal(root: Path, run: TrackedRun) -> WandbRun:
 
 
 def test_push_sends_everything_once(tmp_path: Path) -> None:
-    environ = dict(os.environ)
     specs = [make_spec(0), make_spec(1, tricks=["ema", "spectral-norm"]), make_spec(2)]
     root = tmp_path / "results"
     _, runs = make_store(root, specs)
     whole_run(runs[0].path, "collapsed", pictures=".png")
     whole_run(runs[1].path)
     lines: list[str] = []
-    modules = {name for name in sys.modules if name.startswith("wandb")}
 
     assert push(root, mode="offline", project=PROJECT, announce=lines.append) == 2
-    assert {name for name in sys.modules if name.startswith("wandb")} == modules
 
     found = assert_equal(root, runs[0])
     assert found.id == specs[0].id
@@ -104,7 +102,6 @@ def test_push_sends_everything_once(tmp_path: Path) -> None:
     assert push(root, mode="offline", project=PROJECT) == 0
     assert len(list((root / "wandb").glob("offline-run-*"))) == 2
     assert lines == []
-    assert dict(os.environ) == environ
     assert not list((tmp_path / "home").iterdir())
     assert still_serving(root) == []
 
@@ -210,6 +207,10 @@ def test_disabled_is_nowhere_to_push_to(tmp_path: Path) -> None:
         push(tmp_path / "results", mode="disabled", project=PROJECT)
 
 
+def offline_mirror(root: Path) -> WandbMirror:
+    return WandbMirror("offline", project=PROJECT, folder=root, announce=lambda line: None)
+
+
 def mirror_suite(root: Path, store: Store, runs: list[TrackedRun], mirror: WandbMirror) -> None:
     """Train two cohorts of made-up runs under a mirror, as the engine does."""
     mirrors = Mirrors([mirror])
@@ -225,20 +226,38 @@ def mirror_suite(root: Path, store: Store, runs: list[TrackedRun], mirror: Wandb
 
 
 def test_the_live_mirror_ends_where_push_would(tmp_path: Path) -> None:
+    environ = dict(os.environ)
+    modules = {name for name in sys.modules if name.startswith("wandb")}
     root = tmp_path / "results"
-    store, runs = make_store(root, [make_spec(seed) for seed in range(3)])
-    mirror_suite(root, store, runs, WandbMirror("offline", project=PROJECT, folder=root))
+    store, (before, *runs) = make_store(root, [make_spec(seed) for seed in range(4)])
+    whole_run(before.path, "collapsed")
+    mirror_suite(root, store, runs, offline_mirror(root))
+    assert assert_equal(root, before).summary["outcome"] == "collapsed"
     for run in runs:
         assert assert_equal(root, run).summary["outcome"] == "ok"
     assert push(root, mode="offline", project=PROJECT) == 0
     assert still_serving(root) == []
+    assert dict(os.environ) == environ
+    assert {name for name in sys.modules if name.startswith("wandb")} == modules
 
 
-def test_a_disabled_mirror_does_nothing(tmp_path: Path) -> None:
+def test_following_ends_when_all_runs_have_results(tmp_path: Path) -> None:
     root = tmp_path / "results"
-    store, runs = make_store(root, [make_spec(seed) for seed in range(3)])
-    mirror_suite(root, store, runs, WandbMirror("disabled", project=PROJECT, folder=root))
-    assert not (root / "wandb").exists()
+    _, runs = make_store(root, [make_spec(seed) for seed in range(2)])
+    whole_run(runs[0].path)
+    write_events(runs[1].path, [*begin(), *train(runs[1].path, 0, 20), *end("crashed", 20)])
+    words = command(root, "offline", PROJECT, "--follow")
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not (runs[1].path / "wandb.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        assert assert_equal(root, runs[1]).summary["outcome"] == "crashed"
+        write_events(runs[1].path, [*begin(2, 20), *train(runs[1].path, 25, STEPS), *end()])
+        assert process.wait(20) == 0
+    for run in runs:
+        assert assert_equal(root, run).summary["outcome"] == "ok"
+    assert push(root, mode="offline", project=PROJECT) == 0
 
 
 def is_sending(root: Path, run_id: str) -> bool:
@@ -250,7 +269,7 @@ def is_sending(root: Path, run_id: str) -> bool:
 def test_runs_are_sent_while_they_train(tmp_path: Path) -> None:
     root = tmp_path / "results"
     _, runs = make_store(root, [make_spec()])
-    mirror = WandbMirror("offline", project=PROJECT, folder=root, patience=Patience(live=0.1))
+    mirror = offline_mirror(root)
     mirror.suite_started(read_plan(root), runs, 0)
     mirror.cohort_started("cohort", runs)
     write_events(runs[0].path, [*begin(), *train(runs[0].path, 0, 20)])
@@ -278,18 +297,22 @@ def test_an_attempt_that_resumes_while_it_is_mirrored(
         lambda target, who: open_fake(opened),
     )
     monkeypatch.setattr("harness.tracking.wandb_run.read_picture", lambda file: None)
-    sender = Sender(Target(root, "offline", PROJECT, "s", "f"), run.planned, run.path)
+    sender = Sender(Target(root, "offline", PROJECT, "s", "f"), run.planned)
     write_events(run.path, [*begin(), *train(run.path, 0, 30)])
-    assert sender.update() == 8
+    assert sender.send(last=False)
+    assert len(opened[0].rows) == 8
     write_events(run.path, [*begin(2, 20)])
-    assert sender.update() == 0
+    assert not sender.send(last=False)
     write_events(run.path, train(run.path, 25, 40))
-    assert sender.update() == 3
+    assert sender.send(last=False)
+    assert len(opened[0].rows) == 11
     assert len(opened) == 1
     write_events(run.path, begin(3, 20))
     changed = [{**event, "kimg": 99.0} for event in train(run.path, 25, 40)]
     write_events(run.path, [*changed, *end()])
-    assert sender.finish() == len(logged_rows(run.path)) == 11
+    assert sender.send(last=False)
+    assert sender.is_done
+    assert len(opened[1].rows) == len(logged_rows(run.path)) == 11
     assert len(opened) == 2
     assert opened[0].exit_code == 1
     assert opened[1].exit_code == 0
@@ -326,14 +349,14 @@ LIVE = """
 import os, signal, sys, time
 from pathlib import Path
 from harness.store.reading import read_plan
-from harness.tracking.wandb_mirror import WandbMirror
-from harness.tracking.wandb_process import Patience
+from harness.tracking import wandb_mirror
 from harness.tracking.wandb_run import offline_folders
 from tests.event_logs import begin, make_spec, make_store, train, write_events
 
 root = Path(sys.argv[1])
 _, runs = make_store(root, [make_spec()])
-mirror = WandbMirror("offline", project="ganbench", folder=root, patience=Patience(live=0.05))
+wandb_mirror.PUSH = ("tests.pushing", "push")
+mirror = wandb_mirror.WandbMirror("offline", project="ganbench", folder=root, announce=print)
 mirror.suite_started(read_plan(root), runs, 0)
 mirror.cohort_started("cohort", runs)
 write_events(runs[0].path, [*begin(), *train(runs[0].path, 0, 30)])
@@ -341,7 +364,7 @@ while not offline_folders(root, runs[0].planned.id):
     time.sleep(0.02)
 time.sleep(float(sys.argv[2]))
 if sys.argv[3] == "both":
-    os.kill(mirror._worker._process.pid, signal.SIGKILL)
+    os.kill(mirror._process.pid, signal.SIGKILL)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -363,7 +386,7 @@ def test_two_mirrors_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> 
     root = tmp_path / "results"
     _, (run,) = make_store(root, [make_spec()])
     whole_run(run.path)
-    mirror = WandbMirror("offline", project=PROJECT, folder=root)
+    mirror = offline_mirror(root)
     mirror.suite_started(read_plan(root), [run], 0)
     deadline = time.monotonic() + 20
     while not (root / "wandb" / ".lock").exists() and time.monotonic() < deadline:
@@ -372,4 +395,5 @@ def test_two_mirrors_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> 
     with pytest.raises(TrackingError, match="another process is mirroring"):
         push(root, mode="offline", project=PROJECT)
     mirror.suite_ended()
-    assert push(root, mode="offline", project=PROJECT) == 1
+    assert_equal(root, run)
+    assert push(root, mode="offline", project=PROJECT) == 0
