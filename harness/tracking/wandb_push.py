@@ -90,7 +90,8 @@ def _yield_process(root: Path) -> None:
         WANDB_SILENT="true",
     )
     sys.stdout, sys.stderr = (
-        os.fdopen(os.dup(number), "w", buffering=1, errors="replace") for number in (1, 2)
+        os.fdopen(os.dup(stream.fileno()), "w", buffering=1, errors="replace")
+        for stream in (sys.stdout, sys.stderr)
     )
     with Path(os.devnull).open() as nothing, (folder / LOG).open("ab") as log:
         for number, file in enumerate((nothing, log, log)):

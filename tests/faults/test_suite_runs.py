@@ -286,6 +286,22 @@ def test_a_finished_suite_trains_nothing_and_changes_nothing(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["disabled", "offline"])
+def test_wandb_has_all_runs_when_the_command_ends(mode: str, tmp_path: Path) -> None:
+    arguments = command(tmp_path, "--only", "variant=gan", "--wandb", mode)
+    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    results = tmp_path / "results"
+    folders = list((results / "wandb").glob("offline-run-*"))
+    assert len(folders) == (4 if mode == "offline" else 0)
+    assert (results / "wandb").exists() == (mode == "offline")
+    words = [sys.executable, "-m", "harness.cli", "push", str(results), "--wandb", "offline"]
+    pushed = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+    assert pushed.stdout == ("pushed 0 runs\n" if mode == "offline" else "pushed 4 runs\n")
+
+
+@pytest.mark.slow
 def test_the_same_suite_twice_at_once_trains_every_run_once(tmp_path: Path) -> None:
     arguments = command(tmp_path, steps=400)
     first = subprocess.Popen(
