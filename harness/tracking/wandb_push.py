@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 from harness.errors import CorruptRecordError, ExitStatus, GanbenchError, StoreError
 from harness.store.folders import hold
 from harness.store.reading import read_plan
 from harness.store.records import SuitePlan
-from harness.tracking.choice import Mode, TrackingError
+from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_run import FINISH_SECONDS, INIT_SECONDS, Sender, Target
 
 LOG = "mirror.log"
@@ -29,7 +30,7 @@ QUIET_SECONDS = int(INIT_SECONDS + FINISH_SECONDS) + 10
 def push(
     folder: Path,
     *,
-    mode: Mode,
+    mode: Literal["offline", "online"],
     project: str,
     announce: Callable[[str], None],
     looks: Iterable[bool] = (True,),
@@ -54,8 +55,6 @@ def push(
         StoreError: if the folder holds no results.
         TrackingError: if W&B fails; what was sent until then is remembered.
     """
-    if mode == "disabled":
-        raise TrackingError("W&B is disabled; --wandb offline or online says where to push to")
     plan, root = read_plan(folder), folder.resolve()
     target = Target(root, mode, project, plan.suite, plan.fingerprint)
     (root / "wandb").mkdir(exist_ok=True)
