@@ -267,8 +267,8 @@ def test_a_client_that_hangs_raises_or_aborts(
     assert spent < 1.0
     assert len(warned) == 1
     assert reason in warned[0]
-    waited = ["waiting for W&B to take what is left, 3 s at most"] if "sleep" in action else []
-    assert lines == waited
+    said = f"waiting for W&B to take what is left, {patience:.0f} s at most"
+    assert lines in ([[said]] if "sleep" in action else [[said], []])
     assert still_serving(root) == []
 
 
