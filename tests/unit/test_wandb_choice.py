@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.commands.push import push_results
+from harness.errors import GanbenchError
 from harness.tracking.choice import TrackingError, choose_mode, key_source
 
 KEY = "0123456789" * 4
@@ -110,3 +112,16 @@ def test_choosing_does_not_import_wandb() -> None:
         "sys.exit('wandb' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("wandb", "said"), [("disabled", "leaves nowhere to push to"), (None, "no key is configured")]
+)
+def test_a_push_to_nowhere_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, wandb: str | None, said: str
+) -> None:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    with pytest.raises(GanbenchError, match=said):
+        push_results(home, wandb=wandb, project="p", follow=False, until_eof=False)
