@@ -23,7 +23,7 @@ from reports.tuned import (
     read_searches,
 )
 
-LEAD = (
+METHOD = (
     "A trick that helps at the suite's numbers may only have repaired them. So every cell, with a "
     "trick and without, was searched by the same number of trials on the validation half, and a "
     "cell and its control in the same places; the setting with the best mean over three seeds was "
@@ -209,5 +209,6 @@ def build(cells: SuiteCells, folders: Sequence[Path]) -> Section | None:
     blocks: list[Block] = [effects_table(comparison), settings_table(searches)]
     blocks += [cliff_figure(*pair) for pair in tried[:most]]
     left = left_out("cells", len(tried), most).strip()
-    lead = (*LEAD, f"{left} Those without a trick come first.") if left else LEAD
-    return Section("tuning", "After tuning", lead, (), tuple(blocks), headline(comparison))
+    lead = (f"{left} Those without a trick come first.",) if left else ()
+    title = "After tuning"
+    return Section("tuning", title, lead, (), tuple(blocks), headline(comparison), METHOD)
