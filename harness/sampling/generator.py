@@ -25,7 +25,7 @@ from harness.spec import RunSpec
 from harness.store.code import PartCode, still_accepted
 from harness.store.reading import RunRecord, read_plan, read_run
 from harness.store.wording import printable
-from harness.training.checkpoint import TRAINING_ONLY, Checkpoint, last_state
+from harness.training.checkpoint import Checkpoint, last_state
 from harness.training.game import Game
 from harness.training.stack import inner_batch
 from harness.training.streams import Stream, Streams
@@ -279,10 +279,8 @@ def restore(spec: RunSpec, saved: Checkpoint) -> Game:
     )
     trainer = Trainer([spec], nothing, CPU)
     state = saved.tensors()
-    expected = {name: value.shape for name, value in trainer.state(0).items()}
+    expected = {name: value.shape for name, value in trainer.networks.state(0).items()}
     for name, shape in expected.items():
-        if name.partition("/")[0] in TRAINING_ONLY:
-            continue
         if name not in state or state[name].shape != shape:
             misfit = f"has the shape {tuple(state[name].shape)}" if name in state else "is missing"
             raise StoreError(
@@ -290,5 +288,5 @@ def restore(spec: RunSpec, saved: Checkpoint) -> Game:
                 f"{misfit}, not {tuple(shape)}; was it trained by another version of ganbench or "
                 "of a plugin?"
             )
-    trainer.load_networks(0, state)
+    trainer.networks.load(0, state)
     return trainer.game

@@ -317,16 +317,6 @@ class Game:
         single = self.blueprint.discriminator.classes <= 2
         return single and (self.variant.logistic or self.variant.boundary == 0.5)
 
-    def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position; the parts are replaced by the caller."""
-        self.G.keep(runs)
-        self.D.keep(runs)
-        self.streams.keep(runs)
-        self.memory = {
-            part: {name: value[runs].clone() for name, value in held.items()}
-            for part, held in self.memory.items()
-        }
-
     def replace_parts(self, variant: Variant, tricks: Sequence[Trick]) -> None:
         """Take stacked parts of another number of runs; the schedule stays."""
         self.variant = variant

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.training.batch import Batch
 from harness.training.game import Game
+from harness.training.state import StackedState
 
 SATURATED = 4.6
 """A logit beyond ± this has a sigmoid within 0.01 of 0 or 1."""
@@ -120,7 +121,7 @@ def generator_row(loss: Tensor, gradient: Tensor, batch: Batch) -> Tensor:
         return torch.stack(row, dim=1).detach()
 
 
-class Monitor:
+class Monitor(StackedState):
     """Sums of rows since the last reading, and the first step with a non-finite loss or gradient.
 
     Sums are float64, whatever the training's precision: the spread of a large, steady loss is a
@@ -145,26 +146,31 @@ class Monitor:
 
         self.columns = tuple(columns)
         self.generator_columns = tuple(generator_columns)
-        self._d, self._g = zeros(len(columns)), zeros(len(generator_columns))
-        self._square = zeros(1)
-        self._first = torch.full((runs, len(CHECKED)), -1, device=device)
         self.counts = [0, 0]
+        super().__init__(
+            {
+                "d": zeros(len(columns)),
+                "g": zeros(len(generator_columns)),
+                "square": zeros(1),
+                "first": torch.full((runs, len(CHECKED)), -1, device=device),
+            }
+        )
 
     def discriminator(self, row: Tensor, step: int | Tensor) -> None:
         """Take in a discriminator update of a step, counted from 0."""
-        self._d += row
-        self._square += row[:, :1].double().square()
+        self.tensors["d"] += row
+        self.tensors["square"] += row[:, :1].double().square()
         self.counts[0] += 1
         self._check(row[:, :2], 0, step)
 
     def generator(self, row: Tensor, step: int | Tensor) -> None:
         """Take in a generator update of a step, counted from 0."""
-        self._g += row
+        self.tensors["g"] += row
         self.counts[1] += 1
         self._check(row[:, :2], 2, step)
 
     def _check(self, values: Tensor, column: int, step: int | Tensor) -> None:
-        first = self._first[:, column : column + 2]
+        first = self.tensors["first"][:, column : column + 2]
         first.copy_(torch.where(~values.isfinite() & (first < 0), step, first))
 
     def read(self) -> tuple[list[dict[str, float]], list[Divergence | None]]:
@@ -172,10 +178,11 @@ class Monitor:
 
         This is the one place where training waits for the device.
         """
-        d, square = (total / max(1, self.counts[0]) for total in (self._d, self._square))
+        held = self.tensors
+        d, square = (held[name] / max(1, self.counts[0]) for name in ("d", "square"))
         spread = (square - d[:, :1].square()).clamp(min=0).sqrt()
-        g = self._g / max(1, self.counts[1])
-        table = torch.cat([d, g, spread, self._first.double()], dim=1).tolist()
+        g = held["g"] / max(1, self.counts[1])
+        table = torch.cat([d, g, spread, held["first"].double()], dim=1).tolist()
         names = [*self.columns, *self.generator_columns, "d_loss_std"]
         # Without updates of D, as for an auto-encoder, there is nothing to say of it.
         absent = set() if self.counts[0] else {*self.columns, "d_loss_std"}
@@ -189,27 +196,7 @@ class Monitor:
                 if step >= 0
             ]
             divergences.append(min(onsets, key=lambda item: item.step) if onsets else None)
-        for tensor in (self._d, self._g, self._square):
-            tensor.zero_()
-        self._first.fill_(-1)
+        for name, tensor in held.items():
+            tensor.fill_(-1 if name == "first" else 0)
         self.counts = [0, 0]
         return rows, divergences
-
-    def held(self) -> dict[str, Tensor]:
-        """Name the tensors that rows are added to, ``(runs, …)`` each."""
-        return {"d": self._d, "g": self._g, "square": self._square, "first": self._first}
-
-    def state(self, run: int) -> dict[str, Tensor]:
-        """Return one run's sums since the last reading, as copies."""
-        return {name: tensor[run].clone() for name, tensor in self.held().items()}
-
-    def load(self, run: int, state: dict[str, Tensor], counts: Sequence[int]) -> None:
-        """Put one run's sums back."""
-        for name, tensor in self.held().items():
-            tensor[run].copy_(state[name])
-        self.counts = list(counts)
-
-    def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position."""
-        self._d, self._g = self._d[runs], self._g[runs]
-        self._square, self._first = self._square[runs], self._first[runs]

@@ -12,6 +12,7 @@ from harness.parts import Rates
 from harness.parts.protocols import Inputs, Slots
 from harness.spec import Settings
 from harness.training.inputs import EagerInputs
+from harness.training.state import StackedState
 
 EPSILON = 1e-8
 BLOCK_UPDATES = 64
@@ -22,7 +23,7 @@ EAGER = EagerInputs(0)
 """For updates that are never recorded; the optimiser counts its updates itself."""
 
 
-class Optimizer:
+class Optimizer(StackedState):
     """Updates ``theta (runs, parameters)`` in place from gradients of the same shape.
 
     Args:
@@ -43,7 +44,14 @@ class Optimizer:
 
         self.lr, self.beta1, self.beta2 = column(lr), column(beta1), column(beta2)
         self.updates = 0
-        self.slot = {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
+        super().__init__(
+            {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
+        )
+
+    @property
+    def slot(self) -> Slots:
+        """Its own tensors, ``(runs, parameters)`` each, by name."""
+        return self.tensors
 
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
         """Make one update."""
@@ -64,20 +72,10 @@ class Optimizer:
         self.beta1.copy_(rates.beta1)
         self.beta2.copy_(rates.beta2)
 
-    def state(self, run: int) -> dict[str, Tensor]:
-        """Return one run's slots as copies."""
-        return {name: slot[run].clone() for name, slot in self.slot.items()}
-
-    def load(self, run: int, state: dict[str, Tensor], updates: int) -> None:
-        """Put one run's slots back."""
-        for name, slot in self.slot.items():
-            slot[run].copy_(state[name])
-        self.updates = updates
-
+    @override
     def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position."""
+        super().keep(runs)
         self.lr, self.beta1, self.beta2 = self.lr[runs], self.beta1[runs], self.beta2[runs]
-        self.slot = {name: slot[runs].clone() for name, slot in self.slot.items()}
 
 
 class Adam(Optimizer):

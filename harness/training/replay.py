@@ -3,14 +3,13 @@
 An update is the same operations each time on other numbers. :class:`Replays` runs the first
 updates as they are, notes what they take from outside (draws, indices of examples, numbers that
 depend on the step), records one, and from then on puts fresh numbers where the recording reads
-them and replays it. Whatever an update changes (weights, buffers, the optimisers' tensors, what
-parts remember, the monitor's sums) lies in tensors that stay where they are.
+them and replays it. Whatever an update changes lies in the trainer's tree of state, whose tensors
+stay where they are.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,6 +20,7 @@ from torch import Tensor
 from harness.parts.protocols import Inputs
 from harness.training.game import Game, Phase
 from harness.training.inputs import RecordedInputs, TracingInputs
+from harness.training.state import StackedState
 
 Work = Callable[[], None]
 Answers = tuple[tuple[int, int, bool], ...]
@@ -42,14 +42,15 @@ class Updates(Protocol):
     def update(self, phase: Phase, inputs: Inputs | None = None, /) -> None:
         """Make one update of a player, with what differs from one to the next."""
 
-    def tensors(self) -> list[Tensor]:
-        """List everything on the device that an update changes."""
+    @property
+    def tree(self) -> StackedState:
+        """All that an update changes on the device."""
 
     def counters(self) -> dict[str, int]:
         """Return the counts that an update moves on Python's side."""
 
-    def advance(self, moved: Mapping[str, int], /) -> None:
-        """Move these counts on."""
+    def count_from(self, counters: Mapping[str, int], /) -> None:
+        """Go on counting from such counts."""
 
 
 class Recorder(Protocol):
@@ -121,7 +122,7 @@ class Recording:
 
     inputs: RecordedInputs
     replay: Work = lambda: None
-    moved: Counter[str] = field(default_factory=Counter)
+    moved: dict[str, int] = field(default_factory=dict)
     replays: int = 0
 
 
@@ -133,13 +134,15 @@ class Replays:
 
     Args:
         trainer: Whose updates.
-        recorder: How to record.
+        recorder: How to record; None to make every update as it is.
+
+    Attributes:
+        recorder: As given; None once updates turn out to be none that can be replayed.
     """
 
-    def __init__(self, trainer: Updates, recorder: Recorder) -> None:
+    def __init__(self, trainer: Updates, recorder: Recorder | None) -> None:
         self._trainer = trainer
-        self._recorder = recorder
-        self.given_up = False
+        self.recorder = recorder
         self.forget()
 
     def forget(self) -> None:
@@ -150,31 +153,33 @@ class Replays:
         }
         self._warmed: dict[Kind, list[TracingInputs]] = {}
         self._recordings: dict[Kind, Recording] = {}
-        game = self._trainer.game
-        self._homes = [(stack, stack.buffers) for stack in (game.G, game.D)]
+        self._homes = [(held, dict(held)) for held in self._trainer.tree.holders()]
 
     def update(self, phase: Phase) -> None:
         """Make one update of a player."""
-        trainer = self._trainer
-        counter = trainer.updates(phase)
-        kind = phase, self._answers(phase, counter)
-        if not self.given_up and kind not in self._recordings:
-            if len(self._warmed.get(kind, [])) < self._recorder.warm_ups:
-                self._warm_up(phase, counter)
-                return
-            self._record(kind, counter)
-        if self.given_up:
+        trainer, recorder = self._trainer, self.recorder
+        if recorder is None:
             trainer.update(phase)
             return
+        counter = trainer.updates(phase)
+        kind = phase, self._answers(phase, counter)
+        if kind not in self._recordings:
+            if len(self._warmed.get(kind, [])) < recorder.warm_ups:
+                self._warm_up(recorder, phase, counter)
+                return
+            if not self._record(recorder, kind, counter):
+                trainer.update(phase)
+                return
         recording = self._recordings[kind]
         recording.inputs.fill(counter)
         # The first replay is of the update that was recorded; the second shows whether all that
         # differs from one update to the next is fed to it.
-        if recording.replays == 1 and self._recorder.exact:
+        if recording.replays == 1 and recorder.exact:
             self._compare(recording, phase)
         else:
             recording.replay()
-            trainer.advance(recording.moved)
+            counters = trainer.counters()
+            trainer.count_from({name: counters[name] + n for name, n in recording.moved.items()})
         recording.replays += 1
 
     def _answers(self, phase: Phase, counter: int) -> Answers:
@@ -183,19 +188,20 @@ class Replays:
             for count, offset in sorted(self._questions[phase])
         )
 
-    def _warm_up(self, phase: Phase, counter: int) -> None:
+    def _warm_up(self, recorder: Recorder, phase: Phase, counter: int) -> None:
         inputs = TracingInputs(counter)
 
         def work() -> None:
             self._trainer.update(phase, inputs)
             self._settle()
 
-        self._recorder.warm_up(work)
+        recorder.warm_up(work)
         self._questions[phase] |= inputs.questions
         # By what is known now: a question that has just come up makes another kind of this.
         self._warmed.setdefault((phase, self._answers(phase, counter)), []).append(inputs)
 
-    def _record(self, kind: Kind, counter: int) -> None:
+    def _record(self, recorder: Recorder, kind: Kind, counter: int) -> bool:
+        """Record an update and make none; return whether it could be recorded."""
         trainer, (phase, answers) = self._trainer, kind
         known = {(count, offset): answer for count, offset, answer in answers}
         inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, known)
@@ -206,10 +212,10 @@ class Replays:
             trainer.update(phase, inputs)
             self._settle()
 
-        before = Counter(trainer.counters())
+        before = trainer.counters()
         trainer.game.recording = True
         try:
-            recording.replay = self._recorder.record(work)
+            recording.replay = recorder.record(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -218,15 +224,15 @@ class Replays:
             self._recordings[kind] = recording
         finally:
             trainer.game.recording = False
-        self._bring_home()
         # Recording ran Python's part of the update and none of the device's.
-        recording.moved.update(trainer.counters())
-        recording.moved.subtract(before)
-        trainer.advance({name: -moved for name, moved in recording.moved.items()})
+        self._bring_home()
+        recording.moved = {name: count - before[name] for name, count in trainer.counters().items()}
+        trainer.count_from(before)
+        return kind in self._recordings
 
     def _compare(self, recording: Recording, phase: Phase) -> None:
         """Replay an update, and run it as it is from the same state; that is what stands."""
-        held = self._trainer.tensors()
+        held = self._trainer.tree.leaves()
         before = [tensor.detach().clone() for tensor in held]
         recording.replay()
         after = [tensor.detach().clone() for tensor in held]
@@ -242,20 +248,21 @@ class Replays:
             )
 
     def _give_up(self, reason: str) -> None:
-        self.given_up = True
+        self.recorder = None
         warnings.warn(f"updates are not replayed: {reason}", RuntimeWarning, stacklevel=2)
 
+    @torch.no_grad()
     def _settle(self) -> None:
-        """Bring buffers, which a forward pass replaces by new ones, back to where they lie."""
-        for stack, home in self._homes:
-            for name, buffer in home.items():
-                if stack.buffers[name] is not buffer:
-                    buffer.copy_(stack.buffers[name])
+        """Bring tensors that an update has replaced, such as buffers, back to where they lie."""
+        for held, home in self._homes:
+            for name, tensor in home.items():
+                if held[name] is not tensor:
+                    tensor.copy_(held[name])
         self._bring_home()
 
     def _bring_home(self) -> None:
-        for stack, home in self._homes:
-            stack.buffers = home
+        for held, home in self._homes:
+            held.update(home)
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

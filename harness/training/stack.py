@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional
 from torch.utils._pytree import tree_map_only
+from typing_extensions import override
 
 from harness.networks.dropout import StreamDropout
 from harness.parts.precision import rounded
 from harness.spec import Precision
+from harness.training.state import StackedState
 
 Noise = Callable[[str, tuple[int, ...]], Tensor]
 """Draws U[0, 1) of ``(runs, *shape)`` for the dropout layer of a name."""
 
 
-class Stack:
+class Stack(StackedState):
     """The same network of several runs.
 
     All parameters lie in ``theta (runs, parameters)``, so that an optimiser, a norm or a
@@ -50,26 +52,45 @@ class Stack:
     ) -> None:
         first = modules[0]
         self.precision = precision
-        self.runs = len(modules)
         self.dropouts = dropout_shapes(first, example, condition)
         self.names = [name for name, _ in first.named_parameters()]
         self.shapes = [p.shape for _, p in first.named_parameters()]
         self.sizes = [p.numel() for _, p in first.named_parameters()]
         flat = [torch.cat([p.detach().flatten() for p in m.parameters()]) for m in modules]
-        self.theta = torch.stack(flat).to(device, dtype).requires_grad_()
+        theta = torch.stack(flat).to(device, dtype).requires_grad_()
         self.latent_buffers = [
             f"{name}.{held}" if name else held
             for name, module in first.named_modules()
             for held in getattr(module, "latent_buffers", ())
         ]
         noise = set(self.dropouts)
-        self.buffers: dict[str, Tensor] = {}
+        buffers: dict[str, Tensor] = {}
         for name in dict(first.named_buffers()):
             if name not in noise:
                 held = torch.stack([m.get_buffer(name) for m in modules]).to(device)
-                self.buffers[name] = held.to(dtype) if held.is_floating_point() else held
+                buffers[name] = held.to(dtype) if held.is_floating_point() else held
+        super().__init__({"theta": theta}, {"buffers": StackedState(buffers)})
         self._skeleton = units_first(copy.deepcopy(first).to("meta"))
         self._places = slots(self._skeleton)
+
+    @property
+    def theta(self) -> Tensor:
+        """All parameters, ``(runs, parameters)``."""
+        return self.tensors["theta"]
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """Buffers by name, ``(runs, …)`` each; a forward pass in training puts new ones there."""
+        return self.nodes["buffers"].tensors
+
+    @property
+    def runs(self) -> int:
+        """How many runs it holds."""
+        return len(self.theta)
+
+    @override
+    def named(self) -> dict[str, Tensor]:
+        return self.parameters() | self.buffers
 
     def __call__(
         self,
@@ -99,7 +120,8 @@ class Stack:
         masks = self._masks(skeleton, x.shape[1], noise)
         if training:
             # Fresh ones to change: a backward pass may still need those of an earlier forward pass.
-            self.buffers = {name: buffer.clone() for name, buffer in self.buffers.items()}
+            for name, buffer in self.buffers.items():
+                self.buffers[name] = buffer.clone()
         state = self.parameters(theta) | self.buffers | masks
         places = [self._places[name] for name in state]
 
@@ -133,11 +155,11 @@ class Stack:
     @contextmanager
     def preserved(self) -> Iterator[None]:
         """Put the buffers back to what they are now when the context is left."""
-        before = self.buffers
+        before = dict(self.buffers)
         try:
             yield
         finally:
-            self.buffers = before
+            self.buffers.update(before)
 
     def _masks(self, skeleton: nn.Module, batch: int, noise: Noise | None) -> dict[str, Tensor]:
         masks = {}
@@ -150,34 +172,13 @@ class Stack:
                 masks[name] = noise(name, (inner, *shape))
         return masks
 
-    def state(self, run: int) -> dict[str, Tensor]:
-        """Return one run's parameters and buffers by the module's own names, as copies."""
-        state = {name: value[run].detach().clone() for name, value in self.parameters().items()}
-        return state | {name: value[run].clone() for name, value in self.buffers.items()}
-
-    def load(self, run: int, state: dict[str, Tensor]) -> None:
-        """Put one run's parameters and buffers back.
-
-        Raises:
-            KeyError: if a name is missing.
-        """
-        with torch.no_grad():
-            flat = [state[name].flatten() for name in self.names]
-            self.theta[run].copy_(torch.cat(flat))
-            for name, buffer in self.buffers.items():
-                buffer[run].copy_(state[name])
-
     def of(self, runs: list[int]) -> Stack:
         """Return a stack of some runs, by position, with copies of their parameters and buffers."""
         other = copy.copy(self)
+        other.tensors = dict(self.tensors)
+        other.nodes = {"buffers": StackedState(dict(self.buffers))}
         other.keep(runs)
         return other
-
-    def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position."""
-        self.theta = self.theta.detach()[runs].clone().requires_grad_()
-        self.buffers = {name: buffer[runs].clone() for name, buffer in self.buffers.items()}
-        self.runs = len(runs)
 
 
 def units_first(network: nn.Module) -> nn.Module:

@@ -80,11 +80,6 @@ class Streams:
             self._blocks[key] = held
         return held[1][offset]
 
-    def keep(self, runs: list[int]) -> None:
-        """Go on with some of the runs, by position."""
-        self.seeds = [self.seeds[run] for run in runs]
-        self._blocks.clear()
-
 
 class DataOrder:
     """Which examples each run sees: a fresh permutation per epoch, the last partial batch dropped.

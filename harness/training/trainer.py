@@ -16,6 +16,7 @@ from harness.parts.precision import DTYPES, training
 from harness.parts.protocols import Inputs
 from harness.spec import RunSpec
 from harness.training.batch import Batch
+from harness.training.checkpoint import TRAINING_ONLY
 from harness.training.data import hold
 from harness.training.game import Game, Phase
 from harness.training.monitor import (
@@ -29,6 +30,7 @@ from harness.training.monitor import (
 from harness.training.optimizers import Optimizer, make_optimizer
 from harness.training.replay import Recorder, Replays
 from harness.training.stack import Stack
+from harness.training.state import StackedState
 from harness.training.streams import Streams, seeded
 
 
@@ -39,7 +41,7 @@ class Trainer:
         specs: The runs; alike but for their seeds and scalars.
         data: Training examples.
         device: Where to compute.
-        recorder: How updates are recorded, to be replayed; None to run each as it is.
+        recorder: How updates are recorded, to be replayed; None to make each as it is.
         networks: G and D to train, which it takes over; None to build them.
 
     Raises:
@@ -78,7 +80,7 @@ class Trainer:
             blueprint=blueprint,
             data=held,
             labels=None if data.labels is None else data.labels.to(held.home),
-            streams=Streams([s.random_seed for s in specs], self.device, self.dtype),
+            streams=self._streams(),
         )
         all_settings = [spec.settings for spec in specs]
         self.optimizer_g = make_optimizer(G.theta, all_settings, [s.lr_g for s in all_settings])
@@ -89,7 +91,30 @@ class Trainer:
         )
         self._each = torch.ones(len(specs), device=self.device, dtype=self.dtype)
         self._base = self._base_rates()
-        self.replays = None if recorder is None else Replays(self, recorder)
+        self.replays = Replays(self, recorder)
+
+    @property
+    def networks(self) -> StackedState:
+        """The networks and what parts remember: enough to draw samples."""
+        game = self.game
+        memory = {part: StackedState(held) for part, held in game.memory.items()}
+        return StackedState(
+            nodes={
+                "generator": game.G,
+                "discriminator": game.D,
+                "memory": StackedState(nodes=memory),
+            }
+        )
+
+    @property
+    def tree(self) -> StackedState:
+        """All that an update changes on the device."""
+        parts = (self.optimizer_g, self.optimizer_d, self.monitor)
+        training = dict(zip(TRAINING_ONLY, parts, strict=True))
+        return StackedState(nodes=self.networks.nodes | training)
+
+    def _streams(self) -> Streams:
+        return Streams([spec.random_seed for spec in self.specs], self.device, self.dtype)
 
     def _base_rates(self) -> Rates | None:
         """Return the settings' rates, or None where no part changes them."""
@@ -116,11 +141,10 @@ class Trainer:
         """Make one round of the update schedule, without waiting for the device."""
         self.begin_step()
         d_updates, g_updates = self.game.schedule.updates(self.step)
-        update = self.update if self.replays is None else self.replays.update
         for _ in range(d_updates):
-            update("discriminator")
+            self.replays.update("discriminator")
         for _ in range(g_updates):
-            update("generator")
+            self.replays.update("generator")
         self.step += 1
 
     def begin_step(self) -> None:
@@ -200,23 +224,6 @@ class Trainer:
     def _now(self, batch: Batch) -> Tensor:
         return batch.input("step", lambda _: torch.full((), self.step, device=self.device))
 
-    def advance(self, moved: Mapping[str, int]) -> None:
-        """Move the counts of :meth:`counters` on by what a replayed update would move them."""
-        self.step += moved["step"]
-        self.optimizer_d.updates += moved["d_updates"]
-        self.optimizer_g.updates += moved["g_updates"]
-        self.monitor.counts[0] += moved["d_rows"]
-        self.monitor.counts[1] += moved["g_rows"]
-
-    def tensors(self) -> list[Tensor]:
-        """List everything on the device that an update changes."""
-        game = self.game
-        held = [*self.optimizer_g.slot.values(), *self.optimizer_d.slot.values()]
-        for stack in (game.G, game.D):
-            held += [stack.theta, *stack.buffers.values()]
-        held += [value for remembered in game.memory.values() for value in remembered.values()]
-        return held + list(self.monitor.held().values())
-
     def read(self) -> tuple[list[dict[str, float]], list[Divergence | None]]:
         """Read the diagnostics since the last reading, and which runs are no longer finite."""
         rows, divergences = self.monitor.read()
@@ -237,35 +244,16 @@ class Trainer:
     def keep(self, runs: list[int]) -> None:
         """Go on with some of the runs, by position; the others are left as they are."""
         self.specs = [self.specs[run] for run in runs]
-        self.game.keep(runs)
+        self.tree.keep(runs)
         self.game.replace_parts(*self._stacked_parts())
-        self.optimizer_g.keep(runs)
-        self.optimizer_d.keep(runs)
-        self.monitor.keep(runs)
-        self._each = self._each[: len(runs)].clone()
+        self.game.streams = self._streams()
+        self._each = self._each[runs]
         self._base = self._base and Rates(*(rate[runs] for rate in self._base))
-        if self.replays is not None:
-            self.replays.forget()
+        self.replays.forget()
 
     def state(self, run: int) -> dict[str, Tensor]:
         """Return everything that one run needs to go on, by name, on the CPU."""
-        parts = {
-            "generator": self.game.G.state(run),
-            "discriminator": self.game.D.state(run),
-            "optimizer_g": self.optimizer_g.state(run),
-            "optimizer_d": self.optimizer_d.state(run),
-            "monitor": self.monitor.state(run),
-            "memory": {
-                f"{part}/{name}": value[run].clone()
-                for part, held in self.game.memory.items()
-                for name, value in held.items()
-            },
-        }
-        return {
-            f"{part}/{name}": value.cpu().contiguous()
-            for part, state in parts.items()
-            for name, value in state.items()
-        }
+        return self.tree.state(run)
 
     def counters(self) -> dict[str, int]:
         """Return the step, the updates of both players and the rows since the last reading."""
@@ -278,31 +266,21 @@ class Trainer:
             "g_rows": g_rows,
         }
 
-    def load(self, run: int, state: dict[str, Tensor], counters: dict[str, int]) -> None:
+    def count_from(self, counters: Mapping[str, int]) -> None:
+        """Go on counting from what :meth:`counters` returned."""
+        self.step = counters["step"]
+        self.optimizer_d.updates = counters["d_updates"]
+        self.optimizer_g.updates = counters["g_updates"]
+        self.monitor.counts = [counters["d_rows"], counters["g_rows"]]
+
+    def load(self, run: int, state: Mapping[str, Tensor], counters: Mapping[str, int]) -> None:
         """Put one run back to where :meth:`state` and :meth:`counters` were taken.
 
         Raises:
             KeyError: if the state is of another network.
         """
-        self.load_networks(run, state)
-        self.optimizer_g.load(run, within(state, "optimizer_g"), counters["g_updates"])
-        self.optimizer_d.load(run, within(state, "optimizer_d"), counters["d_updates"])
-        rows = counters["d_rows"], counters["g_rows"]
-        self.monitor.load(run, within(state, "monitor"), rows)
-        self.step = counters["step"]
-
-    def load_networks(self, run: int, state: dict[str, Tensor]) -> None:
-        """Put one run's networks back, and what its parts remember: enough to draw samples.
-
-        Raises:
-            KeyError: if the state is of another network.
-        """
-        self.game.G.load(run, within(state, "generator"))
-        self.game.D.load(run, within(state, "discriminator"))
-        remembered = within(state, "memory")
-        for owner, held in self.game.memory.items():
-            for name, value in held.items():
-                value[run].copy_(remembered[f"{owner}/{name}"])
+        self.tree.load(run, state)
+        self.count_from(counters)
 
 
 def networks_of(specs: Sequence[RunSpec], device: torch.device) -> tuple[Stack, Stack]:
@@ -329,9 +307,3 @@ def networks_of(specs: Sequence[RunSpec], device: torch.device) -> tuple[Stack, 
         )
     )
     return G, D
-
-
-def within(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    """Pick one part of a state, by the part's own names."""
-    prefix = f"{part}/"
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -156,7 +156,7 @@ class TestEMA:
             trainer.train_step()
         assert torch.equal(tensors["memory/ema/theta"], averaged(trainer)[0])
         resumed = make_trainer([spec])
-        resumed.load_networks(0, tensors)
+        resumed.networks.load(0, tensors)
         assert torch.equal(resumed.game.sample(8, "e"), trainer.game.sample(8, "e"))
 
     def test_a_saved_generator_is_the_average(

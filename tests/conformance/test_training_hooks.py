@@ -201,7 +201,7 @@ class TestMemory:
     def test_it_goes_on_with_the_runs_that_are_kept(self) -> None:
         trainer = trainer_with([Counting()], runs=3)
         trainer.train_step()
-        trainer.game.keep([2, 0])
+        trainer.tree.keep([2, 0])
         assert trainer.game.memory["counting"]["g"].tolist() == [21, 1]
 
 

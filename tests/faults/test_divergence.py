@@ -40,7 +40,7 @@ def poison_loss(player: str) -> Callable[[Trainer], None]:
     """Make the loss itself non-finite for one update, not the weights it comes from."""
 
     def act(trainer: Trainer) -> None:
-        trainer.replays = None  # a program of operations has no loss to replace
+        trainer.replays.recorder = None  # a program of operations has no loss to replace
         name = f"{player}_loss"
         original = getattr(trainer.game, name)
 
@@ -58,7 +58,7 @@ def poison_loss(player: str) -> Callable[[Trainer], None]:
 
 def poison_gradient(trainer: Trainer) -> None:
     """Let the loss stay finite while its gradient is not: the root of zero."""
-    trainer.replays = None
+    trainer.replays.recorder = None
     original = trainer.game.generator_loss
 
     def poisoned(batch: object) -> Tensor:

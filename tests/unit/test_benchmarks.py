@@ -231,12 +231,12 @@ def test_what_is_compiled_is_what_was_recorded(case: training.Case) -> None:
     assert len(recorder.tapes) == 2
     for tape, replay in recorder.tapes:
         module, given = tape.graph()
-        before = [tensor.detach().clone() for tensor in trainer.tensors()]
+        before = [tensor.detach().clone() for tensor in trainer.tree.leaves()]
         replay()
-        after = [tensor.detach().clone() for tensor in trainer.tensors()]
+        after = [tensor.detach().clone() for tensor in trainer.tree.leaves()]
         assert not all(map(torch.equal, before, after))
         with torch.no_grad():
-            for tensor, was in zip(trainer.tensors(), before, strict=True):
+            for tensor, was in zip(trainer.tree.leaves(), before, strict=True):
                 tensor.copy_(was)
             module(*given)
-        assert all(map(torch.equal, trainer.tensors(), after))
+        assert all(map(torch.equal, trainer.tree.leaves(), after))

@@ -270,7 +270,8 @@ def test_state_and_load_continue_in_mid_interval() -> None:
         m.generator(g_row(2.0, 2.0), 3)
     other = monitor()
     for run in range(2):
-        other.load(run, watched.state(run), watched.counts)
+        other.load(run, watched.state(run))
+    other.counts = list(watched.counts)
     for m in (other, expected):
         m.discriminator(d_row(5.0, 5.0), 4)
     found, wanted = other.read(), expected.read()

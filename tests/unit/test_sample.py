@@ -398,7 +398,7 @@ def test_samples_are_those_of_an_evaluation(name: str, runs: dict[str, Path]) ->
     trainer = Trainer([spec], Examples(data, labels), CPU)
     saved = last_state(runs[name], spec.id)
     assert saved is not None
-    trainer.load_networks(0, saved.tensors())
+    trainer.networks.load(0, saved.tensors())
     trainer.game.class_counts = G.class_counts
     expected = trainer.game.sample(600, "evaluation")[0]
     made = G(*G.inputs(spec.seed, 600), seed=spec.seed)
@@ -421,7 +421,7 @@ def test_what_parts_change_for_evaluation_is_changed_here(
     trainer = Trainer([spec], Examples(torch.zeros(100, 2), None), CPU)
     saved = last_state(runs["points"], spec.id)
     assert saved is not None
-    trainer.load_networks(0, saved.tensors())
+    trainer.networks.load(0, saved.tensors())
     z, y = G.inputs(spec.seed, 20)
     made = G(z, y, seed=0)
     torch.testing.assert_close(made, trainer.game.sample(20, "evaluation")[0])

@@ -131,14 +131,6 @@ def test_normal_draws_are_normal() -> None:
     assert neighbours[0, 1].abs() < 0.02
 
 
-def test_keeping_runs_leaves_their_draws() -> None:
-    streams = make(4, 5, 6)
-    expected = streams.normal("a", 10, (3,))
-    streams.keep([2, 0])
-    assert streams.seeds == [6, 4]
-    assert torch.equal(streams.normal("a", 10, (3,)), expected[[2, 0]])
-
-
 def test_seeded_follows_the_stream_and_puts_the_generator_back() -> None:
     torch.manual_seed(1)
     expected = torch.rand(2)
