@@ -79,7 +79,7 @@ class Batch:
     @cached_property
     def real(self) -> Tensor:
         game = self.game
-        examples = game.data.batch(game.orders[self._drawn_for], game.streams, self.input)
+        examples = game.data.batch(game.orders[self._drawn_for], game.streams, self)
         dtype = game.streams.dtype
         if examples.dtype == torch.uint8:
             return to_unit_range(examples, dtype)
@@ -91,7 +91,7 @@ class Batch:
         if game.labels is None:
             return None
         order = game.orders[self._drawn_for]
-        return game.data.labels(game.labels, order, game.streams, self.input)
+        return game.data.labels(game.labels, order, game.streams, self)
 
     @cached_property
     def latents(self) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -10,10 +10,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from harness.datasets.base import Values
+from harness.parts.protocols import Inputs
 from harness.training.streams import DataOrder, Streams
-
-Input = Callable[[Hashable, Callable[[int], Tensor]], Tensor]
-"""Gives what a function makes of an update's number, by a key."""
 
 RESIDENT_SHARE = 0.25
 """Share of a GPU's free memory that examples may take; beyond it, batches come from the host."""
@@ -46,17 +44,17 @@ class Data:
         """Return examples ``(*indices.shape, …)`` on the device, as they are stored."""
         return self.values[indices]
 
-    def batch(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
+    def batch(self, order: DataOrder, streams: Streams, inputs: Inputs) -> Tensor:
         """Return the examples of every run's update, ``(runs, batch, …)``."""
-        return self.take(self._indices(order, streams, make))
+        return self.take(self._indices(order, streams, inputs))
 
-    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, make: Input) -> Tensor:
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, inputs: Inputs) -> Tensor:
         """Return the classes of those examples, ``(runs, batch)``, from those of all."""
-        return labels[self._indices(order, streams, make)]
+        return labels[self._indices(order, streams, inputs)]
 
-    def _indices(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
+    def _indices(self, order: DataOrder, streams: Streams, inputs: Inputs) -> Tensor:
         key = ("indices", order.stream)
-        return make(key, lambda counter: order.indices(streams.seeds, counter, self.home))
+        return inputs.input(key, lambda counter: order.indices(streams.seeds, counter, self.home))
 
 
 class HostData(Data):
@@ -82,18 +80,18 @@ class HostData(Data):
         return self._gather(indices).to(self.device, non_blocking=True)
 
     @override
-    def batch(self, order: DataOrder, streams: Streams, make: Input) -> Tensor:
+    def batch(self, order: DataOrder, streams: Streams, inputs: Inputs) -> Tensor:
         key = ("examples", order.stream)
-        return make(key, lambda counter: self.gathered(order, streams.seeds, counter))
+        return inputs.input(key, lambda counter: self.gathered(order, streams.seeds, counter))
 
     @override
-    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, make: Input) -> Tensor:
+    def labels(self, labels: Tensor, order: DataOrder, streams: Streams, inputs: Inputs) -> Tensor:
 
         def produce(counter: int) -> Tensor:
             chosen = labels[order.indices(streams.seeds, counter, self.home)]
             return chosen.to(self.device, non_blocking=True)
 
-        return make(("labels", order.stream), produce)
+        return inputs.input(("labels", order.stream), produce)
 
     def gathered(self, order: DataOrder, seeds: Sequence[int], counter: int) -> Tensor:
         """Return the examples of an update, and begin with those of the next."""

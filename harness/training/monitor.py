@@ -132,6 +132,9 @@ class Monitor(StackedState):
         device: Where the rows come from.
         columns: Of a discriminator's row, from :func:`columns_of`.
         generator_columns: Of a generator's row, from :func:`generator_columns_of`.
+
+    Attributes:
+        counts: Rows of either player since the last reading; whoever gives them counts them.
     """
 
     def __init__(
@@ -160,13 +163,11 @@ class Monitor(StackedState):
         """Take in a discriminator update of a step, counted from 0."""
         self.tensors["d"] += row
         self.tensors["square"] += row[:, :1].double().square()
-        self.counts[0] += 1
         self._check(row[:, :2], 0, step)
 
     def generator(self, row: Tensor, step: int | Tensor) -> None:
         """Take in a generator update of a step, counted from 0."""
         self.tensors["g"] += row
-        self.counts[1] += 1
         self._check(row[:, :2], 2, step)
 
     def _check(self, values: Tensor, column: int, step: int | Tensor) -> None:

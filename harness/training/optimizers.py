@@ -44,17 +44,11 @@ class Optimizer(StackedState):
 
         self.lr, self.beta1, self.beta2 = column(lr), column(beta1), column(beta2)
         self.updates = 0
-        super().__init__(
-            {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
-        )
-
-    @property
-    def slot(self) -> Slots:
-        """Its own tensors, ``(runs, parameters)`` each, by name."""
-        return self.tensors
+        self.slot = {name: torch.zeros_like(theta, requires_grad=False) for name in self.slots}
+        super().__init__(self.slot)
 
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        """Make one update."""
+        """Make one update; whoever asks for it counts it."""
         raise NotImplementedError
 
     def updated(
@@ -85,7 +79,8 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "square")
-    _corrections: tuple[int, Tensor] | None = None
+    _corrections: tuple[int, Tensor, Tensor] | None = None
+    """Of a block of updates by the decays of these runs."""
 
     @torch.no_grad()
     @override
@@ -94,7 +89,6 @@ class Adam(Optimizer):
         mean.lerp_(gradient, 1 - self.beta1)
         square.lerp_(gradient.square(), 1 - self.beta2)
         rate, epsilon = self._corrected(1, inputs)
-        self.updates += 1
         theta.addcdiv_(rate * mean, square.sqrt().add_(epsilon), value=-1)
 
     @override
@@ -124,7 +118,8 @@ class Adam(Optimizer):
         Those of the updates around it are worked out with it: ``(2, runs, 1)`` of each.
         """
         block, place = divmod(count, BLOCK_UPDATES)
-        if self._corrections is None or self._corrections[0] != block:
+        known = self._corrections
+        if known is None or known[0] != block or known[1] is not self.beta1:
             first = block * BLOCK_UPDATES
             # Made where it is used: to be copied to a GPU it would have to be waited for.
             counts = torch.arange(
@@ -132,17 +127,12 @@ class Adam(Optimizer):
             )[:, None, None]
             scale = (1 - self.beta2**counts).sqrt()
             both = torch.stack([scale / (1 - self.beta1**counts), EPSILON * scale], dim=1)
-            self._corrections = block, both
-        return self._corrections[1][place]
+            known = self._corrections = block, self.beta1, both
+        return known[2][place]
 
     @override
     def follow(self, rates: Rates, lr: Tensor) -> None:
         super().follow(rates, lr)
-        self._corrections = None
-
-    @override
-    def keep(self, runs: list[int]) -> None:
-        super().keep(runs)
         self._corrections = None
 
 
@@ -157,7 +147,6 @@ class RMSprop(Optimizer):
     @torch.no_grad()
     @override
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        self.updates += 1
         square = self.slot["square"]
         square.lerp_(gradient.square(), 1 - self.beta2)
         theta.addcdiv_(self.lr * gradient, square.sqrt().add_(EPSILON), value=-1)
@@ -181,7 +170,6 @@ class SGD(Optimizer):
     @torch.no_grad()
     @override
     def step(self, theta: Tensor, gradient: Tensor, inputs: Inputs = EAGER) -> None:
-        self.updates += 1
         velocity = self.slot["velocity"]
         velocity.mul_(self.beta1).add_(gradient)
         theta.sub_(self.lr * velocity)

@@ -10,8 +10,8 @@ stay where they are.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from harness.parts.protocols import Inputs
 from harness.training.game import Game, Phase
-from harness.training.inputs import RecordedInputs, TracingInputs
+from harness.training.inputs import EagerInputs, RecordedInputs, TracingInputs
 from harness.training.state import StackedState
 
 Work = Callable[[], None]
@@ -27,30 +27,6 @@ Answers = tuple[tuple[int, int, bool], ...]
 """For each question of the form "is this update one of every so many?", its answer."""
 Kind = tuple[Phase, Answers]
 """Updates that are the same operations."""
-
-
-class Updates(Protocol):
-    """Updates that can be replayed, as a trainer makes them."""
-
-    @property
-    def game(self) -> Game:
-        """The players."""
-
-    def updates(self, phase: Phase, /) -> int:
-        """Return how many updates a player has made."""
-
-    def update(self, phase: Phase, inputs: Inputs | None = None, /) -> None:
-        """Make one update of a player, with what differs from one to the next."""
-
-    @property
-    def tree(self) -> StackedState:
-        """All that an update changes on the device."""
-
-    def counters(self) -> dict[str, int]:
-        """Return the counts that an update moves on Python's side."""
-
-    def count_from(self, counters: Mapping[str, int], /) -> None:
-        """Go on counting from such counts."""
 
 
 class Recorder(Protocol):
@@ -115,33 +91,44 @@ class Recording:
 
     Attributes:
         inputs: What it reads.
-        replay: Runs it.
-        moved: By how much the counts of Python's side go up with it.
+        replay: Makes it.
         replays: How often it has been replayed.
     """
 
     inputs: RecordedInputs
-    replay: Work = lambda: None
-    moved: dict[str, int] = field(default_factory=dict)
+    replay: Work
     replays: int = 0
 
 
 class Replays:
-    """Makes a trainer's updates, replayed where they have been recorded.
+    """Makes updates, replayed where they have been recorded.
 
     If an update cannot be recorded, or depends on more than its inputs, all go on as they are, and
     a warning says why.
 
     Args:
-        trainer: Whose updates.
+        make: Makes an update of a player as it is, and counts it unless it is recorded.
+        count: Counts one that was replayed.
+        tree: All that an update changes on the device.
+        game: The players, who are told when they are recorded.
         recorder: How to record; None to make every update as it is.
 
     Attributes:
         recorder: As given; None once updates turn out to be none that can be replayed.
     """
 
-    def __init__(self, trainer: Updates, recorder: Recorder | None) -> None:
-        self._trainer = trainer
+    def __init__(
+        self,
+        make: Callable[[Phase, Inputs], None],
+        count: Callable[[Phase], None],
+        tree: StackedState,
+        game: Game,
+        recorder: Recorder | None,
+    ) -> None:
+        self._make = make
+        self._count = count
+        self._tree = tree
+        self._game = game
         self.recorder = recorder
         self.forget()
 
@@ -153,33 +140,31 @@ class Replays:
         }
         self._warmed: dict[Kind, list[TracingInputs]] = {}
         self._recordings: dict[Kind, Recording] = {}
-        self._homes = [(held, dict(held)) for held in self._trainer.tree.holders()]
+        self._homes = [(held, dict(held)) for held in self._tree.holders()]
 
-    def update(self, phase: Phase) -> None:
-        """Make one update of a player."""
-        trainer, recorder = self._trainer, self.recorder
+    def update(self, phase: Phase, counter: int) -> None:
+        """Make an update of a player, by its number."""
+        recorder = self.recorder
         if recorder is None:
-            trainer.update(phase)
+            self._make(phase, EagerInputs(counter))
             return
-        counter = trainer.updates(phase)
         kind = phase, self._answers(phase, counter)
         if kind not in self._recordings:
             if len(self._warmed.get(kind, [])) < recorder.warm_ups:
                 self._warm_up(recorder, phase, counter)
                 return
             if not self._record(recorder, kind, counter):
-                trainer.update(phase)
+                self._make(phase, EagerInputs(counter))
                 return
         recording = self._recordings[kind]
         recording.inputs.fill(counter)
         # The first replay is of the update that was recorded; the second shows whether all that
         # differs from one update to the next is fed to it.
         if recording.replays == 1 and recorder.exact:
-            self._compare(recording, phase)
+            self._compare(recording, phase, counter)
         else:
             recording.replay()
-            counters = trainer.counters()
-            trainer.count_from({name: counters[name] + n for name, n in recording.moved.items()})
+            self._count(phase)
         recording.replays += 1
 
     def _answers(self, phase: Phase, counter: int) -> Answers:
@@ -192,7 +177,7 @@ class Replays:
         inputs = TracingInputs(counter)
 
         def work() -> None:
-            self._trainer.update(phase, inputs)
+            self._make(phase, inputs)
             self._settle()
 
         recorder.warm_up(work)
@@ -202,44 +187,41 @@ class Replays:
 
     def _record(self, recorder: Recorder, kind: Kind, counter: int) -> bool:
         """Record an update and make none; return whether it could be recorded."""
-        trainer, (phase, answers) = self._trainer, kind
+        phase, answers = kind
         known = {(count, offset): answer for count, offset, answer in answers}
         inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, known)
-        recording = Recording(inputs)
         inputs.fill(counter)
 
         def work() -> None:
-            trainer.update(phase, inputs)
+            self._make(phase, inputs)
             self._settle()
 
-        before = trainer.counters()
-        trainer.game.recording = True
+        self._game.recording = True
         try:
-            recording.replay = recorder.record(work)
+            replay = recorder.record(work)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._give_up(str(error))
+            return False
         else:
-            self._recordings[kind] = recording
+            self._recordings[kind] = Recording(inputs, replay)
+            return True
         finally:
-            trainer.game.recording = False
-        # Recording ran Python's part of the update and none of the device's.
-        self._bring_home()
-        recording.moved = {name: count - before[name] for name, count in trainer.counters().items()}
-        trainer.count_from(before)
-        return kind in self._recordings
+            # Recording ran Python's part of the update and none of the device's.
+            self._game.recording = False
+            self._bring_home()
 
-    def _compare(self, recording: Recording, phase: Phase) -> None:
+    def _compare(self, recording: Recording, phase: Phase, counter: int) -> None:
         """Replay an update, and run it as it is from the same state; that is what stands."""
-        held = self._trainer.tree.leaves()
+        held = self._tree.leaves()
         before = [tensor.detach().clone() for tensor in held]
         recording.replay()
         after = [tensor.detach().clone() for tensor in held]
         with torch.no_grad():
             for tensor, was in zip(held, before, strict=True):
                 tensor.copy_(was)
-        self._trainer.update(phase)
+        self._make(phase, EagerInputs(counter))
         self._settle()
         if not all(map(same_bits, held, after)):
             self._give_up(

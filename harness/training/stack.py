@@ -64,12 +64,12 @@ class Stack(StackedState):
             for held in getattr(module, "latent_buffers", ())
         ]
         noise = set(self.dropouts)
-        buffers: dict[str, Tensor] = {}
+        self.buffers: dict[str, Tensor] = {}
         for name in dict(first.named_buffers()):
             if name not in noise:
                 held = torch.stack([m.get_buffer(name) for m in modules]).to(device)
-                buffers[name] = held.to(dtype) if held.is_floating_point() else held
-        super().__init__({"theta": theta}, {"buffers": StackedState(buffers)})
+                self.buffers[name] = held.to(dtype) if held.is_floating_point() else held
+        super().__init__({"theta": theta}, {"buffers": StackedState(self.buffers)})
         self._skeleton = units_first(copy.deepcopy(first).to("meta"))
         self._places = slots(self._skeleton)
 
@@ -77,11 +77,6 @@ class Stack(StackedState):
     def theta(self) -> Tensor:
         """All parameters, ``(runs, parameters)``."""
         return self.tensors["theta"]
-
-    @property
-    def buffers(self) -> dict[str, Tensor]:
-        """Buffers by name, ``(runs, …)`` each; a forward pass in training puts new ones there."""
-        return self.nodes["buffers"].tensors
 
     @property
     def runs(self) -> int:
@@ -117,12 +112,11 @@ class Stack(StackedState):
         skeleton = self._skeleton
         if skeleton.training != training:
             skeleton.train(training)
-        masks = self._masks(skeleton, x.shape[1], noise)
+        masks, buffers = self._masks(skeleton, x.shape[1], noise), self.buffers
         if training:
             # Fresh ones to change: a backward pass may still need those of an earlier forward pass.
-            for name, buffer in self.buffers.items():
-                self.buffers[name] = buffer.clone()
-        state = self.parameters(theta) | self.buffers | masks
+            buffers.update({name: buffer.clone() for name, buffer in buffers.items()})
+        state = self.parameters(theta) | buffers | masks
         places = [self._places[name] for name in state]
 
         # What torch.func.functional_call does, without its search for tied weights in every call:
@@ -176,7 +170,8 @@ class Stack(StackedState):
         """Return a stack of some runs, by position, with copies of their parameters and buffers."""
         other = copy.copy(self)
         other.tensors = dict(self.tensors)
-        other.nodes = {"buffers": StackedState(dict(self.buffers))}
+        other.buffers = dict(self.buffers)
+        other.nodes = {"buffers": StackedState(other.buffers)}
         other.keep(runs)
         return other
 

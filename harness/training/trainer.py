@@ -27,7 +27,7 @@ from harness.training.monitor import (
     generator_columns_of,
     generator_row,
 )
-from harness.training.optimizers import Optimizer, make_optimizer
+from harness.training.optimizers import make_optimizer
 from harness.training.replay import Recorder, Replays
 from harness.training.stack import Stack
 from harness.training.state import StackedState
@@ -43,6 +43,10 @@ class Trainer:
         device: Where to compute.
         recorder: How updates are recorded, to be replayed; None to make each as it is.
         networks: G and D to train, which it takes over; None to build them.
+
+    Attributes:
+        networks: The state of the networks and of what parts remember: enough to draw samples.
+        tree: All state, which is all that an update changes on the device.
 
     Raises:
         DataError: if there are fewer examples than a batch takes.
@@ -91,27 +95,15 @@ class Trainer:
         )
         self._each = torch.ones(len(specs), device=self.device, dtype=self.dtype)
         self._base = self._base_rates()
-        self.replays = Replays(self, recorder)
-
-    @property
-    def networks(self) -> StackedState:
-        """The networks and what parts remember: enough to draw samples."""
-        game = self.game
-        memory = {part: StackedState(held) for part, held in game.memory.items()}
-        return StackedState(
-            nodes={
-                "generator": game.G,
-                "discriminator": game.D,
-                "memory": StackedState(nodes=memory),
-            }
+        memory = {part: StackedState(held) for part, held in self.game.memory.items()}
+        self.networks = StackedState(
+            nodes={"generator": G, "discriminator": D, "memory": StackedState(nodes=memory)}
         )
-
-    @property
-    def tree(self) -> StackedState:
-        """All that an update changes on the device."""
-        parts = (self.optimizer_g, self.optimizer_d, self.monitor)
-        training = dict(zip(TRAINING_ONLY, parts, strict=True))
-        return StackedState(nodes=self.networks.nodes | training)
+        training = (self.optimizer_g, self.optimizer_d, self.monitor)
+        self.tree = StackedState(
+            nodes=self.networks.nodes | dict(zip(TRAINING_ONLY, training, strict=True))
+        )
+        self.replays = Replays(self._make, self._count, self.tree, self.game, recorder)
 
     def _streams(self) -> Streams:
         return Streams([spec.random_seed for spec in self.specs], self.device, self.dtype)
@@ -142,9 +134,9 @@ class Trainer:
         self.begin_step()
         d_updates, g_updates = self.game.schedule.updates(self.step)
         for _ in range(d_updates):
-            self.replays.update("discriminator")
+            self.update("discriminator")
         for _ in range(g_updates):
-            self.replays.update("generator")
+            self.update("generator")
         self.step += 1
 
     def begin_step(self) -> None:
@@ -171,10 +163,8 @@ class Trainer:
 
     def updates(self, phase: Phase) -> int:
         """Return how many updates a player has made."""
-        return self._optimizer(phase).updates
-
-    def _optimizer(self, phase: Phase) -> Optimizer:
-        return self.optimizer_d if phase == "discriminator" else self.optimizer_g
+        optimizer = self.optimizer_d if phase == "discriminator" else self.optimizer_g
+        return optimizer.updates
 
     def update(self, phase: Phase, inputs: Inputs | None = None) -> None:
         """Make one update of a player.
@@ -183,7 +173,13 @@ class Trainer:
             phase: Whose.
             inputs: What differs from one update to the next; by default made from its number.
         """
-        batch = Batch(self.game, phase, self.updates(phase) if inputs is None else inputs)
+        if inputs is None:
+            self.replays.update(phase, self.updates(phase))
+        else:
+            self._make(phase, inputs)
+
+    def _make(self, phase: Phase, inputs: Inputs) -> None:
+        batch = Batch(self.game, phase, inputs)
         with training(self.precision):
             if phase == "discriminator":
                 self._update_discriminator(batch)
@@ -196,6 +192,8 @@ class Trainer:
         (gradient,) = self._gradients(loss, [theta])
         self.monitor.discriminator(discriminator_row(loss, gradient, batch), self._now(batch))
         self.optimizer_d.step(theta, game.gradient(batch, gradient), batch)
+        if not game.recording:
+            self._count(batch.phase)
         with torch.no_grad():
             for part in sorted(game.parts, key=lambda part: part.only_remembers):
                 part.after_discriminator_update(game, batch)
@@ -210,9 +208,19 @@ class Trainer:
         self.monitor.generator(generator_row(loss, gradients[0], batch), self._now(batch))
         for (theta, optimizer), gradient in zip(players, gradients, strict=True):
             optimizer.step(theta, game.gradient(batch, gradient), batch)
+        if not game.recording:
+            self._count(batch.phase)
         with torch.no_grad():
             for part in game.parts:
                 part.after_generator_update(game, batch)
+
+    def _count(self, phase: Phase) -> None:
+        """Count an update of a player, and the row that it gave the monitor."""
+        self.monitor.counts[phase == "generator"] += 1
+        if phase == "generator":
+            self.optimizer_g.updates += 1
+        if phase == "discriminator" or self.game.variant.joint:
+            self.optimizer_d.updates += 1
 
     def _gradients(self, loss: Tensor, thetas: list[Tensor]) -> tuple[Tensor, ...]:
         """Differentiate losses ``(runs,)``, each by its own run's weights.
@@ -266,13 +274,6 @@ class Trainer:
             "g_rows": g_rows,
         }
 
-    def count_from(self, counters: Mapping[str, int]) -> None:
-        """Go on counting from what :meth:`counters` returned."""
-        self.step = counters["step"]
-        self.optimizer_d.updates = counters["d_updates"]
-        self.optimizer_g.updates = counters["g_updates"]
-        self.monitor.counts = [counters["d_rows"], counters["g_rows"]]
-
     def load(self, run: int, state: Mapping[str, Tensor], counters: Mapping[str, int]) -> None:
         """Put one run back to where :meth:`state` and :meth:`counters` were taken.
 
@@ -280,7 +281,10 @@ class Trainer:
             KeyError: if the state is of another network.
         """
         self.tree.load(run, state)
-        self.count_from(counters)
+        self.step = counters["step"]
+        self.optimizer_d.updates = counters["d_updates"]
+        self.optimizer_g.updates = counters["g_updates"]
+        self.monitor.counts = [counters["d_rows"], counters["g_rows"]]
 
 
 def networks_of(specs: Sequence[RunSpec], device: torch.device) -> tuple[Stack, Stack]:

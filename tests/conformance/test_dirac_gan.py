@@ -98,6 +98,7 @@ class Dirac:
         batch = Batch(game, "discriminator", optimizer.updates)
         loss = game.discriminator_loss(batch)
         optimizer.step(game.D.theta, torch.autograd.grad(loss.sum(), game.D.theta)[0])
+        optimizer.updates += 1
         with torch.no_grad():
             for part in game.parts:
                 part.after_discriminator_update(game, batch)
@@ -106,6 +107,7 @@ class Dirac:
         game, optimizer = self.game, self.optimizers[1]
         loss = game.generator_loss(Batch(game, "generator", optimizer.updates))
         optimizer.step(game.G.theta, torch.autograd.grad(loss.sum(), game.G.theta)[0])
+        optimizer.updates += 1
 
     def step(self, d_updates: int = 1) -> None:
         for _ in range(d_updates):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.networks.dropout import StreamDropout
-from harness.parts import Rates, Trick, variants
-from harness.testing.cells import CPU, make_trainer
+from harness.parts import Rates, Trick, Variant, variants
+from harness.testing.cells import CPU, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.training.batch import Batch
 from harness.training.game import Game
@@ -26,20 +26,12 @@ def trainer_with(parts: Sequence[Trick], *, runs: int = 2, **settings: Any) -> T
         make_spec("ring8", "gan", seed=seed, precision="float64", **settings)
         for seed in range(runs)
     ]
-    trainer = make_trainer(specs)
-    game = trainer.game
-    trainer.game = Game(
-        game.variant,
-        parts,
-        game.G,
-        game.D,
-        blueprint=game.blueprint,
-        data=game.data,
-        streams=game.streams,
-    )
-    trainer.game.optimizer_d = trainer.optimizer_d
-    trainer._base = trainer._base_rates()
-    return trainer
+
+    class With(Trainer):
+        def _stacked_parts(self) -> tuple[Variant, list[Trick]]:
+            return super()._stacked_parts()[0], list(parts)
+
+    return With(specs, training_data("ring8"), CPU)
 
 
 class Slower(Trick):
@@ -201,7 +193,7 @@ class TestMemory:
     def test_it_goes_on_with_the_runs_that_are_kept(self) -> None:
         trainer = trainer_with([Counting()], runs=3)
         trainer.train_step()
-        trainer.tree.keep([2, 0])
+        trainer.keep([2, 0])
         assert trainer.game.memory["counting"]["g"].tolist() == [21, 1]
 
 

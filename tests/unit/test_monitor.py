@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from typing_extensions import override
 
 from harness.networks.base import Judgement
 from harness.parts import variants
@@ -25,8 +26,22 @@ from harness.training.monitor import (
 CPU = torch.device("cpu")
 
 
+class Counting(Monitor):
+    """Counts its rows, as a trainer does."""
+
+    @override
+    def discriminator(self, row: Tensor, step: int | Tensor) -> None:
+        super().discriminator(row, step)
+        self.counts[0] += 1
+
+    @override
+    def generator(self, row: Tensor, step: int | Tensor) -> None:
+        super().generator(row, step)
+        self.counts[1] += 1
+
+
 def monitor(runs: int = 2) -> Monitor:
-    return Monitor(runs, CPU)
+    return Counting(runs, CPU)
 
 
 def row_by_name(real: Tensor, fake: Tensor, variant: str) -> dict[str, float]:

@@ -50,6 +50,11 @@ def make(kind: str, theta: Tensor) -> Optimizer:
     return KINDS[kind](theta, RATES, BETA1, BETA2)
 
 
+def step(optimizer: Optimizer, theta: Tensor, gradient: Tensor) -> None:
+    optimizer.step(theta, gradient)
+    optimizer.updates += 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_run_steps_as_torch_would(kind: str) -> None:
     theta = start()
@@ -57,7 +62,7 @@ def test_every_run_steps_as_torch_would(kind: str) -> None:
     alone = [theta[run].detach().clone().requires_grad_() for run in range(3)]
     theirs = [reference(kind, alone[run], run) for run in range(3)]
     for gradient in gradients(200):
-        optimizer.step(theta, gradient)
+        step(optimizer, theta, gradient)
         for run in range(3):
             alone[run].grad = gradient[run].clone()
             theirs[run].step()
@@ -70,7 +75,7 @@ def test_every_run_steps_as_torch_would(kind: str) -> None:
 def test_a_zero_gradient_from_the_start_moves_nothing(kind: str) -> None:
     theta = start()
     before = theta.detach().clone()
-    make(kind, theta).step(theta, torch.zeros_like(before))
+    step(make(kind, theta), theta, torch.zeros_like(before))
     assert torch.equal(theta, before)
 
 
@@ -80,7 +85,7 @@ def test_a_step_is_in_place_and_leaves_the_gradient_alone(kind: str) -> None:
     place = theta.data_ptr()
     (gradient,) = gradients(1)
     kept = gradient.clone()
-    make(kind, theta).step(theta, gradient)
+    step(make(kind, theta), theta, gradient)
     assert theta.data_ptr() == place
     assert theta.requires_grad
     assert theta.grad_fn is None
@@ -93,7 +98,7 @@ def test_saving_and_loading_goes_on_bit_for_bit(kind: str) -> None:
     theta = start()
     optimizer = make(kind, theta)
     for gradient in first:
-        optimizer.step(theta, gradient)
+        step(optimizer, theta, gradient)
     saved = [optimizer.state(run) for run in range(3)]
     copy = theta.detach().clone().requires_grad_()
     other = make(kind, copy)
@@ -101,8 +106,8 @@ def test_saving_and_loading_goes_on_bit_for_bit(kind: str) -> None:
         other.load(run, state)
     other.updates = optimizer.updates
     for gradient in rest:
-        optimizer.step(theta, gradient)
-        other.step(copy, gradient)
+        step(optimizer, theta, gradient)
+        step(other, copy, gradient)
     assert torch.equal(copy, theta)
     assert other.updates == 10
 
@@ -113,7 +118,7 @@ def test_a_saved_state_is_a_copy(kind: str) -> None:
     optimizer = make(kind, theta)
     state = optimizer.state(0)
     assert set(state) == set(optimizer.slots)
-    optimizer.step(theta, gradients(1)[0])
+    step(optimizer, theta, gradients(1)[0])
     assert all((value == 0).all() for value in state.values())
 
 
@@ -124,12 +129,12 @@ def test_kept_runs_go_on_as_before(kind: str) -> None:
     part = make(kind, theta)
     (first, second) = gradients(2)
     copy = theta.detach().clone().requires_grad_()
-    whole.step(theta, first)
-    part.step(copy, first)
+    step(whole, theta, first)
+    step(part, copy, first)
     part.keep([2, 0])
     kept = copy.detach()[[2, 0]].clone().requires_grad_()
-    whole.step(theta, second)
-    part.step(kept, second[[2, 0]])
+    step(whole, theta, second)
+    step(part, kept, second[[2, 0]])
     assert torch.equal(kept, theta[[2, 0]])
 
 
@@ -141,8 +146,8 @@ def test_a_run_that_is_not_finite_stays_by_itself(kind: str, value: float) -> No
     for gradient in gradients(3):
         broken = gradient.clone()
         broken[1] = value
-        sick.step(theta, broken)
-        well.step(healthy, gradient)
+        step(sick, theta, broken)
+        step(well, healthy, gradient)
     assert torch.equal(theta[[0, 2]], healthy[[0, 2]])
     assert not theta[1].isfinite().any()
 
@@ -153,7 +158,7 @@ def test_updates_ahead_are_the_steps_that_would_be_made(kind: str, before: int) 
     theta = start()
     optimizer = make(kind, theta)
     for gradient in gradients(before):
-        optimizer.step(theta, gradient)
+        step(optimizer, theta, gradient)
     kept = {name: value.clone() for name, value in optimizer.slot.items()}
     weights, slot = theta.detach().clone(), optimizer.slot
     ahead = []
@@ -164,7 +169,7 @@ def test_updates_ahead_are_the_steps_that_would_be_made(kind: str, before: int) 
     for name, value in kept.items():
         assert torch.equal(optimizer.slot[name], value)
     for (weights, slot), gradient in zip(ahead, gradients(before + 4)[before:], strict=True):
-        optimizer.step(theta, gradient)
+        step(optimizer, theta, gradient)
         torch.testing.assert_close(weights, theta.detach(), rtol=1e-12, atol=1e-14)
         assert slot.keys() == optimizer.slot.keys()
         for name, value in slot.items():
@@ -177,7 +182,7 @@ def test_an_update_ahead_can_be_differentiated(kind: str) -> None:
     theta = start()
     optimizer = make(kind, theta)
     for gradient in gradients(2):
-        optimizer.step(theta, gradient)
+        step(optimizer, theta, gradient)
     generator = torch.Generator().manual_seed(5)
     weight = torch.randn(3, 20, generator=generator, dtype=torch.float64)
 

@@ -146,18 +146,18 @@ def test_it_is_replayed(make: Make) -> None:
 @pytest.mark.parametrize("name", sorted(NEW))
 def test_its_replay_is_compared_with_the_update(make: Make, name: str) -> None:
     trainer = make(0, 1, recorder=Programs())
-    updates, update = count(1), trainer.update
+    updates, update = count(1), trainer._update_discriminator
     *path, leaf = name.split("/")
     node = trainer.tree
     for step in path:
         node = node.nodes[step]
     held = node.tensors
 
-    def behind_the_feed(*arguments: Any) -> None:
-        update(*arguments)
+    def behind_the_feed(batch: Any) -> None:
+        update(batch)
         held[leaf].add_(next(updates))
 
-    trainer.update = behind_the_feed  # type: ignore[method-assign]
+    trainer._update_discriminator = behind_the_feed  # type: ignore[method-assign]
     with pytest.warns(RuntimeWarning, match="does not come through its batch"):
         for _ in range(6):
             trainer.train_step()

@@ -11,6 +11,7 @@ from harness.datasets.stacked import StackedDigits
 from harness.testing.specs import make_spec
 from harness.training import data as data_module
 from harness.training.data import Data, HostData, hold
+from harness.training.inputs import EagerInputs
 from harness.training.streams import DataOrder, Streams
 from harness.training.trainer import Trainer
 
@@ -23,7 +24,7 @@ def points(count: int = 23) -> torch.Tensor:
 
 def batch_of(data: Data, order: DataOrder, seeds: Sequence[int], counter: int) -> torch.Tensor:
     streams = Streams(seeds, CPU, torch.float32)
-    return data.batch(order, streams, lambda key, produce: produce(counter))
+    return data.batch(order, streams, EagerInputs(counter))
 
 
 def test_where_examples_are_held_follows_from_their_size(monkeypatch):
