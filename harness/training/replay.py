@@ -23,6 +23,8 @@ from harness.training.inputs import EagerInputs, RecordedInputs, TracingInputs
 from harness.training.state import StackedState
 
 Work = Callable[[], None]
+Make = Callable[[Inputs], None]
+"""Makes an update from what differs from one to the next."""
 Answers = tuple[tuple[int, int, bool], ...]
 """For each question of the form "is this update one of every so many?", its answer."""
 Kind = tuple[Phase, Answers]
@@ -99,6 +101,12 @@ class Recording:
     replay: Work
     replays: int = 0
 
+    def __call__(self, counter: int) -> None:
+        """Make the update of a number."""
+        self.inputs.fill(counter)
+        self.replay()
+        self.replays += 1
+
 
 class Replays:
     """Makes updates, replayed where they have been recorded.
@@ -107,8 +115,6 @@ class Replays:
     a warning says why.
 
     Args:
-        make: Makes an update of a player as it is, and counts it unless it is recorded.
-        count: Counts one that was replayed.
         tree: All that an update changes on the device.
         game: The players, who are told when they are recorded.
         recorder: How to record; None to make every update as it is.
@@ -117,16 +123,7 @@ class Replays:
         recorder: As given; None once updates turn out to be none that can be replayed.
     """
 
-    def __init__(
-        self,
-        make: Callable[[Phase, Inputs], None],
-        count: Callable[[Phase], None],
-        tree: StackedState,
-        game: Game,
-        recorder: Recorder | None,
-    ) -> None:
-        self._make = make
-        self._count = count
+    def __init__(self, tree: StackedState, game: Game, recorder: Recorder | None) -> None:
         self._tree = tree
         self._game = game
         self.recorder = recorder
@@ -142,30 +139,34 @@ class Replays:
         self._recordings: dict[Kind, Recording] = {}
         self._homes = [(held, dict(held)) for held in self._tree.holders()]
 
-    def update(self, phase: Phase, counter: int) -> None:
-        """Make an update of a player, by its number."""
+    def update(self, phase: Phase, counter: int, make: Make, count: Work) -> None:
+        """Make one update.
+
+        Args:
+            phase: Whose.
+            counter: Its number.
+            make: Makes it as it is, and counts it unless the game is recorded.
+            count: Counts it when it was replayed.
+        """
         recorder = self.recorder
         if recorder is None:
-            self._make(phase, EagerInputs(counter))
+            make(EagerInputs(counter))
             return
         kind = phase, self._answers(phase, counter)
-        if kind not in self._recordings:
-            if len(self._warmed.get(kind, [])) < recorder.warm_ups:
-                self._warm_up(recorder, phase, counter)
-                return
-            if not self._record(recorder, kind, counter):
-                self._make(phase, EagerInputs(counter))
-                return
-        recording = self._recordings[kind]
-        recording.inputs.fill(counter)
-        # The first replay is of the update that was recorded; the second shows whether all that
-        # differs from one update to the next is fed to it.
-        if recording.replays == 1 and recorder.exact:
-            self._compare(recording, phase, counter)
+        if kind in self._recordings:
+            recording = self._recordings[kind]
+            # The first replay is of the update that was recorded; the second shows whether all
+            # that differs from one update to the next is fed to it.
+            if recording.replays == 1 and recorder.exact:
+                self._compare(recording, counter, make)
+            else:
+                recording(counter)
+                count()
+        elif len(self._warmed.get(kind, [])) < recorder.warm_ups:
+            self._warm_up(recorder, phase, TracingInputs(counter), make)
         else:
-            recording.replay()
-            self._count(phase)
-        recording.replays += 1
+            self._record(recorder, kind, counter, make)
+            self.update(phase, counter, make, count)
 
     def _answers(self, phase: Phase, counter: int) -> Answers:
         return tuple(
@@ -173,56 +174,42 @@ class Replays:
             for count, offset in sorted(self._questions[phase])
         )
 
-    def _warm_up(self, recorder: Recorder, phase: Phase, counter: int) -> None:
-        inputs = TracingInputs(counter)
-
-        def work() -> None:
-            self._make(phase, inputs)
-            self._settle()
-
-        recorder.warm_up(work)
+    def _warm_up(self, recorder: Recorder, phase: Phase, inputs: TracingInputs, make: Make) -> None:
+        recorder.warm_up(lambda: self._settled(make, inputs))
         self._questions[phase] |= inputs.questions
         # By what is known now: a question that has just come up makes another kind of this.
-        self._warmed.setdefault((phase, self._answers(phase, counter)), []).append(inputs)
+        kind = phase, self._answers(phase, inputs.counter)
+        self._warmed.setdefault(kind, []).append(inputs)
 
-    def _record(self, recorder: Recorder, kind: Kind, counter: int) -> bool:
-        """Record an update and make none; return whether it could be recorded."""
-        phase, answers = kind
-        known = {(count, offset): answer for count, offset, answer in answers}
-        inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, known)
+    def _record(self, recorder: Recorder, kind: Kind, counter: int, make: Make) -> None:
+        """Record an update and make none."""
+        answers = {(count, offset): answer for count, offset, answer in kind[1]}
+        inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, answers)
         inputs.fill(counter)
-
-        def work() -> None:
-            self._make(phase, inputs)
-            self._settle()
-
         self._game.recording = True
         try:
-            replay = recorder.record(work)
+            replay = recorder.record(lambda: self._settled(make, inputs))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             self._give_up(str(error))
-            return False
         else:
             self._recordings[kind] = Recording(inputs, replay)
-            return True
         finally:
             # Recording ran Python's part of the update and none of the device's.
             self._game.recording = False
             self._bring_home()
 
-    def _compare(self, recording: Recording, phase: Phase, counter: int) -> None:
-        """Replay an update, and run it as it is from the same state; that is what stands."""
+    def _compare(self, recording: Recording, counter: int, make: Make) -> None:
+        """Replay an update, and make it as it is from the same state; that is what stands."""
         held = self._tree.leaves()
         before = [tensor.detach().clone() for tensor in held]
-        recording.replay()
+        recording(counter)
         after = [tensor.detach().clone() for tensor in held]
         with torch.no_grad():
             for tensor, was in zip(held, before, strict=True):
                 tensor.copy_(was)
-        self._make(phase, EagerInputs(counter))
-        self._settle()
+        self._settled(make, EagerInputs(counter))
         if not all(map(same_bits, held, after)):
             self._give_up(
                 "an update depends on something that does not come through its batch, such as a "
@@ -233,13 +220,14 @@ class Replays:
         self.recorder = None
         warnings.warn(f"updates are not replayed: {reason}", RuntimeWarning, stacklevel=2)
 
-    @torch.no_grad()
-    def _settle(self) -> None:
-        """Bring tensors that an update has replaced, such as buffers, back to where they lie."""
-        for held, home in self._homes:
-            for name, tensor in home.items():
-                if held[name] is not tensor:
-                    tensor.copy_(held[name])
+    def _settled(self, make: Make, inputs: Inputs) -> None:
+        """Make an update, and bring tensors that it has replaced back to where they lie."""
+        make(inputs)
+        with torch.no_grad():
+            for held, home in self._homes:
+                for name, tensor in home.items():
+                    if held[name] is not tensor:
+                        tensor.copy_(held[name])
         self._bring_home()
 
     def _bring_home(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,7 +104,7 @@ class Trainer:
         self.tree = StackedState(
             nodes=self.networks.nodes | dict(zip(TRAINING_ONLY, training, strict=True))
         )
-        self.replays = Replays(self._make, self._count, self.tree, self.game, recorder)
+        self.replays = Replays(self.tree, self.game, recorder)
 
     def _streams(self) -> Streams:
         return Streams([spec.random_seed for spec in self.specs], self.device, self.dtype)
@@ -173,10 +174,11 @@ class Trainer:
             phase: Whose.
             inputs: What differs from one update to the next; by default made from its number.
         """
+        make = partial(self._make, phase)
         if inputs is None:
-            self.replays.update(phase, self.updates(phase))
+            self.replays.update(phase, self.updates(phase), make, partial(self._count, phase))
         else:
-            self._make(phase, inputs)
+            make(inputs)
 
     def _make(self, phase: Phase, inputs: Inputs) -> None:
         batch = Batch(self.game, phase, inputs)

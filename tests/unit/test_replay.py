@@ -1,5 +1,6 @@
 """Recorded updates: what they are fed, when they are recorded, and what if they cannot be."""
 
+import weakref
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from harness.datasets.base import Examples
 from harness.parts import Batch, Game, Trick
+from harness.store.garbage import uncollected
 from harness.testing.cells import CPU, KitCell, assert_near, make_trainer, training_data
 from harness.testing.specs import make_spec
 from harness.testing.trajectories import states
@@ -252,6 +254,16 @@ def test_what_cannot_be_recorded_is_run_as_it_is_and_told_of() -> None:
     for _ in range(6):
         plain.train_step()
     assert_same(replayed, plain)
+
+
+def test_a_trainer_that_records_nothing_is_let_go_at_once() -> None:
+    """Rehearsals make one after the other, and look for garbage seldom."""
+    trainer = make_trainer([make_spec("digits", "dcgan")])
+    trainer.train_step()
+    gone = weakref.ref(trainer), weakref.ref(trainer.game.G)
+    with uncollected():
+        del trainer
+        assert [each() for each in gone] == [None, None]
 
 
 def test_too_little_memory_is_not_a_reason_to_go_on() -> None:
