@@ -59,23 +59,20 @@ class RecordedInputs:
     Args:
         produced: What makes each of them.
         answers: By question, as in all updates of this kind.
+        counter: The number of the update that they are filled for at first.
     """
 
     def __init__(
-        self, produced: dict[Hashable, Produce], answers: dict[tuple[int, int], bool]
+        self, produced: dict[Hashable, Produce], answers: dict[tuple[int, int], bool], counter: int
     ) -> None:
         self._produced = produced
         self._answers = answers
-        self._held: dict[Hashable, Tensor] = {}
+        self._held = {key: produce(counter).clone() for key, produce in produced.items()}
 
     def fill(self, counter: int) -> None:
         """Put what an update needs where the recording reads it."""
         for key, produce in self._produced.items():
-            made = produce(counter)
-            if key in self._held:
-                self._held[key].copy_(made)
-            else:
-                self._held[key] = made.clone()
+            self._held[key].copy_(produce(counter))
 
     def input(self, key: Hashable, produce: Produce) -> Tensor:
         """Return the tensor that the recording reads.

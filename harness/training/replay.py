@@ -184,8 +184,7 @@ class Replays:
     def _record(self, recorder: Recorder, kind: Kind, counter: int, make: Make) -> None:
         """Record an update and make none."""
         answers = {(count, offset): answer for count, offset, answer in kind[1]}
-        inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, answers)
-        inputs.fill(counter)
+        inputs = RecordedInputs(self._warmed.pop(kind)[-1].produced, answers, counter)
         self._game.recording = True
         try:
             replay = recorder.record(lambda: self._settled(make, inputs))
