@@ -158,7 +158,8 @@ class Part(BaseModel):
     def remember(self, game: Game) -> dict[str, Tensor]:
         """Return what the part remembers of each run when training starts, ``(runs, …)`` each.
 
-        It is kept in ``game.memory`` under the part's id, and in checkpoints.
+        It lies in ``game.memory`` under the part's id: state like weights, kept with its run,
+        saved, loaded and replayed.
         """
         return {}
 

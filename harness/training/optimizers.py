@@ -69,6 +69,7 @@ class Optimizer(StackedState):
     @override
     def keep(self, runs: list[int]) -> None:
         super().keep(runs)
+        # They are no state: specs give them, and parts change them anew in each step.
         self.lr, self.beta1, self.beta2 = self.lr[runs], self.beta1[runs], self.beta2[runs]
 
 

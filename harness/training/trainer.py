@@ -100,9 +100,9 @@ class Trainer:
         self.networks = StackedState(
             nodes={"generator": G, "discriminator": D, "memory": StackedState(nodes=memory)}
         )
-        training = (self.optimizer_g, self.optimizer_d, self.monitor)
+        others = (self.optimizer_g, self.optimizer_d, self.monitor)
         self.tree = StackedState(
-            nodes=self.networks.nodes | dict(zip(TRAINING_ONLY, training, strict=True))
+            nodes=self.networks.nodes | dict(zip(TRAINING_ONLY, others, strict=True))
         )
         self.replays = Replays(self.tree, self.game, recorder)
 
