@@ -36,6 +36,7 @@ def plain_value(trainer: Trainer, k: int) -> Tensor:
             loss = game.discriminator_loss(inner)
             (gradient,) = torch.autograd.grad(loss.sum(), theta, retain_graph=True)
             optimizer.step(theta, game.gradient(inner, gradient))
+            optimizer.updates += 1
         with torch.no_grad():
             for name, buffer in game.D.buffers.items():
                 buffer.copy_(trainer.before[name])
