@@ -14,11 +14,21 @@ import numpy as np
 
 from harness.errors import CorruptRecordError
 from harness.store.reading import ReportedRun, SuiteRecord
-from harness.store.records import CRASHES, FAILURES, MetricInfo, PlannedRun, Weights
+from harness.store.records import (
+    CRASHES,
+    FAILURES,
+    NONE,
+    CellKey,
+    MetricInfo,
+    OfCell,
+    PlannedCell,
+    PlannedPart,
+    PlannedRun,
+    Weights,
+    joined,
+)
 from reports.sample_files import SampleFolder
 
-BASELINE = "none"
-"""Label of a cell without tricks."""
 LARGE = 1000
 """Runs of a suite from which on nobody looks at each: its figures and their pages show less."""
 Answer = TypeVar("Answer")
@@ -90,12 +100,10 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
-class CellRuns:
+class CellRuns(OfCell):
     """All runs of one cell, by seed."""
 
-    dataset: str
-    variant: str
-    tricks: str
+    cell: PlannedCell
     results: tuple[Result, ...]
 
     @cached_property
@@ -169,7 +177,7 @@ class SuiteCells:
     def tricks(self) -> list[str]:
         """Labels of the tricks, the baseline first, then in order."""
         labels = dict.fromkeys(cell.tricks for cell in self.cells)
-        return sorted(labels, key=lambda label: label != BASELINE)
+        return sorted(labels, key=lambda label: label != NONE)
 
     @cached_property
     def results(self) -> list[Result]:
@@ -186,8 +194,8 @@ class SuiteCells:
         return most // 2 if self.large else most
 
     @cached_property
-    def _by_label(self) -> dict[tuple[str, str, str], CellRuns]:
-        return {(cell.dataset, cell.variant, cell.tricks): cell for cell in self.cells}
+    def _by_label(self) -> dict[CellKey, CellRuns]:
+        return {cell.labels: cell for cell in self.cells}
 
     def cell(self, dataset: str, variant: str, tricks: str) -> CellRuns | None:
         """Return one cell, None if the plan does not have it."""
@@ -212,8 +220,8 @@ class SuiteCells:
             groups.setdefault((cell.dataset, cell.variant), []).append(cell)
         plainest = {}
         for key, group in groups.items():
-            plain = min(group, key=lambda cell: len(tricks_of(cell)))
-            if all(set(tricks_of(plain)) <= set(tricks_of(cell)) for cell in group):
+            plain = min(group, key=lambda cell: len(cell.cell.tricks))
+            if all(set(plain.cell.tricks) <= set(cell.cell.tricks) for cell in group):
                 plainest[key] = plain
         return plainest
 
@@ -232,26 +240,31 @@ class SuiteCells:
         if changes is not None:
             return ", ".join(changes) or "baseline"
         control = self.control(cell)
-        shared = tricks_of(control) if control is not None else []
-        return " + ".join(t for t in tricks_of(cell) if t not in shared) or BASELINE
+        shared = control.cell.tricks if control is not None else ()
+        return joined(trick for trick in cell.cell.tricks if trick not in shared)
 
     def changes(self, cell: CellRuns) -> list[str] | None:
         """List how a cell differs from the suite's own baseline; None where there is none."""
         if self.suite.plan.baseline is None:
             return None
         variant, tricks = self.suite.plan.baseline
-        mine, base = (label.split(" + ") for label in (cell.tricks, tricks))
+        mine, base = cell.cell.tricks, self._baseline_tricks
         changes = [cell.variant] if cell.variant != variant else []
-        added = [trick for trick in mine if trick not in base and trick != BASELINE]
-        left = [trick for trick in base if trick not in mine and trick != BASELINE]
+        added = [trick for trick in mine if trick not in base]
+        left = [trick for trick in base if trick not in mine]
         for trick in added:
             # The same trick with other options is one change, not two.
-            same = next((old for old in left if stem(old) == stem(trick)), None)
+            same = next((old for old in left if old.id == trick.id), None)
             if same is not None:
                 left.remove(same)
-            changes.append(trick if same is not None else f"with {trick}")
-        changes += [f"without {trick}" for trick in left]
+            changes.append(trick.label if same is not None else f"with {trick.label}")
+        changes += [f"without {trick.label}" for trick in left]
         return changes or (["another order"] if cell.tricks != tricks else [])
+
+    @cached_property
+    def _baseline_tricks(self) -> tuple[PlannedPart, ...]:
+        baselines = (c for c in self.cells if (c.variant, c.tricks) == self.suite.plan.baseline)
+        return next((cell.cell.tricks for cell in baselines), ())
 
     @cached_property
     def treatments(self) -> list[str]:
@@ -289,16 +302,6 @@ def cached_per_suite(work: Callable[[SuiteCells], Answer]) -> Callable[[SuiteCel
     return cached
 
 
-def tricks_of(cell: CellRuns) -> list[str]:
-    """Return the labels of a cell's tricks."""
-    return [label for label in cell.tricks.split(" + ") if label != BASELINE]
-
-
-def stem(label: str) -> str:
-    """Return a part's id from its label."""
-    return label.partition("(")[0]
-
-
 def status_of(planned: PlannedRun, suite: SuiteRecord) -> str:
     """Say what became of a planned run."""
     if planned.id in suite.corrupt:
@@ -311,15 +314,14 @@ def status_of(planned: PlannedRun, suite: SuiteRecord) -> str:
 
 def group(suite: SuiteRecord) -> SuiteCells:
     """Order a suite's planned runs into cells, each by seed."""
-    cells: dict[tuple[str, str, str], list[Result]] = {}
+    cells: dict[PlannedCell, list[Result]] = {}
     for planned in suite.plan.runs:
-        key = (planned.dataset, planned.variant, planned.tricks)
         result = Result(planned, status_of(planned, suite), suite.runs.get(planned.id))
-        cells.setdefault(key, []).append(result)
+        cells.setdefault(planned.cell, []).append(result)
     return SuiteCells(
         suite,
         tuple(
-            CellRuns(*key, tuple(sorted(results, key=lambda r: r.planned.seed)))
-            for key, results in cells.items()
+            CellRuns(cell, tuple(sorted(results, key=lambda r: r.planned.seed)))
+            for cell, results in cells.items()
         ),
     )

@@ -169,7 +169,7 @@ def compare(first: Path, second: Path) -> Comparison:
 
 def by_label(cells: SuiteCells) -> dict[tuple[str, str, str], CellRuns]:
     """Index cells by data set, variant and tricks."""
-    return {(cell.dataset, cell.variant, cell.tricks): cell for cell in cells.cells}
+    return {cell.labels: cell for cell in cells.cells}
 
 
 def nothing_shared(*folders: tuple[Path, SuiteCells]) -> str:

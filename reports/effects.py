@@ -394,9 +394,7 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
             if mine[name] != base[name]:
                 unlike_settings.append((cell, name, mine[name], base[name]))
         unlike_settings += [(cell, *row) for row in unlike_devices(compared(cells)[cell])]
-    return sorted(
-        unlike_settings, key=lambda row: (row[0].dataset, row[0].variant, row[0].tricks, row[1])
-    )
+    return sorted(unlike_settings, key=lambda row: (*row[0].labels, row[1]))
 
 
 def unlike_devices(pairs: Sequence[Pair]) -> list[tuple[str, str, str]]:

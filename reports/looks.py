@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.store.reading import read_suite
-from harness.store.records import SuitePlan
+from harness.store.records import CellKey, SuitePlan
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, compared, trick_effects
 from reports.sections.verdict_words import limits, times
@@ -33,7 +33,7 @@ class Standing:
     settled: bool
     ratio: str
     need: str
-    cells: frozenset[tuple[str, str, str]]
+    cells: frozenset[CellKey]
 
 
 def standings(folder: Path) -> list[Standing]:
@@ -61,7 +61,7 @@ def standing(effect: Effect, cells: SuiteCells) -> Standing:
         words + (limits(interval) if interval is not None else ""),
         "" if decided or need is None else f"{need[0]} to {need[1]}",
         frozenset(
-            (one.dataset, one.variant, one.tricks)
+            one.labels
             for cell in compared(cells)
             if cells.treatment(cell) == effect.tricks
             for one in (cell, cells.control(cell))

@@ -20,8 +20,14 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.spec import decode_numbers
-from harness.store.records import TUNING_SCHEMA, PlannedRun
-from reports.cells import CellRuns, Result, SuiteCells
+from harness.store.records import (
+    TUNING_SCHEMA,
+    CellKey,
+    PlannedCell,
+    PlannedPart,
+    PlannedRun,
+)
+from reports.cells import Result, SuiteCells
 from reports.effects import Effect, Pair, margin_of
 from reports.statistics.claims import judge
 from reports.statistics.intervals import Interval, geometric_interval, geometric_mean
@@ -71,7 +77,7 @@ class Search:
         chosen: The setting that was chosen, which may be the same.
     """
 
-    cell: tuple[str, str, str]
+    cell: CellKey
     metric: str
     reported: str
     better: str
@@ -129,11 +135,14 @@ def read_search(file: Path) -> Search:
                 f"{file} was written by another version of ganbench, whose search was another; "
                 f"delete {file.parents[1]} and tune anew"
             )
-        cell = data["cell"]
+        dataset, variant, tricks = (
+            str(data["cell"][kind]) for kind in ("dataset", "variant", "tricks")
+        )
+        cell = (dataset, variant, tricks)
         if str(data["reported_metric"]).endswith("/validation"):
             raise ValueError("what trials are measured by is reported")
         return Search(
-            (str(cell["dataset"]), str(cell["variant"]), str(cell["tricks"])),
+            cell,
             str(data["metric"] or ""),
             str(data["reported_metric"]),
             str(data["better"]),
@@ -150,12 +159,14 @@ def read_search(file: Path) -> Search:
         ) from error
 
 
-def _setting(data: Mapping[str, Any], cell: Mapping[str, Any]) -> Setting:
-    dataset, variant, tricks = (str(cell[kind]) for kind in ("dataset", "variant", "tricks"))
+def _setting(data: Mapping[str, Any], labels: CellKey) -> Setting:
+    # What the labels are made of is the plan's to say.
+    dataset, variant, tricks = map(PlannedPart, labels)
+    cell = PlannedCell(dataset, variant, (tricks,))
     results, values = {}, {}
     for run in data["fresh"]:
         seed, value = int(run["seed"]), run["value"]
-        planned = PlannedRun(str(run["run"]), "", dataset, variant, tricks, seed)
+        planned = PlannedRun(str(run["run"]), "", cell, seed)
         result = Result(planned, str(run["outcome"]), None)
         if result.final:
             finite = not result.failed and value is not None and math.isfinite(value)
@@ -205,7 +216,7 @@ def compare(cells: SuiteCells, searches: Sequence[Search]) -> Comparison:
         control = cells.control(cell)
         if control is None:
             continue
-        mine, other = (by_cell.get(labels(each)) for each in (cell, control))
+        mine, other = (by_cell.get(each.labels) for each in (cell, control))
         if mine is None or other is None:
             missing += 1
         elif mine.like(other):
@@ -260,8 +271,3 @@ def score(value: float | None, better: str) -> float:
     if value is None or value <= 0:
         return math.inf
     return -math.log(value) if better == "higher" else math.log(value)
-
-
-def labels(cell: CellRuns) -> tuple[str, str, str]:
-    """Return a cell's labels."""
-    return cell.dataset, cell.variant, cell.tricks

@@ -13,7 +13,7 @@ from PIL import Image
 from harness.spec import DatasetSpec, PartSpec, RunSpec, Settings
 from harness.store.events import Event, EventLog, effective, read_events
 from harness.store.folders import Store
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import PlannedCell, PlannedPart, PlannedRun, SuitePlan
 from harness.tracking.base import TrackedRun
 
 METRIC = "fd[data@0123abcd]@1000/test"
@@ -58,9 +58,11 @@ def plan_of(specs: Sequence[RunSpec]) -> SuitePlan:
         PlannedRun(
             id=spec.id,
             folder=spec.slug,
-            dataset=spec.dataset.id,
-            variant="wgan-gp(penalty_weight=0.1)",
-            tricks=" + ".join(trick.id for trick in spec.tricks) or "none",
+            cell=PlannedCell(
+                PlannedPart(spec.dataset.id),
+                PlannedPart("wgan-gp", {"penalty_weight": 0.1}),
+                tuple(PlannedPart(trick.id) for trick in spec.tricks),
+            ),
             seed=spec.seed,
         )
         for spec in specs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,8 @@ from harness.store.folders import Store
 from harness.store.records import (
     TUNING_SCHEMA,
     MetricInfo,
+    PlannedCell,
+    PlannedPart,
     PlannedRun,
     SkippedCell,
     SuitePlan,
@@ -191,6 +194,18 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
             )
 
 
+def planned_cell(dataset: str, variant: str, tricks: str = "none") -> PlannedCell:
+    """Describe a cell by its labels; tricks are joined by `` + ``, each with one option at most."""
+    laid = () if tricks == "none" else tuple(map(planned_part, tricks.split(" + ")))
+    return PlannedCell(planned_part(dataset), planned_part(variant), laid)
+
+
+def planned_part(label: str) -> PlannedPart:
+    """Describe a part by its label, such as ``ema(decay=0.9)``; anything else is an id."""
+    found = re.fullmatch(r"([\w-]+)\((\w+)=([\d.]+)\)", label)
+    return PlannedPart(found[1], {found[2]: json.loads(found[3])}) if found else PlannedPart(label)
+
+
 def build_store(
     root: Path,
     *,
@@ -241,7 +256,8 @@ def build_store(
                     data, recipe, laid = (
                         labels.get(name, name) for name in (dataset, variant, trick)
                     )
-                    runs.append(PlannedRun(spec.id, spec.slug, data, recipe, laid, seed))
+                    cell = planned_cell(data, recipe, laid)
+                    runs.append(PlannedRun(spec.id, spec.slug, cell, seed))
                     fate = fate_of(Where(dataset, variant, trick, seed))
                     if fate.outcome != "missing":
                         noise = zlib.crc32(spec.id.encode())

@@ -26,10 +26,10 @@ from harness.commands.run import run_suite
 from harness.errors import ExitStatus, GanbenchError
 from harness.jobs.environment import choose_device
 from harness.planning.machine import slots
-from harness.planning.studies import SEEDS_FOR_A_CLAIM, CellKey, cell_of, spent_seeds
+from harness.planning.studies import SEEDS_FOR_A_CLAIM, spent_seeds
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import Look, PlannedRun
+from harness.store.records import CellKey, Look, PlannedRun
 from harness.suite.matrix import Matrix, fingerprint
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
@@ -171,10 +171,10 @@ def _begun(options: RunOptions, most: int | None) -> tuple[Matrix, dict[CellKey,
         spent = tuple(sorted(spent_seeds(folder, before, whole.plan.runs)))
     taken = before.taken if before is not None and declared else ()
     plan = replace(whole.plan, spent=spent, looks=looks, taken=taken)
-    counts = dict.fromkeys(map(cell_of, plan.runs), looks[0])
+    counts = dict.fromkeys((run.labels for run in plan.runs), looks[0])
     if declared and before is not None:
         for key in counts:
-            of_cell = [r for r in before.runs if cell_of(r) == key and r.seed not in spent]
+            of_cell = [r for r in before.runs if r.labels == key and r.seed not in spent]
             counts[key] = max(len(of_cell), looks[0])
     return replace(whole, plan=plan), counts
 
@@ -187,8 +187,8 @@ def restricted(matrix: Matrix, counts: Mapping[CellKey, int]) -> Matrix:
     for run in sorted(plan.runs, key=lambda run: run.seed):
         if run.seed in spent:
             kept.append(run)
-        elif left[cell_of(run)] > 0:
-            left[cell_of(run)] -= 1
+        elif left[run.labels] > 0:
+            left[run.labels] -= 1
             kept.append(run)
     ids = {run.id for run in kept}
     highest = max(run.seed for run in kept)
@@ -226,7 +226,7 @@ def _seconds(
         outcome = suite.runs[run.id].outcome if run.id in suite.runs else None
         if outcome is not None:
             took = outcome.get("seconds", 0.0) + outcome.get("evaluation_seconds", 0.0)
-            spent.setdefault(cell_of(run), []).append(took)
+            spent.setdefault(run.labels, []).append(took)
     total = sum(
         (seeds - counts[key]) * sum(spent[key]) / len(spent[key])
         for key, seeds in more.items()

@@ -48,13 +48,13 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     for spec in selected:
         run = labels[spec.id]
         s = spec.settings
-        key = (run.dataset, run.variant, run.tricks, s.network, str(s.steps), str(s.batch))
+        key = (*run.labels, s.network, str(s.steps), str(s.batch))
         cells[key] = cells.get(key, 0) + 1
     for names, count in cells.items():
         table.add_row(*map(Text, names), str(count))
     console.print(table)
     said = {
-        (run.dataset, run.variant, run.tricks, remark)
+        (*run.labels, remark)
         for run, spec in ((labels[spec.id], spec) for spec in selected)
         for remark in remarks(spec)
     }

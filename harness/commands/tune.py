@@ -28,6 +28,7 @@ from harness.planning.rehearsal import rehearse
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.reading import RunRecord
+from harness.store.records import PlannedCell
 from harness.suite.matrix import Matrix, parse_only
 from harness.tracking.base import Mirrors
 from harness.tracking.console import ConsoleMirror, quietly
@@ -176,14 +177,14 @@ def cells_of(matrix: Matrix, params: Sequence[str]) -> list[TunedCell]:
     """
     ranges = [Range.parse(text) for text in params] or list(DEFAULT)
     about = [(each, matrix.matching(parse_only(each.only), f"--param {each} @")) for each in ranges]
-    grouped: dict[tuple[str, str, str], list[RunSpec]] = {}
+    grouped: dict[PlannedCell, list[RunSpec]] = {}
     for spec, run in zip(matrix.specs, matrix.plan.runs, strict=True):
         if run.id in matrix.selected:
-            grouped.setdefault((run.dataset, run.variant, run.tricks), []).append(spec)
+            grouped.setdefault(run.cell, []).append(spec)
     check_names(about, [spec for specs in grouped.values() for spec in specs[:1]])
     return [
-        TunedCell(*names, tuple(specs), space_of(specs[0], about))
-        for names, specs in grouped.items()
+        TunedCell(planned, tuple(specs), space_of(specs[0], about))
+        for planned, specs in grouped.items()
     ]
 
 

@@ -11,14 +11,6 @@ from harness.store.records import PlannedRun, SuitePlan
 SEEDS_FOR_A_CLAIM = 5
 """With fewer, a report claims nothing."""
 
-CellKey = tuple[str, str, str]
-"""Labels of data set, variant and tricks."""
-
-
-def cell_of(run: PlannedRun) -> CellKey:
-    """Name the cell of a run."""
-    return run.dataset, run.variant, run.tricks
-
 
 def spent_seeds(folder: Path, before: SuitePlan | None, runs: Iterable[PlannedRun]) -> set[int]:
     """List the seeds of some runs that an earlier plan of a folder has judged.

@@ -14,11 +14,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.failpoints import failpoint
 from harness.store.reading import read_plan
-from harness.store.records import SuitePlan
+from harness.store.records import PLAN_SCHEMA, SuitePlan
 
 REPLACED = "replaced"
 """Where in a results folder runs lie that were trained again, by their old folders."""
@@ -89,7 +89,7 @@ class Store:
 
     def write_plan(self, plan: SuitePlan) -> None:
         """Write ``suite.json`` unless it already says the same."""
-        value = {"schema": 1, **asdict(plan)}
+        value = {"schema": PLAN_SCHEMA, **asdict(plan)}
         data = (json.dumps(value, indent=1) + "\n").encode()
         file = self.root / "suite.json"
         if not file.exists() or file.read_bytes() != data:
@@ -157,10 +157,16 @@ class Store:
             raise
 
     def begun_plan(self) -> SuitePlan | None:
-        """Return the plan that the folder holds; None if there is none, or a damaged one."""
+        """Return the plan that the folder holds; None if there is none, or a damaged one.
+
+        Raises:
+            StoreError: if another version wrote it.
+        """
+        if not (self.root / "suite.json").exists():
+            return None
         try:
             return read_plan(self.root)
-        except StoreError:
+        except CorruptRecordError:
             return None
 
 

@@ -27,7 +27,14 @@ from harness.store.columns import (
 from harness.store.events import Event, effective, parse, read_events
 from harness.store.packed import Packed
 from harness.store.parallel import in_order
-from harness.store.records import FINAL, MetricInfo, Provenance, SuitePlan, Weights
+from harness.store.records import (
+    FINAL,
+    PLAN_SCHEMA,
+    MetricInfo,
+    Provenance,
+    SuitePlan,
+    Weights,
+)
 
 
 @dataclass(frozen=True)
@@ -293,14 +300,20 @@ def read_plan(path: Path) -> SuitePlan:
     """Read ``suite.json`` of a results folder.
 
     Raises:
-        StoreError: if there is none, it is damaged, or a newer version wrote it.
+        StoreError: if there is none, or another version wrote it.
+        CorruptRecordError: if it is damaged.
     """
     file = path / "suite.json"
     try:
         data = json.loads(file.read_bytes())
         schema = data.pop("schema")
-        if isinstance(schema, int) and schema > 1:
+        if isinstance(schema, int) and schema > PLAN_SCHEMA:
             raise StoreError(f"{file} was written by a newer ganbench; update to read it")
+        if isinstance(schema, int) and schema < PLAN_SCHEMA:
+            raise StoreError(
+                f"{file} was written by an older ganbench; delete it and run the suite again, "
+                "which trains no finished run anew"
+            )
         return TypeAdapter(SuitePlan).validate_python(data)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
@@ -309,11 +322,13 @@ def read_plan(path: Path) -> SuitePlan:
     except ValidationError as error:
         what = error.errors(include_url=False)[0]
         place = ".".join(map(str, what["loc"]))
-        raise StoreError(
+        raise CorruptRecordError(
             f"{file} is damaged ({place}: {what['msg']}); running the suite rewrites it"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{file} is damaged ({error!r}); running the suite rewrites it") from error
+        raise CorruptRecordError(
+            f"{file} is damaged ({error!r}); running the suite rewrites it"
+        ) from error
 
 
 def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:

@@ -27,8 +27,12 @@ Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of t
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 from harness.store.code import PartCode
 
@@ -129,24 +133,100 @@ Weights = Literal["values", "raw"]
 or beside them those of the weights as they are trained."""
 
 
+NONE = "none"
+"""Label of no tricks."""
+CellKey = tuple[str, str, str]
+"""Labels of data set, variant and tricks."""
+PLAN_SCHEMA = 2
+"""Of ``suite.json``; the first one had labels in place of cells."""
+
+
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedPart:
+    """A data set, variant or trick of a plan, or the settings that a cell changes.
+
+    Attributes:
+        id: Its id, with the place of its files if it has some; ``settings`` for settings.
+        options: Those that differ from their defaults.
+    """
+
+    id: str
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def label(self) -> str:
+        """Such as ``update-ratio(d=5)``."""
+        written = ", ".join(f"{key}={plain(value)}" for key, value in self.options.items())
+        return f"{self.id}({written})" if written else self.id
+
+
+def plain(value: Any) -> str:
+    """Write an option's value: names as they are, everything else as JSON."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]*", value, re.ASCII):
+        return value
+    return json.dumps(value)
+
+
+def joined(tricks: Iterable[PlannedPart]) -> str:
+    """Write tricks as one label."""
+    return " + ".join(trick.label for trick in tricks) or NONE
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell of a plan.
+
+    Attributes:
+        dataset: Its data set.
+        variant: Its variant.
+        tricks: Its tricks in their order, and last the settings that it changes, if it does.
+    """
+
+    dataset: PlannedPart
+    variant: PlannedPart
+    tricks: tuple[PlannedPart, ...] = ()
+
+
+class OfCell:
+    """What has a cell is known by its labels."""
+
+    cell: PlannedCell
+
+    @property
+    def dataset(self) -> str:
+        """Label of its data set."""
+        return self.cell.dataset.label
+
+    @property
+    def variant(self) -> str:
+        """Label of its variant."""
+        return self.cell.variant.label
+
+    @property
+    def tricks(self) -> str:
+        """Label of its tricks."""
+        return joined(self.cell.tricks)
+
+    @property
+    def labels(self) -> CellKey:
+        """All three."""
+        return self.dataset, self.variant, self.tricks
+
+
+@dataclass(frozen=True)
+class PlannedRun(OfCell):
     """One run of a suite's plan.
 
     Attributes:
         id: The run's id.
         folder: Name of its folder under ``runs/``.
-        dataset: Label of its data set: the id, with options that differ from their defaults.
-        variant: Label of its variant.
-        tricks: Label of its tricks joined by `` + ``; ``none`` without any.
+        cell: What it trains.
         seed: Its seed.
     """
 
     id: str
     folder: str
-    dataset: str
-    variant: str
-    tricks: str
+    cell: PlannedCell
     seed: int
 
 

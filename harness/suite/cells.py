@@ -28,8 +28,7 @@ class Skipped:
     @property
     def record(self) -> SkippedCell:
         """What the plan says of it."""
-        cell = self.cell
-        return SkippedCell(cell.dataset.label, cell.variant.label, cell.tricks.label, self.reason)
+        return SkippedCell(*self.cell.labels, self.reason)
 
 
 def resolve_cells(layer: Layer, reader: Reader) -> tuple[list[ResolvedCell], list[Skipped]]:

@@ -12,8 +12,8 @@ from harness.datasets.base import Dataset, datasets
 from harness.errors import DataError
 from harness.registry import KINDS, nearest, others
 from harness.spec import Frozen, Settings
+from harness.store.records import NONE
 from harness.suite.layers import (
-    NONE,
     SETTINGS,
     Baseline,
     CellFilter,
@@ -23,7 +23,7 @@ from harness.suite.layers import (
     Inclusion,
     Layer,
     Rule,
-    label_of,
+    planned_part,
 )
 from harness.suite.reader import Reader, is_name, refuse_name, show
 from harness.suite.strict_yaml import Place, place_text, shorten
@@ -180,7 +180,7 @@ class LayerReader:
         part = self.reader.model(cls, options, place, f"option of {name}")
         if part is None or not self._is_there(part, place):
             return None
-        entry = Entry(name, part, label_of(written, part), bare, place)
+        entry = Entry(name, part, planned_part(written, part), bare, place)
         self.names[kind].add(entry.label)
         return entry
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,10 +14,9 @@ from harness.errors import GanbenchError
 from harness.parts import Trick, Variant
 from harness.registry import nearest
 from harness.spec import PartSpec, canonical_json
+from harness.store.records import NONE, CellKey, PlannedCell, PlannedPart, joined
 from harness.suite.strict_yaml import Document, Place
 
-NONE = "none"
-"""How a suite names the absence of tricks."""
 SETTINGS = "settings"
 """How a suite names other settings in the place of a trick."""
 
@@ -33,16 +30,21 @@ class Entry(Generic[P]):
     Attributes:
         id: Its id in the registry.
         part: The part itself.
-        label: The id, with options that differ from their defaults: ``update-ratio(d=5)``.
+        planned: What a plan says of it.
         bare: Whether the file gave nothing but the id.
         place: Where in the file.
     """
 
     id: str
     part: P
-    label: str
+    planned: PlannedPart
     bare: bool
     place: Place
+
+    @cached_property
+    def label(self) -> str:
+        """The id, with options that differ from their defaults: ``update-ratio(d=5)``."""
+        return self.planned.label
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
@@ -87,15 +89,15 @@ class Combination:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
-    def _changed(self) -> tuple[str, ...]:
-        """Label of the changed settings, if there are any."""
-        written = ", ".join(f"{key}={plain(value)}" for key, value in self.settings.items())
-        return (f"{SETTINGS}({written})",) if written else ()
+    def planned(self) -> tuple[PlannedPart, ...]:
+        """What a plan says of it."""
+        tricks = tuple(entry.planned for entry in self.entries)
+        return (*tricks, PlannedPart(SETTINGS, dict(self.settings))) if self.settings else tricks
 
     @cached_property
     def label(self) -> str:
         """The labels joined by `` + ``; ``none`` without any."""
-        return " + ".join((*(entry.label for entry in self.entries), *self._changed)) or NONE
+        return joined(self.planned)
 
     @property
     def bare(self) -> bool:
@@ -120,8 +122,8 @@ class Combination:
     @cached_property
     def names(self) -> frozenset[str]:
         """What filters may call it: as a whole, or by one of its tricks."""
-        whole = (self.label, self.id, *self.ids, *self._changed)
-        return frozenset(whole).union(*(entry.names for entry in self.entries))
+        single = (part.label for part in self.planned)
+        return frozenset((self.label, self.id, *self.ids, *single))
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,17 @@ class Cell:
     @cached_property
     def label(self) -> str:
         """Such as ``ring8 × gan × none``."""
-        return f"{self.dataset.label} × {self.variant.label} × {self.tricks.label}"
+        return " × ".join(self.labels)
+
+    @property
+    def labels(self) -> CellKey:
+        """Of its parts."""
+        return self.dataset.label, self.variant.label, self.tricks.label
+
+    @property
+    def planned(self) -> PlannedCell:
+        """What a plan says of it."""
+        return PlannedCell(self.dataset.planned, self.variant.planned, self.tricks.planned)
 
     @cached_property
     def key(self) -> tuple[str, str, str]:
@@ -331,8 +343,8 @@ class Suite:
         return self.base.overlaid(self.profiles[profile])
 
 
-def label_of(name: str, part: BaseModel) -> str:
-    """Write an id with the fewest options from which the part follows.
+def planned_part(name: str, part: BaseModel) -> PlannedPart:
+    """Describe a part by the fewest options from which it follows.
 
     Options that are at their defaults, or that follow from another option, are left out; so are
     those that say where files lie.
@@ -347,12 +359,4 @@ def label_of(name: str, part: BaseModel) -> str:
         except ValidationError:
             follows = False
         needed = fewer if follows else needed
-    written = ", ".join(f"{key}={plain(value)}" for key, value in needed.items())
-    return f"{name}({written})" if written else name
-
-
-def plain(value: Any) -> str:
-    """Write an option's value: names as they are, everything else as JSON."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.-]*", value, re.ASCII):
-        return value
-    return json.dumps(value)
+    return PlannedPart(name, needed)

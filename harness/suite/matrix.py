@@ -114,12 +114,12 @@ def expand(
     selected: set[str] = set()
     code: dict[tuple[str, str], PartCode] = {}
     for chosen in resolved:
-        cell_wanted = selection.matches(chosen.cell)
+        cell_wanted, planned = selection.matches(chosen.cell), chosen.cell.planned
         for number, spec in enumerate(specs_of(chosen, layer.seeds or ())):
             if number == 0:  # the other seeds have the same parts
                 code |= {(part.kind, part.id): part for part in foreign_parts(spec)}
             specs.append(spec)
-            runs.append(planned_run(spec, chosen.cell))
+            runs.append(PlannedRun(spec.id, spec.slug, planned, spec.seed))
             cell_of_run.append(chosen.cell)
             if cell_wanted and selection.has_seed(spec.seed):
                 selected.add(runs[-1].id)
@@ -167,18 +167,6 @@ def specs_of(chosen: ResolvedCell, seeds: Iterable[int]) -> Iterator[RunSpec]:
             metrics=chosen.metrics,
             seed=seed,
         )
-
-
-def planned_run(spec: RunSpec, cell: Cell) -> PlannedRun:
-    """Describe a run for the plan."""
-    return PlannedRun(
-        id=spec.id,
-        folder=spec.slug,
-        dataset=cell.dataset.label,
-        variant=cell.variant.label,
-        tricks=cell.tricks.label,
-        seed=spec.seed,
-    )
 
 
 def fingerprint(name: str, runs: Iterable[PlannedRun], skipped: Iterable[SkippedCell]) -> str:

@@ -202,11 +202,7 @@ def recall_untrained(progress: RunProgress) -> float | None:
 def describe(runs: Sequence[TrackedRun]) -> str:
     """Name a cohort by what its runs share: ``ring8 · wgan-gp · none +5``."""
     words = []
-    for labels in (
-        [run.planned.dataset for run in runs],
-        [run.planned.variant for run in runs],
-        [run.planned.tricks for run in runs],
-    ):
+    for labels in zip(*(run.planned.labels for run in runs), strict=True):
         distinct = list(dict.fromkeys(labels))
         more = f" +{len(distinct) - 1}" if len(distinct) > 1 else ""
         words.append(distinct[0] + more)

@@ -10,7 +10,7 @@ from typing import Any
 from harness.spec import RunSpec, canonical_json, content_id, encode_numbers
 from harness.store.events import Event
 from harness.store.reading import RunRecord
-from harness.store.records import PlannedRun
+from harness.store.records import NONE, PlannedPart, PlannedRun
 
 AXIS = "kimg"
 """Thousands of training images seen: the horizontal axis of every chart."""
@@ -57,7 +57,7 @@ def identity(suite: str, fingerprint: str, planned: PlannedRun, spec: RunSpec) -
         raise ValueError(f"W&B refuses the id {planned.id!r}")
     labels = (
         planned.variant,
-        *([planned.tricks] if planned.tricks != "none" else []),
+        *([planned.tricks] if planned.cell.tricks else []),
         planned.dataset,
         f"seed {planned.seed}",
     )
@@ -74,7 +74,7 @@ def tags(planned: PlannedRun) -> tuple[str, ...]:
     """Return ``variant:``, one ``trick:`` for each trick (or ``trick:none``) and ``data:``."""
     labels = [
         f"variant:{planned.variant}",
-        *(f"trick:{trick}" for trick in planned.tricks.split(" + ")),
+        *(f"trick:{trick.label}" for trick in planned.cell.tricks or (PlannedPart(NONE),)),
         f"data:{planned.dataset}",
     ]
     shortened = (tag if len(tag) <= TAG_LENGTH else f"{tag[: TAG_LENGTH - 1]}…" for tag in labels)

@@ -54,7 +54,7 @@ class Wording:
         """Name a run."""
         planned = run.run.planned
         own = run.run.note or f"s{planned.seed}"
-        return self.clean(" · ".join((planned.dataset, planned.variant, planned.tricks, own)))
+        return self.clean(" · ".join((*planned.labels, own)))
 
     def change(self, run: RunProgress) -> str:
         """Say what became of the primary metric: ``fd 4.20 → 0.031``."""

@@ -18,6 +18,7 @@ from harness.errors import GanbenchError
 from harness.metrics.applicable import protocol
 from harness.spec import RunSpec, Settings, TuningSplit, content_id
 from harness.store.reading import RunRecord
+from harness.store.records import OfCell, PlannedCell
 from harness.tuning.numbers import Numbers, Range, numbers_of, with_numbers, written
 from harness.tuning.study import FINALISTS, Trial, best
 
@@ -29,20 +30,16 @@ TUNING_SPLIT: TuningSplit = "validation"
 
 
 @dataclass(frozen=True)
-class TunedCell:
+class TunedCell(OfCell):
     """A cell to tune.
 
     Attributes:
-        dataset: Label of its data set.
-        variant: Label of its variant.
-        tricks: Label of its tricks.
+        cell: What the suite's plan says of it.
         specs: Its runs in the suite, one per seed.
         space: What is searched, by name; None for what only other cells have.
     """
 
-    dataset: str
-    variant: str
-    tricks: str
+    cell: PlannedCell
     specs: tuple[RunSpec, ...]
     space: Mapping[str, Range | None]
 
@@ -59,7 +56,7 @@ class TunedCell:
     @property
     def title(self) -> str:
         """The cell for people."""
-        return f"{self.dataset} · {self.variant} · {self.tricks}"
+        return " · ".join(self.labels)
 
     @property
     def searched(self) -> dict[str, Range]:

@@ -59,7 +59,7 @@ class Tuner:
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "tuning")
         self.planned: dict[str, PlannedRun] = {}
-        # Only labels of cells that were tuned before; a damaged plan is written again.
+        # Only names of cells that were tuned before; a damaged plan is written again.
         before = self.store.begun_plan()
         if before is not None:
             self.planned = {run.id: run for run in before.runs}
@@ -141,9 +141,7 @@ class Tuner:
             notes |= course.notes
             for spec in of_cell:
                 specs[spec.id] = spec
-                self.planned[spec.id] = PlannedRun(
-                    spec.id, spec.slug, cell.dataset, cell.variant, cell.tricks, spec.seed
-                )
+                self.planned[spec.id] = PlannedRun(spec.id, spec.slug, cell.cell, spec.seed)
         settled = settle_code(self.store, list(specs.values()), self.suite.code, self.changed_code)
         check_device(settled.todo, self.device)
         for line in settled.told:
@@ -197,7 +195,7 @@ class Tuner:
             self._folder(cell) / "summary.json",
             {
                 "schema": TUNING_SCHEMA,
-                "cell": {"dataset": cell.dataset, "variant": cell.variant, "tricks": cell.tricks},
+                "cell": dict(zip(("dataset", "variant", "tricks"), cell.labels, strict=True)),
                 "metric": tried.name if tried else None,
                 "reported_metric": judged.name if judged else None,
                 "better": judged.better if judged else None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.store.records import MetricInfo, short_name
-from reports.cells import BASELINE, SuiteCells
+from harness.store.records import NONE, MetricInfo, short_name
+from reports.cells import SuiteCells
 from reports.cost import Cost, costs_by_cell, front, surcharges
 from reports.document import Block, Figure, Section
 from reports.figures.cost import Priced, draw_cost
@@ -80,7 +80,7 @@ def cost_row(cost: Cost, metric: MetricInfo | None, *, worth: bool, machine: boo
 def label_of(cost: Cost) -> str:
     """Name a cell."""
     tricks = cost.cell.tricks
-    return cost.cell.variant if tricks == BASELINE else f"{cost.cell.variant} · {tricks}"
+    return cost.cell.variant if tricks == NONE else f"{cost.cell.variant} · {tricks}"
 
 
 def blocks_of(dataset: str, costs: Sequence[Cost], name: str) -> list[Block]:

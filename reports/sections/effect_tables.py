@@ -323,7 +323,7 @@ def differences_table(unlike_settings: Sequence[tuple[CellRuns, str, Any, Any]])
             Column("Without"),
         ),
         tuple(
-            entries(cell.dataset, cell.variant, cell.tricks, name, str(mine), str(base))
+            entries(*cell.labels, name, str(mine), str(base))
             for cell, name, mine, base in unlike_settings
         ),
         "An effect in these cells is that of the trick and of the setting together; cells that "

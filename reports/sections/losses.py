@@ -9,8 +9,8 @@ from statistics import median
 
 import numpy as np
 
-from harness.store.records import REACHED_THE_END, MetricInfo
-from reports.cells import BASELINE, CellRuns, Result, SuiteCells
+from harness.store.records import NONE, REACHED_THE_END, MetricInfo
+from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.correlations import Correlations, draw_correlations
 from reports.statistics.correlation import mean_correlation, spearman, spearman_interval
@@ -208,7 +208,7 @@ def build(cells: SuiteCells) -> Section | None:
         if metric is None:
             continue
         alike = [c for c in group if c.primary is not None and c.primary.name == metric.name]
-        plain = [cell for cell in alike if cell.tricks == BASELINE]
+        plain = [cell for cell in alike if cell.tricks == NONE]
         blocks += blocks_of(dataset, metric, plain or alike, name)
     if not blocks:
         return None

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.store.records import NONE
 from harness.store.wording import listing
-from reports.cells import BASELINE, CellRuns, Result, SuiteCells
+from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, left_out
 from reports.figures.densities import Density, draw_densities, mass_of, true_mass
 from reports.figures.effects import share_map
@@ -192,11 +193,11 @@ def panels(
 
     variants = list(dict.fromkeys(cell.variant for cell, _ in shown))
     tricks = list(dict.fromkeys(cell.tricks for cell, _ in shown))
-    tricks.sort(key=lambda trick: trick != BASELINE)
+    tricks.sort(key=lambda trick: trick != NONE)
     if len(tricks) == 1 or 2 * len(shown) < len(variants) * len(tricks):
         line: list[Density | None] = [truth]
         for cell, one in shown:
-            plain = len(tricks) == 1 or cell.tricks == BASELINE
+            plain = len(tricks) == 1 or cell.tricks == NONE
             line.append(panel((cell.variant,) if plain else (cell.variant, cell.tricks), one))
         line += [None] * (-len(line) % WRAP if len(line) > WRAP else 0)
         return [("", line[i : i + WRAP]) for i in range(0, len(line), WRAP)]

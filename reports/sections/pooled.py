@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.cells import BASELINE, CellRuns, SuiteCells
+from harness.store.records import NONE
+from reports.cells import CellRuns, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.pooled import Profile, draw_profiles, draw_scores
 from reports.statistics.pooled import (
@@ -107,7 +108,7 @@ class Entrant:
     @property
     def label(self) -> str:
         """Its name in a figure."""
-        return self.variant if self.tricks == BASELINE else f"{self.variant} · {self.tricks}"
+        return self.variant if self.tricks == NONE else f"{self.variant} · {self.tricks}"
 
 
 def entrants(cells: SuiteCells, scales: dict[str, Scale]) -> tuple[list[Entrant], list[str]]:

@@ -261,10 +261,7 @@ def commands_table(cells: SuiteCells) -> Table:
         "commands",
         "Repeat a cell",
         (Column("Data set"), Column("Variant"), Column("Tricks"), Column("Command", "code")),
-        tuple(
-            entries(cell.dataset, cell.variant, cell.tricks, command(cells.suite.plan, cell))
-            for cell in cells.cells
-        ),
+        tuple(entries(*cell.labels, command(cells.suite.plan, cell)) for cell in cells.cells),
         "Seeds, settings and data fingerprints are part of each run's identity, so a repeated cell "
         "is the same cell.",
         folded=True,

@@ -26,12 +26,6 @@ MOST_ROWS = 12
 ARRAYS = ("x", "data", "generated")
 
 
-def variant_id(cell: CellRuns) -> str:
-    """Return the id of a cell's variant, without the options that its label may have."""
-    specs = [result.record.spec for result in cell.results if result.record]
-    return specs[0].variant.id if specs else cell.variant
-
-
 def early_answer(cells: list[CellRuns]) -> float | None:
     """Return the median over runs of the mean D(G(z)) in their first record."""
     answers = []
@@ -46,7 +40,7 @@ def early_answer(cells: list[CellRuns]) -> float | None:
 def gradient_figure(cells: SuiteCells) -> Figure | None:
     """Draw G's gradient under both losses; None unless the suite compares them."""
     by_variant = {
-        name: [cell for cell in cells.cells if variant_id(cell) == name] for name in COMPARED
+        name: [cell for cell in cells.cells if cell.cell.variant.id == name] for name in COMPARED
     }
     if not all(by_variant.values()):
         return None

@@ -19,7 +19,6 @@ from reports.tuned import (
     Search,
     Setting,
     compare,
-    labels,
     read_searches,
 )
 
@@ -196,14 +195,14 @@ def value_of(trial: Mapping[str, object]) -> float | None:
 
 def build(cells: SuiteCells, folders: Sequence[Path]) -> Section | None:
     """Make the chapter; None where nothing was tuned."""
-    places = {labels(cell): place for place, cell in enumerate(cells.cells)}
+    places = {cell.labels: place for place, cell in enumerate(cells.cells)}
     searches = sorted(read_searches(folders), key=lambda s: places.get(s.cell, len(places)))
     if not searches:
         return None
     comparison = compare(cells, searches)
     names = unique_names([f"tuning-{search.title}" for search in searches])
     tried = [pair for pair in zip(searches, names, strict=True) if pair[0].trials]
-    treated = {labels(cell) for cell in cells.cells if cells.control(cell) is not None}
+    treated = {cell.labels for cell in cells.cells if cells.control(cell) is not None}
     tried.sort(key=lambda pair: pair[0].cell in treated)  # first the plain ones
     most = cells.room_for(MOST_CLIFFS)
     blocks: list[Block] = [effects_table(comparison), settings_table(searches)]

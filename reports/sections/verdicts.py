@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.store.records import SuitePlan
-from reports.cells import BASELINE, SuiteCells
+from harness.store.records import NONE, SuitePlan
+from reports.cells import SuiteCells
 from reports.cost import surcharges
 from reports.document import Block, Claim, Figure, Section, left_out
 from reports.effects import (
@@ -210,7 +210,7 @@ def build(cells: SuiteCells, *, tuned: bool = False) -> Section:
             "verdicts",
             "Verdicts",
             (
-                f"No cell has both a trick and its baseline “{BASELINE}”, so there is no effect of "
+                f"No cell has both a trick and its baseline “{NONE}”, so there is no effect of "
                 "a trick to test. The tables below compare variants by their intervals.",
             ),
         )

@@ -14,7 +14,16 @@ from harness.spec import DatasetSpec, PartSpec, RunSpec
 from harness.store.events import Event, encode
 from harness.store.folders import Store
 from harness.store.records import MetricInfo, PlannedRun, SuitePlan
-from tests.stores import FINGERPRINT, RING, SETTINGS, Fate, Where, plausible, write_samples
+from tests.stores import (
+    FINGERPRINT,
+    RING,
+    SETTINGS,
+    Fate,
+    Where,
+    planned_cell,
+    plausible,
+    write_samples,
+)
 
 EVALUATIONS = 50
 LOSS_ROWS = 100
@@ -89,6 +98,7 @@ def build_large_store(root: Path, size: Size) -> Path:
         data = DatasetSpec(id=dataset, fingerprint=f"{dataset:0<12.12}", shape=(2,))
         for variant in variants:
             for trick in ("none", *kinds):
+                cell = planned_cell(dataset, variant, trick)
                 for seed in range(size.seeds):
                     spec = RunSpec(
                         dataset=data,
@@ -98,7 +108,7 @@ def build_large_store(root: Path, size: Size) -> Path:
                         metrics=FINGERPRINT,
                         seed=seed,
                     )
-                    runs.append(PlannedRun(spec.id, spec.slug, dataset, variant, trick, seed))
+                    runs.append(PlannedRun(spec.id, spec.slug, cell, seed))
                     fate = plausible(Where(dataset, variant, trick, seed))
                     key = (dataset, fate.outcome or "", zlib.crc32(spec.id.encode()) % MOULDS)
                     if key not in moulds:

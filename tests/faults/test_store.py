@@ -190,7 +190,7 @@ def test_states_are_saved_between_evaluations_too(
 
 @pytest.mark.parametrize(
     "content",
-    ["5", '"x"', "{}", "[]", "{", '{"schema": "a"}', '{"schema": 1, "runs": [{"id": 7}]}'],
+    ["5", '"x"', "{}", "[]", "{", '{"schema": "a"}', '{"schema": 2, "runs": [{"id": 7}]}'],
 )
 def test_a_damaged_plan_is_told_in_one_line(content: str, tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text(content)
@@ -198,6 +198,16 @@ def test_a_damaged_plan_is_told_in_one_line(content: str, tmp_path: Path) -> Non
         read_plan(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
     assert Store(tmp_path).begun_plan() is None
+
+
+@pytest.mark.parametrize(("schema", "age"), [(1, "older"), (3, "newer")])
+def test_the_plan_of_another_version_is_refused_and_stays(
+    schema: int, age: str, tmp_path: Path
+) -> None:
+    (tmp_path / "suite.json").write_text(json.dumps({"schema": schema, "runs": []}))
+    for read in (lambda: read_plan(tmp_path), Store(tmp_path).begun_plan):
+        with pytest.raises(StoreError, match=f"suite.json was written by an? {age} ganbench; "):
+            read()
 
 
 def test_a_lock_names_its_holder_and_is_dropped_at_the_end(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from harness.tracking.base import TrackedRun
 from harness.tracking.console import ConsoleMirror
 from harness.tracking.progress import Progress, describe, duration, number
 from tests.event_logs import METRIC, begin, end, make_spec, make_store, train, write_events
+from tests.stores import planned_cell
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -47,7 +48,7 @@ def run_of(
     steps: int = 100,
 ) -> TrackedRun:
     name = f"{number:012x}"
-    planned = PlannedRun(name, name, dataset, variant, tricks, number)
+    planned = PlannedRun(name, name, planned_cell(dataset, variant, tricks), number)
     return TrackedRun(planned, Path("nowhere"), steps, "c")
 
 

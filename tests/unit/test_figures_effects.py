@@ -20,10 +20,11 @@ from reports.figures.effects import (
     readable_on,
     share_map,
 )
+from tests.stores import planned_cell
 
 
 def result(tricks: str, seed: int, *, failed: bool) -> Result:
-    planned = PlannedRun(f"{tricks}-{seed}", "x", "d", "v", tricks, seed)
+    planned = PlannedRun(f"{tricks}-{seed}", "x", planned_cell("d", "v", tricks), seed)
     return Result(planned, "collapsed" if failed else "ok", None)
 
 

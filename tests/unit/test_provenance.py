@@ -26,6 +26,7 @@ from harness.store.records import MetricInfo, PlannedRun, SuitePlan
 from harness.testing.cells import CPU, make_trainer
 from harness.testing.specs import make_spec
 from reports.build import write_report
+from tests.stores import planned_cell
 
 STEPS, EVERY, SAMPLES = 6, 2, 64
 
@@ -42,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "digits", "dcgan", tricks, steps=STEPS, evaluate_every=EVERY, lr_g=0.01,
             evaluation_samples=SAMPLES, collapse_diversity=0.0, collapse_coverage=0.0,
         )  # fmt: skip
-        runs.append(PlannedRun(spec.id, spec.slug, "digits", "dcgan", label, spec.seed))
+        cell = planned_cell("digits", "dcgan", label)
+        runs.append(PlannedRun(spec.id, spec.slug, cell, spec.seed))
         assert Job(store, CPU).train([spec]) == 0
     store.write_plan(SuitePlan("traced", "", "f00d", tuple(runs), source="traced"))
     write_report(root)

@@ -29,7 +29,7 @@ from reports.effects import trick_effects
 from reports.sections import modes, samples, survival, verdicts
 from reports.sections.provenance import command
 from reports.sections.verdict_words import sentence
-from tests.stores import Fate, Where, build_store, write_tuning
+from tests.stores import Fate, Where, build_store, planned_cell, write_tuning
 
 ALL_OUTCOMES = (
     "ok",
@@ -142,7 +142,7 @@ def test_command_repeats_a_cell(store: Path) -> None:
 
 def test_command_repeats_the_options_that_make_the_plan() -> None:
     plan = SuitePlan("s", "", "f", (), source="my own.yaml", profile="cpu", seeds=3, plugins=("p",))
-    words = shlex.split(command(plan, CellRuns("ring8", "gan", "a + b", ())))
+    words = shlex.split(command(plan, CellRuns(planned_cell("ring8", "gan", "a + b"), ())))
     assert words[:3] == ["ganbench", "run", "my own.yaml"]
     assert words[3:9] == ["--plugin", "p", "--profile", "cpu", "--seeds", "3"]
     assert words[9:] == [

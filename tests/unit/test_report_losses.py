@@ -17,7 +17,7 @@ from harness.store.records import MetricInfo, PlannedRun
 from reports.build import compose, write_report
 from reports.cells import CellRuns, Result, group
 from reports.sections import losses
-from tests.stores import SETTINGS, build_store
+from tests.stores import SETTINGS, build_store, planned_cell
 
 METRIC = "fd[data]@500/test"
 
@@ -33,7 +33,7 @@ def evaluation(step: int, value: float) -> dict[str, object]:
 def result_of(events: list[dict[str, object]], seed: int = 0, status: str = "ok") -> Result:
     spec = None
     record = RunRecord(Path("nowhere"), spec, events)  # type: ignore[arg-type]
-    planned = PlannedRun(f"run{seed}", f"run{seed}", "ring8", "gan", "none", seed)
+    planned = PlannedRun(f"run{seed}", f"run{seed}", planned_cell("ring8", "gan"), seed)
     return Result(planned, status, record)
 
 
@@ -75,7 +75,7 @@ def test_two_trends_correlate_and_their_steps_do_not() -> None:
 
 
 def cell(*results: Result) -> CellRuns:
-    return CellRuns("ring8", "gan", "none", results)
+    return CellRuns(planned_cell("ring8", "gan"), results)
 
 
 def test_across_seeds_is_over_the_ends_of_finished_runs() -> None:

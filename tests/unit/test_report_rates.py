@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec
 from harness.store.columns import Series
-from harness.store.records import MetricInfo, PlannedRun
+from harness.store.records import MetricInfo, PlannedCell, PlannedRun
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.sections import rates
 from reports.statistics.rates import basin, rate_sensitivity
-from tests.stores import SETTINGS
+from tests.stores import SETTINGS, planned_cell
 
 METRIC = MetricInfo("fd[data]@500/test", "frechet", "distance", "lower", True, 0.01)
 START = 8.0
@@ -45,13 +45,17 @@ def run(variant: str, rate: float, seed: int, value: float | None, other: float 
     status = "collapsed" if value is None else "ok"
     record = Record(spec=spec, value=START if value is None else value, metrics=[METRIC])
     record.outcome = {"outcome": status}
-    planned = PlannedRun(spec.id, spec.slug, "ring8", variant, f"settings({rate})", seed)
+    planned = PlannedRun(spec.id, spec.slug, cell_at(variant, rate), seed)
     return Result(planned, status, record)  # type: ignore[arg-type]
+
+
+def cell_at(variant: str, rate: float) -> PlannedCell:
+    return planned_cell("ring8", variant, f"settings(lr={rate})")
 
 
 def cell(variant: str, rate: float, values: list[float | None], other: float = 1.0) -> CellRuns:
     results = tuple(run(variant, rate, seed, value, other) for seed, value in enumerate(values))
-    return CellRuns("ring8", variant, f"settings({rate})", results)
+    return CellRuns(cell_at(variant, rate), results)
 
 
 def suite(*cells: CellRuns) -> SuiteCells:

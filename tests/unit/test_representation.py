@@ -44,6 +44,7 @@ from harness.training.trainer import Trainer
 from reports.cells import CellRuns, Result
 from reports.sections import representation as chapter
 from reports.statistics.intervals import wilson
+from tests.stores import planned_cell
 
 CPU = torch.device("cpu")
 DIGITS = datasets.get("digits")()
@@ -250,6 +251,9 @@ def test_what_it_cannot_be_made_of(dataset: str, changed: dict[str, int], reason
     assert Representation.misfit(DIGITS, Blueprint.plain("dcgan16", 8, 4, (1, 16, 16))) is None
 
 
+CELL = planned_cell("d", "v")
+
+
 class TestSuite:
     def test_a_cell_where_it_does_not_fit_is_skipped_with_the_reason(self) -> None:
         found = plan(SUITE.replace("[digits]", "[digits, ring8]").replace("[dcgan]", "[gan]"))
@@ -402,7 +406,7 @@ class TestChapter:
                      "values": {"a": value}, "details": details}
                 )  # fmt: skip
         record = RunRecord(Path("nowhere"), None, events)  # type: ignore[arg-type]
-        planned = PlannedRun(f"run{seed}", "folder", "digits", "dcgan", "none", seed)
+        planned = PlannedRun(f"run{seed}", "folder", planned_cell("digits", "dcgan"), seed)
         return Result(planned, "ok", record)
 
     def test_numbers_by_hand(self) -> None:
@@ -412,7 +416,7 @@ class TestChapter:
             self.result(2, 0.68, None),
             self.result(3, 0.60, math.nan),
         )
-        figure, table = chapter.blocks_of("digits", [CellRuns("d", "v", "none", results)], "digits")
+        figure, table = chapter.blocks_of("digits", [CellRuns(CELL, results)], "digits")
         cell, k_means, pixels = table.rows  # type: ignore[union-attr]
         assert [cell[i].value for i in (2, 3, 4, 5)] == pytest.approx([0.87, 0.71, 0.16, 0.07])
         assert [cell[i].n for i in (2, 3, 4, 5)] == [2] * 4
@@ -423,13 +427,15 @@ class TestChapter:
         assert len(figure.svg) > 5000  # type: ignore[union-attr]
 
     def test_nothing_without_a_trained_discriminator(self) -> None:
-        cell = CellRuns("d", "v", "none", (self.result(0, 0.7, None),))
+        cell = CellRuns(CELL, (self.result(0, 0.7, None),))
         assert chapter.blocks_of("digits", [cell], "digits") == []
 
     def test_a_whole_report(self, small: None, tmp_path: Path) -> None:
         from reports import comma_separated, markdown
 
-        cell = CellRuns("d", "v", "none", (self.result(0, 0.7, 0.9), self.result(1, 0.7, 0.8)))
+        cell = CellRuns(
+            planned_cell("d", "v"), (self.result(0, 0.7, 0.9), self.result(1, 0.7, 0.8))
+        )
         _, table = chapter.blocks_of("digits", [cell], "digits")
         rows = list(csv.DictReader(io.StringIO(comma_separated.render(table))))  # type: ignore[arg-type]
         assert [row["Features"] for row in rows] == ["v", "k-means features", "raw pixels"]

@@ -23,6 +23,7 @@ from harness.tracking.base import Mirror
 from harness.tuning.course import SEEDS, TunedCell
 from harness.tuning.numbers import DEFAULT
 from harness.tuning.tune import Tuner
+from tests.stores import planned_cell
 
 CPU = torch.device("cpu")
 MISUSES = """
@@ -115,7 +116,7 @@ def test_a_search_never_reads_test_and_what_is_reported_never_validation(
     plan = SuitePlan("tiny", "", "f00d", ())
     tuner = Tuner(tmp_path, plan, engine, Mirror(), "cpu", JobOptions(tmp_path))
     space = {each.name: each for each in DEFAULT}
-    assert tuner.tune([TunedCell("ring8", "gan", "none", specs, space)], trials=4) == 0
+    assert tuner.tune([TunedCell(planned_cell("ring8", "gan"), specs, space)], trials=4) == 0
     # Nothing was in the cache, so all that may be read was.
     assert engine.seen == {"trial": {"train", "validation"}, "fresh": {"train", "test"}}
     folders = list((tmp_path / "tuning" / "runs").iterdir())

@@ -43,6 +43,7 @@ from harness.tuning.numbers import (
 )
 from harness.tuning.study import Trial, best, propose
 from harness.tuning.tune import Tuner
+from tests.stores import planned_cell
 
 OWN = {"lr_g": 2e-4, RATIO: 2.0}
 RATES = {each.name: each for each in DEFAULT}
@@ -56,8 +57,8 @@ def tuned(specs: Sequence[RunSpec], *params: str) -> TunedCell:
     ranges = [Range.parse(text) for text in params] or DEFAULT
     about = frozenset(spec.id for spec in specs)
     space = space_of(specs[0], [(each, about) for each in ranges])
-    names = [specs[0].variant.id, "+".join(t.id for t in specs[0].tricks) or "none"]
-    return TunedCell("ring8", *names, tuple(specs), space)
+    tricks = "+".join(t.id for t in specs[0].tricks) or "none"
+    return TunedCell(planned_cell("ring8", specs[0].variant.id, tricks), tuple(specs), space)
 
 
 class TestRange:

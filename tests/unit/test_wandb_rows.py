@@ -31,9 +31,10 @@ from tests.event_logs import (
     whole_run,
     write_events,
 )
+from tests.stores import planned_cell
 from tests.wandb_file import BLOCK, CHUNK, HEADER, payloads
 
-PLANNED = PlannedRun("0123456789ab", "folder", "ring8", "gan", "none", 0)
+PLANNED = PlannedRun("0123456789ab", "folder", planned_cell("ring8", "gan"), 0)
 
 
 def evaluation(step: int, **values: float) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def test_a_longer_log_begins_with_the_same_rows(kinds: list[str], data: st.DataO
 
 
 def test_one_tag_for_each_trick() -> None:
-    planned = replace(PLANNED, tricks="spectral-norm + ema(decay=0.9)")
+    planned = replace(PLANNED, cell=planned_cell("ring8", "gan", "spectral-norm + ema(decay=0.9)"))
     assert tags(planned) == (
         "variant:gan",
         "trick:spectral-norm",
@@ -98,7 +99,7 @@ def test_one_tag_for_each_trick() -> None:
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
 def test_tags_are_of_a_length_that_wandb_takes(variant: str, dataset: str) -> None:
-    for tag in tags(replace(PLANNED, variant=variant, dataset=dataset)):
+    for tag in tags(replace(PLANNED, cell=planned_cell(dataset, variant))):
         assert 1 <= len(tag) <= 64
 
 
