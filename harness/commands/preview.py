@@ -15,11 +15,11 @@ from harness.jobs.environment import choose_device
 from harness.jobs.job import common_step, usable_checkpoints
 from harness.parts import remarks
 from harness.planning.backlog import Backlog, readable
-from harness.planning.calibration import Calibration
+from harness.planning.calibration import Calibration, in_words
 from harness.planning.changed_code import changed_beside, changed_runs, code_for, refuse
 from harness.planning.checks import check_device, check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
-from harness.planning.cost_curves import makespan
+from harness.planning.cost_model import makespan
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.spec import RunSpec
@@ -135,10 +135,9 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
     for cohort in cohorts:
         sizes.setdefault(workload_of(cohort.specs[0]), []).append(len(cohort.specs))
     for kind, run_counts in sizes.items():
-        origin = calibration.origins[kind]
         least, most = min(run_counts), max(run_counts)
         span = str(most) if least == most else f"{least} to {most}"
-        table.add_row(Text(origin.kind), str(len(run_counts)), span, origin.source)
+        table.add_row(Text(in_words(kind)), str(len(run_counts)), span, calibration.sources[kind])
     return table
 
 

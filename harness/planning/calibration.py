@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from harness.datasets.base import Examples
 from harness.jobs.training_loop import peak_memory
@@ -33,7 +34,7 @@ from harness.planning.cohorts import (
     updates,
     workload_of,
 )
-from harness.planning.cost_curves import CostCurve, Measured, makespan
+from harness.planning.cost_model import CostCurve, Measured, makespan
 from harness.planning.machine import free_memory, processor
 from harness.registry import load_plugin
 from harness.spec import RunSpec, content_id
@@ -43,6 +44,7 @@ from harness.training.trainer import Trainer
 from harness.version import RESULTS_VERSION, VERSION
 
 SCHEMA = 2
+CURVE = TypeAdapter(CostCurve)
 SIZES = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
 """Runs of a cohort that are tried, by device, as far as time and memory go."""
 BUDGET_SECONDS = 2.0
@@ -64,19 +66,6 @@ Measure = Callable[[RunSpec, str], CostCurve | None]
 """Measures a kind of run by one of them, on a device such as ``cuda:0``; None if it cannot."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """From where it comes how many runs of a kind train together.
-
-    Attributes:
-        kind: Networks, batch and images, in words.
-        source: What the choice rests on.
-    """
-
-    kind: str
-    source: str
-
-
 @dataclass
 class Calibration:
     """What is known of the cost of cohorts on this machine.
@@ -89,7 +78,7 @@ class Calibration:
         measure: Measures a kind; by default in a process of its own.
         free_memory: Says how many bytes are free on a device.
         largest: Most runs of a cohort; None for what is best, by measurement or by the rule.
-        origins: By kind, filled as curves are found.
+        sources: What the choice rests on, by kind, filled as curves are found.
     """
 
     device: str
@@ -99,46 +88,50 @@ class Calibration:
     measure: Measure | None = None
     free_memory: Callable[[str], int] | None = None
     largest: int | None = None
-    origins: dict[str, Origin] = field(default_factory=dict, init=False)
+    sources: dict[str, str] = field(default_factory=dict, init=False)
 
     def cached(self, specs: Sequence[RunSpec]) -> Measured:
         """Return what is in the cache, and measure nothing."""
-        return self._measured(self._curves(specs, measuring=False), self.free_memory or free_memory)
+        return self._measured(specs, self.free_memory or free_memory, measuring=False)
 
     def measure_missing(self, specs: Sequence[RunSpec]) -> Measured:
         """Return what is in the cache, and measure what is not and would pay."""
         # Whoever asks a GPU holds some of its memory from then on: a child does.
         ask = self.free_memory or (lambda device: in_child(free_memory, device) or 0)
-        return self._measured(self._curves(specs, measuring=True), ask)
+        return self._measured(specs, ask, measuring=True)
 
-    def _measured(self, curves: dict[str, CostCurve], ask: Callable[[str], int]) -> Measured:
-        memory = 0
+    def _measured(
+        self, specs: Sequence[RunSpec], ask: Callable[[str], int], *, measuring: bool
+    ) -> Measured:
+        kinds: dict[str, list[RunSpec]] = {}
+        for spec in specs:
+            kinds.setdefault(workload_of(spec), []).append(spec)
+        curves, memory = {}, 0
+        for kind, members in kinds.items():
+            curve, self.sources[kind] = self._curve(kind, members, measuring=measuring)
+            if curve is not None:
+                curves[kind] = curve
         if curves:
             sharing = -(-len(self.devices) // len(set(self.devices)))
             memory = int(ask(self.devices[0]) * MEMORY_SHARE / sharing)
         return Measured(curves, len(self.devices), memory, self.largest)
 
-    def _curves(self, specs: Sequence[RunSpec], *, measuring: bool) -> dict[str, CostCurve]:
-        kinds: dict[str, list[RunSpec]] = {}
-        for spec in specs:
-            kinds.setdefault(workload_of(spec), []).append(spec)
-        curves = {}
-        for kind, members in kinds.items():
-            if self.largest is not None:
-                self.origins[kind] = Origin(in_words(kind), f"--cohort {self.largest}")
-                continue
-            file = cache_folder() / "cohorts" / f"{content_id(self._key(kind))}.json"
-            curve = read(file)
-            source = "measured before"
-            if curve is None:
-                refusal = self._not_worthwhile(members)
-                source = f"the rule: {refusal}" if refusal else "the rule until it is measured"
-                if measuring and not refusal:
-                    curve, source = self._new(kind, members, file)
-            if curve is not None:
-                curves[kind] = curve
-            self.origins[kind] = Origin(in_words(kind), source)
-        return curves
+    def _curve(
+        self, kind: str, members: Sequence[RunSpec], *, measuring: bool
+    ) -> tuple[CostCurve | None, str]:
+        """Return what a kind costs, None where that is not known, and what the choice rests on."""
+        if self.largest is not None:
+            return None, f"--cohort {self.largest}"
+        file = cache_folder() / "cohorts" / f"{content_id(self._key(kind))}.json"
+        curve = read(file)
+        if curve is not None:
+            return curve, "measured before"
+        refusal = self._not_worthwhile(members)
+        if refusal:
+            return None, f"the rule: {refusal}"
+        if not measuring:
+            return None, "the rule until it is measured"
+        return self._new(kind, members, file)
 
     def _key(self, kind: str) -> dict[str, Any]:
         return {
@@ -191,18 +184,9 @@ class Calibration:
 def read(file: Path) -> CostCurve | None:
     """Read a kept curve; None if there is none, or nothing that could be one."""
     try:
-        value = json.loads(file.read_bytes())
-        sizes, seconds, peak = (tuple(value[name]) for name in ("sizes", "seconds", "peak"))
-    except (OSError, ValueError, KeyError, TypeError):
+        return CURVE.validate_json(file.read_bytes())
+    except (OSError, ValueError):
         return None
-    numbers = (*sizes, *seconds, *peak)
-    sound = (
-        len(sizes) == len(seconds) == len(peak) > 0
-        and all(isinstance(n, int | float) and math.isfinite(n) and n > 0 for n in numbers)
-        and sizes[0] == 1
-        and list(sizes) == sorted(set(sizes))
-    )
-    return CostCurve(sizes, seconds, peak) if sound else None
 
 
 def code_of_networks(kind: str) -> set[str]:

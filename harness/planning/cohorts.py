@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.jobs.cohort import Cohort
 from harness.parts import parts_of, schedule_of, variants
-from harness.planning.cost_curves import START_SECONDS, CohortSplit, Measured, fill_slots
+from harness.planning.cost_model import CostModel, Measured, cut
 from harness.spec import RunSpec, Settings, canonical_json, per_run_fields
 
 LARGEST = {("cpu", False): 16, ("cpu", True): 5, ("cuda", False): 128, ("cuda", True): 32}
@@ -42,6 +42,10 @@ class Work:
     d_updates: int
     g_updates: int
     flops: float
+
+    def seconds(self, runs: int, rate: float) -> float:
+        """Estimate how long so many of them train together, at so many operations per second."""
+        return runs * self.flops / rate + (self.d_updates + self.g_updates) * STEP_OVERHEAD
 
 
 def cohort_key(spec: RunSpec) -> str:
@@ -104,47 +108,34 @@ def make_cohorts(
     for spec in specs:
         before = (begun or {}).get(spec.id, ())
         groups.setdefault((cohort_key(spec), before), []).append(spec)
-    splits = [
-        _split(group, device, measured, begun=bool(before)) for (_, before), group in groups.items()
+    costs = [
+        # In a cohort of another size the last bits of their sums would be others.
+        (len(group), _cost_model(group[0], device, measured, len(group) if before else None))
+        for (_, before), group in groups.items()
     ]
-    if measured:
-        fill_slots(splits, measured.slots)
+    pieces = cut(costs, measured.slots if measured else 1)
+    # Every n-th run, so that they differ by at most one in size.
     cohorts = [
-        cohort
-        for group, split in zip(groups.values(), splits, strict=True)
-        for cohort in cut(group, split.pieces)
+        Cohort(tuple(group[piece::count]))
+        for group, count in zip(groups.values(), pieces, strict=True)
+        for piece in range(count)
     ]
     return sorted(cohorts, key=lambda cohort: -cohort_seconds(cohort, TYPICAL_RATE))
 
 
-def _split(
-    group: Sequence[RunSpec], device: str, measured: Measured | None, *, begun: bool
-) -> CohortSplit:
-    """Say into how many cohorts a group is cut, as if there were no other."""
-    largest = measured.largest if measured else None
-    if begun:
-        largest = len(group)  # in another cohort the last bits of their sums would be others
-    if largest is None:
-        curve = measured.curves.get(workload_of(group[0])) if measured else None
-        if measured and curve:
-            count = sum(updates(group[0]))
-            return CohortSplit.fastest(
-                len(group),
-                lambda runs: START_SECONDS + count * curve.at(runs),
-                curve,
-                measured.memory,
-            )
-        largest = LARGEST[device, is_convolutional(group[0])]
-
-    def seconds(runs: int) -> float:
-        return cohort_seconds(Cohort(tuple(group[:runs])), TYPICAL_RATE)
-
-    return CohortSplit(len(group), seconds, -(-len(group) // largest), whole=True)
-
-
-def cut(group: Sequence[RunSpec], pieces: int) -> list[Cohort]:
-    """Cut a group into cohorts: every n-th run, so that they differ by at most one in size."""
-    return [Cohort(tuple(group[piece::pieces])) for piece in range(pieces)]
+def _cost_model(
+    spec: RunSpec, device: str, measured: Measured | None, largest: int | None
+) -> CostModel:
+    """Say what cohorts of runs like one cost: as measured, unless their largest size is settled."""
+    if largest is None and measured:
+        largest = measured.largest
+        curve = measured.curves.get(workload_of(spec))
+        if largest is None and curve:
+            return curve.model(sum(updates(spec)), measured.memory)
+    work = work_of(spec)
+    costs = work.seconds(1, TYPICAL_RATE), work.seconds(2, TYPICAL_RATE)
+    most = largest or LARGEST[device, is_convolutional(spec)]
+    return CostModel((1, 2), costs, most, settled=True)
 
 
 def is_convolutional(spec: RunSpec) -> bool:
@@ -193,8 +184,7 @@ def cohort_seconds(cohort: Cohort, rate: float) -> float:
         cohort: The runs.
         rate: Operations per second, from :func:`measure_rate`.
     """
-    work = work_of(cohort.specs[0])
-    return len(cohort.specs) * work.flops / rate + (work.d_updates + work.g_updates) * STEP_OVERHEAD
+    return work_of(cohort.specs[0]).seconds(len(cohort.specs), rate)
 
 
 @contextmanager

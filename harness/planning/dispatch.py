@@ -9,7 +9,7 @@ from harness.errors import ExitStatus
 from harness.jobs.cohort import Cohort, JobOptions, write_job
 from harness.planning.backlog import Backlog
 from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
-from harness.planning.cost_curves import Measured
+from harness.planning.cost_model import Measured
 from harness.store.folders import Store
 from harness.store.records import PlannedRun, SuitePlan
 from harness.tracking.base import Mirror, TrackedRun

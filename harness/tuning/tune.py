@@ -15,7 +15,7 @@ from harness.jobs.cohort import JobOptions
 from harness.planning.backlog import backlog
 from harness.planning.changed_code import changes_of, code_for, settle_code
 from harness.planning.checks import check_device
-from harness.planning.cost_curves import Measured
+from harness.planning.cost_model import Measured
 from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec, content_id, encode_number
 from harness.store.code import Answer

@@ -20,7 +20,7 @@ from harness.planning.calibration import (
     read,
 )
 from harness.planning.cohorts import LARGEST, cohort_key, make_cohorts, workload_of
-from harness.planning.cost_curves import CostCurve, Measured
+from harness.planning.cost_model import START_SECONDS, CostCurve, Measured
 from harness.planning.machine import free_memory
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
@@ -50,6 +50,12 @@ def sizes(specs: list[RunSpec], known: Measured | None, **given: Any) -> list[in
     return sorted(len(cohort.specs) for cohort in cohorts)
 
 
+def seconds(sizes: tuple[int, ...], costs: tuple[float, ...], runs: int) -> float:
+    """Return what one update of so many runs costs."""
+    curve = CostCurve(sizes, costs, (1,) * len(sizes))
+    return curve.model(1, GIGABYTE).seconds(runs) - START_SECONDS
+
+
 class TestCurve:
     """What a cohort of any size costs."""
 
@@ -57,22 +63,22 @@ class TestCurve:
         ("runs", "expected"), [(1, 1.0), (2, 2.0), (3, 4.0), (4, 6.0), (6, 10.0)]
     )
     def test_on_straight_lines(self, runs: int, expected: float) -> None:
-        assert CostCurve((1, 2, 4), (1.0, 2.0, 6.0), (1, 1, 1)).at(runs) == pytest.approx(expected)
+        assert seconds((1, 2, 4), (1.0, 2.0, 6.0), runs) == pytest.approx(expected)
 
     def test_one_size_says_that_nothing_is_gained(self) -> None:
-        assert CostCurve((1,), (3.0,), (1,)).at(4) == 12.0
+        assert seconds((1,), (3.0,), 4) == pytest.approx(12.0)
 
     def test_never_less_than_the_least_that_was_measured(self) -> None:
-        assert CostCurve((1, 2), (3.0, 1.0), (1, 1)).at(8) == 1.0
+        assert seconds((1, 2), (3.0, 1.0), 8) == pytest.approx(1.0)
 
     @pytest.mark.parametrize(
         ("memory", "expected"), [(10**9, 16), (170, 8), (169, 7), (121, 3), (5, 1)]
     )
     def test_memory_bounds_it(self, memory: int, expected: int) -> None:
-        assert CHEAP.largest(memory) == expected
+        assert CHEAP.most(memory) == expected
 
     def test_memory_that_does_not_grow_bounds_nothing(self) -> None:
-        assert CostCurve((1, 2), (1.0, 1.0), (100, 100)).largest(1) == 4
+        assert CostCurve((1, 2), (1.0, 1.0), (100, 100)).most(1) == 4
 
 
 class TestMakeCohorts:
@@ -152,7 +158,7 @@ class TestMakeCohorts:
         for cohort in cohorts:
             assert len({cohort_key(spec) for spec in cohort.specs}) == 1
             if cohort.specs[0].settings.batch == 8:
-                assert len(cohort.specs) <= curve.largest(memory)
+                assert len(cohort.specs) <= curve.most(memory)
 
 
 class Watch:
@@ -182,8 +188,8 @@ def calibrate(
 
 
 def source(found: Calibration) -> str:
-    (origin,) = found.origins.values()
-    return origin.source
+    (words,) = found.sources.values()
+    return words
 
 
 class TestCalibration:

@@ -20,7 +20,7 @@ from harness.planning.cohorts import (
     updates,
     work_of,
 )
-from harness.planning.cost_curves import makespan
+from harness.planning.cost_model import makespan
 from harness.spec import RunSpec
 from harness.testing.specs import make_spec
 

@@ -21,7 +21,7 @@ from harness.errors import GanbenchError, StoreError
 from harness.jobs.cohort import JobOptions, read_job
 from harness.jobs.job import Job
 from harness.planning.cohorts import make_cohorts
-from harness.planning.cost_curves import Measured
+from harness.planning.cost_model import Measured
 from harness.spec import RunSpec
 from harness.store.folders import Store
 from harness.store.reading import read_run
