@@ -194,7 +194,7 @@ def run(
         matrix = first_look(options, max_seeds) if until_decided else expanded(options)
         preview(matrix, options)
         return
-    matrix = expanded(options)
+    matrix = expanded(options, shortcut.content)
     from harness.commands.run import run_suite
 
     folder, code = options.folder(matrix.plan.suite), run_suite(matrix, options)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.commands.expansion import expanded
+from harness.commands.expansion import expander
 from harness.commands.options import RunOptions
 from harness.commands.run import run_suite
 from harness.errors import ExitStatus, GanbenchError
@@ -153,7 +153,8 @@ def first_look(options: RunOptions, most: int | None) -> Matrix:
 
 def _begun(options: RunOptions, most: int | None) -> tuple[Matrix, dict[CellKey, int]]:
     """Return all runs that there may be, and how many seeds each cell has by now."""
-    folder = options.folder(expanded(replace(options, seeds=1)).plan.suite)
+    expand = expander(options)
+    folder = options.folder(expand(seeds=1).plan.suite)
     before = Store(folder).begun_plan() if (folder / "suite.json").exists() else None
     declared = before.looks if before is not None else ()
     looks = declared or looks_until(MOST_SEEDS if most is None else most)
@@ -164,7 +165,7 @@ def _begun(options: RunOptions, most: int | None) -> tuple[Matrix, dict[CellKey,
             "--out"
         )
     most_seen = max((run.seed for run in before.runs), default=-1) + 1 if before else 0
-    whole = expanded(replace(options, seeds=looks[-1] + most_seen))
+    whole = expand(seeds=looks[-1] + most_seen)
     spent = before.spent if before is not None else ()
     if not declared:
         # Seeds that have been judged before are passed over.

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from harness.commands.options import RunOptions
 from harness.registry import load_plugin
-from harness.suite.load import load_suite
+from harness.suite.load import load_suite, read_suite
 from harness.suite.matrix import Matrix, expand, parse_only
 
 
-def expanded(options: RunOptions) -> Matrix:
-    """Read and expand the suite that a command names.
+def expanded(options: RunOptions, content: bytes | None = None) -> Matrix:
+    """Read and expand the suite that a command names; as :func:`expander`."""
+    return expander(options, content)(seeds=options.seeds)
+
+
+def expander(options: RunOptions, content: bytes | None = None) -> Callable[..., Matrix]:
+    """Read the suite that a command names, once for all numbers of ``seeds``.
+
+    Args:
+        options: What the command was asked.
+        content: The suite file, if it has been read.
 
     Raises:
         SuiteError: listing every problem of the file.
-        GanbenchError: if a plugin fails, or nothing is selected.
+        GanbenchError: if a plugin fails; when it is called, if nothing is selected.
     """
     for name in options.plugins:
         load_plugin(name)
@@ -22,10 +34,11 @@ def expanded(options: RunOptions) -> Matrix:
         from harness.metrics.extractors.exported import register_file
 
         named = [register_file(argument) for argument in options.extractors]
-    return expand(
-        load_suite(options.suite),
+    source = options.suite
+    return partial(
+        expand,
+        load_suite(source) if content is None else read_suite(content, source),
         profile=options.profile,
-        seeds=options.seeds,
         only=parse_only(options.only),
         plugins=options.plugins,
         extractors=named,

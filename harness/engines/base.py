@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import ExitStatus
-from harness.jobs.cohort import Cohort
 from harness.tracking.base import Mirror, TrackedRun
 
 
@@ -17,12 +16,12 @@ class Assignment:
     """A cohort to train, with its runs as mirrors know them.
 
     Attributes:
-        cohort: What to train.
-        runs: The same runs, in the same order.
+        cohort: Its name.
+        runs: Its runs.
         file: What a job reads: the cohort, and all that it is told.
     """
 
-    cohort: Cohort
+    cohort: str
     runs: tuple[TrackedRun, ...]
     file: Path
 

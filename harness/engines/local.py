@@ -132,7 +132,7 @@ class LocalEngine:
             run.path.mkdir(parents=True, exist_ok=True)
             events = run.path / "events.jsonl"
             tails.append(Tail(events, events.stat().st_size if events.exists() else 0))
-        mirror.cohort_started(assignment.cohort.name, assignment.runs)
+        mirror.cohort_started(assignment.cohort, assignment.runs)
         child.start()
         return Running(assignment, child, slot, tails)
 
@@ -151,7 +151,7 @@ class LocalEngine:
         if silent and code == 0:
             code = ExitStatus.INCOMPLETE
         self._report(job, mirror)
-        mirror.cohort_ended(job.assignment.cohort.name, job.assignment.runs)
+        mirror.cohort_ended(job.assignment.cohort, job.assignment.runs)
         job.process.close()
         if code == ExitStatus.PREEMPTED:
             return ExitStatus.PREEMPTED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,22 +50,33 @@ class JobOptions:
     code: tuple[PartCode, ...] = ()
 
 
-def write_job(file: Path, specs: Sequence[RunSpec], options: JobOptions) -> None:
-    """Write the file of a job."""
-    told = TypeAdapter(JobOptions).dump_python(options, mode="json")
-    described = [spec.model_dump(mode="json") for spec in specs]
-    write_json(file, {"schema": SCHEMA, "options": told, "specs": described})
+@dataclass(frozen=True)
+class JobRequest:
+    """All that a job is told: a file of it and a device are its only arguments.
 
-
-def read_job(file: Path) -> tuple[list[RunSpec], JobOptions]:
-    """Read the runs of a job, and what it is told.
-
-    Raises:
-        StoreError: if it is no such file.
+    Attributes:
+        options: What every job of the command is told.
+        specs: The runs of its cohort.
     """
-    try:
-        data = json.loads(file.read_bytes())
-        options = TypeAdapter(JobOptions).validate_python(data["options"])
-        return [RunSpec.model_validate(spec) for spec in data["specs"]], options
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{file} is not a job's file: {error}") from error
+
+    options: JobOptions
+    specs: tuple[RunSpec, ...]
+
+    def write(self, file: Path) -> None:
+        """Write the file of a job."""
+        write_json(file, {"schema": SCHEMA, **REQUEST.dump_python(self, mode="json")})
+
+    @classmethod
+    def read(cls, file: Path) -> JobRequest:
+        """Read the file of a job.
+
+        Raises:
+            StoreError: if it is none.
+        """
+        try:
+            return REQUEST.validate_json(file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{file} is not a job's file: {error}") from error
+
+
+REQUEST = TypeAdapter(JobRequest)

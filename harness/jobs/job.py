@@ -21,7 +21,7 @@ import torch
 
 from harness.datasets.base import dataset_of
 from harness.errors import DataError, ExitStatus, GanbenchError
-from harness.jobs.cohort import read_job
+from harness.jobs.cohort import JobRequest
 from harness.jobs.environment import environment
 from harness.jobs.outcomes import last_step, record_crash
 from harness.jobs.training_loop import Run, TrainingLoop, explain, peak_memory
@@ -84,7 +84,7 @@ class Job:
                 stack.enter_context(hold(path, self.patience))
                 record = read_run(path)
                 if not record.is_final:
-                    log = stack.enter_context(EventLog(path / "events.jsonl"))
+                    log = stack.enter_context(EventLog(path / "events.jsonl", record.events))
                     runs.append(begin(record, log))
             if not runs:
                 return ExitStatus.DONE
@@ -114,16 +114,14 @@ class Job:
         codes = set()
         for part in (runs[:middle], runs[middle:]):
             print(f"out of memory with {len(runs)} runs; going on with {len(part)}", flush=True)
-            records = [(run, read_run(run.path)) for run in part]
-            left = [begin(record, run.log) for run, record in records if not record.is_final]
+            left = [begin(run.record, run.log) for run in part if not run.record.is_final]
             if left:
                 codes.add(self._attempt(left))
         return max(codes, default=ExitStatus.DONE)
 
     def _out_of_memory(self, run: Run, reason: str) -> None:
         """Record that a run does not fit even alone, with the memory that it took."""
-        record = read_run(run.path)
-        step = last_step(record)
+        step = last_step(run.record)
         run.log.append(
             {
                 "type": "outcome",
@@ -140,7 +138,7 @@ class Job:
 
     def _crashed(self, run: Run, reason: str) -> None:
         try:
-            record_crash(read_run(run.path), run.log, reason)
+            record_crash(run.record, run.log, reason)
         except (OSError, GanbenchError) as error:
             print(f"{run.path}: could not record the crash: {error}", file=sys.stderr)
 
@@ -231,7 +229,7 @@ class Job:
     ) -> None:
         here = environment(self.device)
         for run in runs:
-            number = len(read_run(run.path).attempts) + 1
+            number = len(run.record.attempts) + 1
             write_json(run.path / f"environment-{number:03d}.json", here)
             run.log.append(
                 {
@@ -297,7 +295,7 @@ def check_content(run: Run, content: Mapping[str, str]) -> None:
     Raises:
         DataError: if what no hash pins is no longer what it was.
     """
-    before = read_run(run.path).content if run.checkpoints else {}
+    before = run.record.content if run.checkpoints else {}
     changed = [split for split in before if before[split] != content.get(split, before[split])]
     if changed:
         raise DataError(
@@ -332,7 +330,8 @@ def main(file: Path, device: str) -> ExitStatus:
     torch.set_num_threads(1)
     compute_as_declared()
     try:
-        specs, options = read_job(file)
+        request = JobRequest.read(file)
+        options = request.options
         for plugin in options.plugins:
             load_plugin(plugin)
         for extractor in options.extractors:
@@ -346,7 +345,7 @@ def main(file: Path, device: str) -> ExitStatus:
             options.code,
         )
         signal.signal(signal.SIGTERM, job.terminate)
-        return job.train(specs)
+        return job.train(request.specs)
     except GanbenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitStatus.INCOMPLETE

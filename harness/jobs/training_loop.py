@@ -24,7 +24,7 @@ from harness.metrics.line import Line, Profile
 from harness.metrics.probes.base import Probe
 from harness.spec import RunSpec
 from harness.store.events import EventLog
-from harness.store.reading import read_run
+from harness.store.reading import RunRecord
 from harness.store.records import FINAL
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
 from harness.training.trainer import Trainer
@@ -40,6 +40,11 @@ class Run:
     checkpoints: list[Checkpoint]
     seconds: float = 0.0
     evaluation_seconds: float = 0.0
+
+    @property
+    def record(self) -> RunRecord:
+        """What it did so far."""
+        return RunRecord(self.path, self.spec, self.log.events)
 
 
 Failed = tuple[Run, Verdict]
@@ -302,11 +307,10 @@ class TrainingLoop:
             self._outcome(run, Verdict("preempted", None, "asked to stop"))
 
     def _finish(self, run: Run) -> None:
-        record = read_run(run.path)
-        self._outcome(run, judge(record.of_type("evaluation"), run.spec.settings))
+        self._outcome(run, judge(run.record.of_type("evaluation"), run.spec.settings))
 
     def _outcome(self, run: Run, verdict: Verdict) -> None:
-        record = read_run(run.path)
+        record = run.record
         run.log.append(
             {
                 "type": "outcome",

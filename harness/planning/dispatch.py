@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.engines.base import Assignment, Engine
 from harness.errors import ExitStatus
-from harness.jobs.cohort import Cohort, JobOptions, write_job
+from harness.jobs.cohort import Cohort, JobOptions, JobRequest
 from harness.planning.backlog import Backlog
 from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
 from harness.planning.cost_model import Measured
@@ -64,7 +64,7 @@ def assign(
     assignments = []
     for cohort in cohorts:
         file = folder / f"{cohort.name}.json"
-        write_job(file, cohort.specs, options)
+        JobRequest(options, cohort.specs).write(file)
         cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
             TrackedRun(
@@ -77,5 +77,5 @@ def assign(
             )
             for spec in cohort.specs
         )
-        assignments.append(Assignment(cohort, runs, file))
+        assignments.append(Assignment(cohort.name, runs, file))
     return assignments

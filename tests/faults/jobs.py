@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engines.local import child_main
-from harness.jobs.cohort import JobOptions, write_job
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.spec import RunSpec
 from harness.store.events import Event
 from harness.store.reading import RunRecord, read_run
@@ -34,7 +34,7 @@ def start_job(
     root.mkdir(parents=True, exist_ok=True)
     cohort = root.parent / f"{root.name}-cohort.json"
     options = JobOptions(root, checkpoint_seconds=checkpoint_seconds, patience=0.2)
-    write_job(cohort, specs, options)
+    JobRequest(options, tuple(specs)).write(cohort)
     process = CONTEXT.Process(
         target=enter, args=(cohort, str(root.parent / f"{root.name}.log"), failpoint)
     )

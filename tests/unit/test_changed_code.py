@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from harness.commands.show import describe_run, print_run
 from harness.commands.tune import TuneOptions, tune_suite
 from harness.engines.base import Assignment
 from harness.errors import CodeWarning, DataError, GanbenchError
-from harness.jobs.cohort import read_job
+from harness.jobs.cohort import JobRequest
 from harness.jobs.job import Job, check_content
 from harness.jobs.training_loop import Run
 from harness.planning.changed_code import Settled, changes_of, settle_code, unreadable
@@ -384,7 +385,8 @@ class InProcess:
 
     def run(self, assignments: Sequence[Assignment], mirror: Mirror) -> int:
         for assignment in assignments:
-            specs, options = read_job(assignment.file)
+            request = JobRequest.read(assignment.file)
+            specs, options = request.specs, request.options
             assert Job(Store(options.store), CPU, code=options.code).train(specs) == 0
         return 0
 
@@ -511,7 +513,8 @@ def test_data_that_change_under_their_name_are_told(
     assert all(first.content[split] != second.content[split] for split in first.content)
     for text in first_lines(tmp_path / "out"):
         assert "mixes 2 contents of data set" in text
-    run = Run(first.spec, first.path, None, ["a checkpoint"])  # type: ignore[arg-type, list-item]
+    log: Any = SimpleNamespace(events=first.events)
+    run = Run(first.spec, first.path, log, ["a checkpoint"])  # type: ignore[list-item]
     check_content(run, first.content)
     with pytest.raises(DataError, match="other content of train and test"):
         check_content(run, second.content)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harness.datasets.digits import Digits
 from harness.errors import DataError, GanbenchError, SuiteError
-from harness.jobs.cohort import JobOptions, read_job, write_job
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.metrics.applicable import require
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
@@ -245,8 +245,9 @@ def test_a_fixed_batch_or_another_size_is_refused(tmp_path: Path) -> None:
 
 def test_jobs_are_told(tmp_path: Path) -> None:
     options = JobOptions(tmp_path, extractors=("mine@aa=net.pt2",))
-    write_job(tmp_path / "job.json", [make_spec()], options)
-    assert read_job(tmp_path / "job.json") == ([make_spec()], options)
+    request = JobRequest(options, (make_spec(),))
+    request.write(tmp_path / "job.json")
+    assert JobRequest.read(tmp_path / "job.json") == request
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
-from harness.jobs.cohort import JobOptions, write_job
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.testing.specs import make_spec
 
 JOB = """
@@ -26,7 +26,7 @@ JOB = """
 
 def test_a_job_imports_nothing_of_the_program_and_no_compiler(tmp_path: Path) -> None:
     options = JobOptions(tmp_path / "store")
-    write_job(tmp_path / "cohort.json", [make_spec("ring8", "gan", steps=2)], options)
+    JobRequest(options, (make_spec("ring8", "gan", steps=2),)).write(tmp_path / "cohort.json")
     command = [sys.executable, "-c", dedent(JOB), f"{tmp_path}/cohort.json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

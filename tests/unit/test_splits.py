@@ -11,7 +11,7 @@ import torch
 from harness.datasets.mixtures import Ring8
 from harness.datasets.splits import ReportSplits, TuningSplits, splits_of
 from harness.errors import StoreError, SuiteError
-from harness.jobs.cohort import JobOptions, read_job
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.reading import ReportedRun, TrialRun, read_run, read_suite
@@ -98,7 +98,8 @@ class Guarded:
 
     def run(self, assignments: Any, mirror: Mirror) -> int:
         for assignment in assignments:
-            specs, options = read_job(assignment.file)
+            request = JobRequest.read(assignment.file)
+            specs, options = request.specs, request.options
             is_trial = specs[0].seed in SEEDS
             with self.monkeypatch.context() as patch:
                 seen = forbid(patch, "test" if is_trial else "validation")

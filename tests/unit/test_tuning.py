@@ -18,7 +18,7 @@ from harness.commands.options import RunOptions
 from harness.commands.tune import TuneOptions, cells_of, check_cells, preview_tuning
 from harness.engines.base import Assignment
 from harness.errors import GanbenchError, StoreError
-from harness.jobs.cohort import JobOptions, read_job
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.jobs.job import Job
 from harness.planning.cohorts import make_cohorts
 from harness.planning.cost_model import Measured
@@ -358,7 +358,8 @@ class InProcess:
         for assignment in assignments:
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 return 75
-            specs, options = read_job(assignment.file)
+            request = JobRequest.read(assignment.file)
+            specs, options = request.specs, request.options
             self.trained += [spec.id for spec in specs]
             assert Job(Store(options.store), torch.device("cpu")).train(specs) == 0
         return 0
@@ -387,7 +388,7 @@ def test_trials_train_together_as_measured(tmp_path: Path) -> None:
     tuned = tuner(tmp_path, engine)
     tuned.measured = lambda specs: Measured({}, 1, 0, largest=1)
     assert tuned.tune([cell()], trials=2) == 0
-    cohorts = [read_job(file)[0] for file in (tuned.store.root / "cohorts").iterdir()]
+    cohorts = [JobRequest.read(file).specs for file in (tuned.store.root / "cohorts").iterdir()]
     assert {len(cohort) for cohort in cohorts} == {1}
 
 
