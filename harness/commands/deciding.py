@@ -237,9 +237,8 @@ def _seconds(
 
 
 def _table(standings: Iterable[Standing], seeds: int) -> Table:
-    table = Table(title=f"after {seeds} seeds", title_justify="left", box=None)
-    for heading in ("trick", "verdict", "ratio", "seeds that would decide"):
-        table.add_column(heading)
+    headings = ("trick", "verdict", "ratio", "seeds that would decide")
+    table = Table(*headings, title=f"after {seeds} seeds", title_justify="left", box=None)
     for standing in standings:
         words = standing.verdict if standing.settled else f"open ({standing.verdict})"
         table.add_row(*map(Text, (standing.tricks, words, standing.ratio, standing.need)))

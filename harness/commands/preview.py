@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.commands.options import RunOptions
@@ -16,14 +15,12 @@ from harness.jobs.job import common_step, usable_checkpoints
 from harness.parts import remarks
 from harness.planning.backlog import Backlog, readable
 from harness.planning.calibration import Calibration, in_words
-from harness.planning.changed_code import changed_beside, changed_runs, code_for, refuse
+from harness.planning.changed_code import settle_code
 from harness.planning.checks import check_device, check_precision
 from harness.planning.cohorts import cohort_seconds, make_cohorts, measure_rate, workload_of
 from harness.planning.cost_model import makespan
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
-from harness.spec import RunSpec
-from harness.store.code import Answer
 from harness.suite.matrix import Matrix
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
@@ -39,11 +36,13 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     device = choose_device(options.device)
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
     labels = {run.id: run for run in matrix.plan.runs}
-    table = Table(title=f"{matrix.plan.suite}: cells", title_justify="left", box=None)
-    for heading in ("dataset", "variant", "tricks", "network"):
-        table.add_column(heading)
-    for heading in ("steps", "batch", "seeds"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        *("dataset", "variant", "tricks", "network"),
+        *(Column(heading, justify="right") for heading in ("steps", "batch", "seeds")),
+        title=f"{matrix.plan.suite}: cells",
+        title_justify="left",
+        box=None,
+    )
     cells: dict[tuple[str, ...], int] = {}
     for spec in selected:
         run = labels[spec.id]
@@ -59,20 +58,22 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
         for remark in remarks(spec)
     }
     if said:
-        notes = Table(title="remarks", title_justify="left", box=None)
-        for heading in ("dataset", "variant", "tricks", "remark"):
-            notes.add_column(heading)
+        headings = ("dataset", "variant", "tricks", "remark")
+        notes = Table(*headings, title="remarks", title_justify="left", box=None)
         for line in sorted(said):
             notes.add_row(*map(Text, line))
         console.print(notes)
     if matrix.skipped:
-        skipped = Table(title="skipped", title_justify="left", box=None)
-        for heading in ("dataset", "variant", "tricks", "reason"):
-            skipped.add_column(heading)
+        headings = ("dataset", "variant", "tricks", "reason")
+        skipped = Table(*headings, title="skipped", title_justify="left", box=None)
         for cell in matrix.skipped:
             skipped.add_row(*map(Text, (cell.dataset, cell.variant, cell.tricks, cell.reason)))
         console.print(skipped)
-    todo = left_to_do(folder, selected, matrix, options.changed_code)
+    # A damaged run counts as not begun.
+    records = readable(folder, selected)
+    others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
+    answer = options.changed_code
+    todo = settle_code(folder, selected, records, matrix.plan.code, answer, others).todo
     pending = todo.pending
     check_precision(pending, device)
     check_device(todo, device)
@@ -127,10 +128,9 @@ def cost(rounds: Iterable[Sequence[tuple[Cohort, int]]], places: Sequence[str]) 
 
 def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Table:
     """Tabulate how many runs train together, and what that rests on."""
-    table = Table(title="cohorts", title_justify="left", box=None)
-    for heading in ("networks", "cohorts", "of runs", "chosen by"):
-        right = heading in ("cohorts", "of runs")
-        table.add_column(heading, justify="right" if right else "left")
+    cohort_counts, sizes_of = (Column(name, justify="right") for name in ("cohorts", "of runs"))
+    headings = ("networks", cohort_counts, sizes_of, "chosen by")
+    table = Table(*headings, title="cohorts", title_justify="left", box=None)
     sizes: dict[str, list[int]] = {}
     for cohort in cohorts:
         sizes.setdefault(workload_of(cohort.specs[0]), []).append(len(cohort.specs))
@@ -139,28 +139,6 @@ def _cohorts_by_kind(cohorts: Sequence[Cohort], calibration: Calibration) -> Tab
         span = str(most) if least == most else f"{least} to {most}"
         table.add_row(Text(in_words(kind)), str(len(run_counts)), span, calibration.sources[kind])
     return table
-
-
-def left_to_do(
-    folder: Path, selected: Sequence[RunSpec], matrix: Matrix, answer: Answer
-) -> Backlog:
-    """Sort runs as a real run does, but touch nothing; a damaged one counts as not begun.
-
-    Raises:
-        GanbenchError: if other code has trained some of them, and nothing was answered.
-    """
-    records = readable(folder, selected)
-    code = code_for(folder, matrix.plan.code)
-    changed = changed_runs(records.values(), code)
-    if answer == "retrain":
-        records = {run: record for run, record in records.items() if run not in changed}
-    finished = {run: record for run, record in records.items() if record.is_final}
-    begun = {run: r for run, r in records.items() if run not in finished and r.attempts}
-    pending = tuple(spec for spec in selected if spec.id not in finished)
-    if answer == "refuse":
-        others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
-        refuse([*changed.values(), *changed_beside(folder, others, pending, code).values()], folder)
-    return Backlog(finished, pending, begun)
 
 
 def steps_done(cohort: Cohort, todo: Backlog) -> int:

@@ -14,6 +14,7 @@ from harness.engines.local import LocalEngine
 from harness.errors import ExitStatus, GanbenchError
 from harness.jobs.cohort import JobOptions
 from harness.jobs.environment import choose_device
+from harness.planning.backlog import recorded
 from harness.planning.calibration import Calibration
 from harness.planning.changed_code import settle_code, unreadable
 from harness.planning.checks import check_data, check_device, check_precision
@@ -44,7 +45,8 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
         _announce_plan(store, matrix, console)
         matrix = _as_study(store, matrix, console)
         others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
-        settled = settle_code(store, selected, matrix.plan.code, options.changed_code, others)
+        records, answer = recorded(store, selected), options.changed_code
+        settled = settle_code(folder, selected, records, matrix.plan.code, answer, others)
         todo, plan = settled.todo, replace(matrix.plan, code=settled.code)
         # Everything that can be refused is, before the folder gets this plan.
         check_precision(todo.pending, device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.commands.options import RunOptions
@@ -132,9 +132,9 @@ def preview_tuning(matrix: Matrix, options: RunOptions, search: TuneOptions) -> 
     cohorts = [
         make_cohorts(specs, device, None, calibration.cached(specs)) for specs in rounds.values()
     ]
-    table = Table(title=f"{matrix.plan.suite}: tuning", title_justify="left", box=None)
-    for heading in ("cells", "searched"):
-        table.add_column(heading, justify="right" if heading == "cells" else "left")
+    headings = (Column("cells", justify="right"), "searched")
+    title = f"{matrix.plan.suite}: tuning"
+    table = Table(*headings, title=title, title_justify="left", box=None)
     spaces = Counter("; ".join(map(str, c.searched.values())) or "nothing" for c in cells)
     for space, count in spaces.items():
         table.add_row(str(count), Text(space))

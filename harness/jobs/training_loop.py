@@ -23,7 +23,7 @@ from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.metrics.line import Line, Profile
 from harness.metrics.probes.base import Probe
 from harness.spec import RunSpec
-from harness.store.events import EventLog
+from harness.store.events import EventLog, effective
 from harness.store.reading import RunRecord
 from harness.store.records import FINAL
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
@@ -44,7 +44,7 @@ class Run:
     @property
     def record(self) -> RunRecord:
         """What it did so far."""
-        return RunRecord(self.path, self.spec, self.log.events)
+        return RunRecord(self.path, self.spec, effective(self.log.events))
 
 
 Failed = tuple[Run, Verdict]

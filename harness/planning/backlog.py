@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,31 +33,26 @@ class Backlog:
         return {run: tuple(r.attempts[-1]["cohort"]) for run, r in self.begun.items()}
 
 
-def backlog(store: Store, specs: Iterable[RunSpec], again: Container[str] = ()) -> Backlog:
-    """Sort runs into those with a result and those to train.
+def backlog(specs: Iterable[RunSpec], records: Mapping[str, RunRecord]) -> Backlog:
+    """Sort runs into those with a result and those to train, by what there is of them."""
+    finished = {run: record for run, record in records.items() if record.is_final}
+    begun = {run: r for run, r in records.items() if run not in finished and r.attempts}
+    return Backlog(finished, tuple(spec for spec in specs if spec.id not in finished), begun)
 
-    Args:
-        store: The results folder.
-        specs: The runs.
-        again: Ids of runs that are to be trained as if they had never been.
+
+def recorded(store: Store, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
+    """Read what a results folder has of some runs, by id.
 
     Raises:
         CorruptRecordError: naming file and line, if a run's records are damaged.
     """
-    finished: dict[str, RunRecord] = {}
-    pending = []
-    begun = {}
-    for spec in specs:
-        path = store.folder(spec)
-        begun_before = spec.id not in again and (path / "spec.json").exists()
-        record = read_run(path, spec.id) if begun_before else None
-        if record is not None and record.is_final:
-            finished[spec.id] = record
-        else:
-            pending.append(spec)
-            if record is not None and record.attempts:
-                begun[spec.id] = record
-    return Backlog(finished, tuple(pending), begun)
+    folders = ((spec.id, store.folder(spec)) for spec in specs)
+    return {run: read_run(path, run) for run, path in folders if (path / "spec.json").exists()}
+
+
+def finished(store: Store, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:
+    """Read those among some runs that have a result; as :func:`recorded`."""
+    return {run: record for run, record in recorded(store, specs).items() if record.is_final}
 
 
 def readable(folder: Path, specs: Iterable[RunSpec]) -> dict[str, RunRecord]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from harness.errors import GanbenchError, StoreError
 from harness.parts.foreign import foreign_parts
 from harness.planning.backlog import Backlog, backlog, readable
 from harness.spec import RunSpec
 from harness.store.code import Answer, PartCode, still_accepted
-from harness.store.folders import REPLACED, Store
+from harness.store.folders import REPLACED
 from harness.store.reading import RunRecord, read_plan
 from harness.tracking.wording import counted
 
@@ -57,8 +58,9 @@ class Settled:
 
 
 def settle_code(
-    store: Store,
+    folder: Path,
     specs: Sequence[RunSpec],
+    records: Mapping[str, RunRecord],
     code: Iterable[PartCode],
     answer: Answer,
     others: Iterable[RunSpec] = (),
@@ -68,8 +70,9 @@ def settle_code(
     Nothing is written: whoever trains makes room for ``again``, and writes the plan.
 
     Args:
-        store: The results folder.
+        folder: The results folder.
         specs: The runs that are asked for.
+        records: What there is of them, by id.
         code: Of all foreign parts, as they are now.
         answer: What is to become of runs of other code.
         others: Runs of the same report, beside which those of other code would stand.
@@ -77,20 +80,18 @@ def settle_code(
     Raises:
         GanbenchError: naming parts and files, what they were and are, and what to do, if nothing
             was answered.
-        CorruptRecordError: naming file and line, if the records of a run that is asked for are
-            damaged.
     """
-    todo = backlog(store, specs)
-    code = code_for(store.root, code)
-    changed = changed_runs((todo.finished | todo.begun).values(), code)
-    if changed and answer == "retrain":
-        todo = backlog(store, specs, again=changed.keys())
-    beside = changed_beside(store.root, others, todo.pending, code)
+    code = code_for(folder, code)
+    changed = changed_runs(records.values(), code)
+    if answer == "retrain":
+        records = {run: record for run, record in records.items() if run not in changed}
+    todo = backlog(specs, records)
+    beside = changed_beside(folder, others, todo.pending, code)
     everything = [*changed.values(), *beside.values()]
     if not everything:
         return Settled(code, todo)
     if answer == "refuse":
-        refuse(everything, store.root)
+        refuse(everything, folder)
     if answer == "accept":
         runs = f"{counted(len(everything), 'run')} of other code"
         return Settled(
@@ -99,7 +100,7 @@ def settle_code(
             told=(f"{runs}: taken for results of the code as it is now, as the report says",),
         )
     runs = f"{counted(len(changed), 'run')} of other code"
-    told = [f"{runs}: trained again; what they gave is kept in {store.root / REPLACED}"]
+    told = [f"{runs}: trained again; what they gave is kept in {folder / REPLACED}"]
     if beside:
         left = counted(len(beside), "run")
         told.append(f"{left} of other code that --only leaves out: kept, as the report says")
@@ -171,14 +172,12 @@ def accepting(part: PartCode, changed: Iterable[Iterable[Change]]) -> PartCode:
     return replace(part, accepted=tuple(sorted(names.union(part.accepted))))
 
 
-def refuse(changed: Sequence[Iterable[Change]], folder: Path) -> None:
+def refuse(changed: Sequence[Iterable[Change]], folder: Path) -> NoReturn:
     """Say which code has changed since how many runs were trained, and what to do.
 
     Raises:
-        GanbenchError: if there is such a run.
+        GanbenchError: saying it.
     """
-    if not changed:
-        return
     counts = Counter(str(change) for run in changed for change in run)
     lines = [f"  {change} ({counted(count, 'run')})" for change, count in counts.items()]
     raise GanbenchError(

@@ -158,7 +158,7 @@ class EventLog:
 
     Args:
         path: The ``events.jsonl``; created if absent, its torn tail cut off if there is one.
-        events: What it holds, as far as the writer wants to know later.
+        events: What it holds; ``events`` then has what is written too.
 
     Raises:
         StoreError: if the file cannot be opened for writing.
@@ -166,7 +166,7 @@ class EventLog:
 
     def __init__(self, path: Path, events: Iterable[Event] = ()) -> None:
         self.path = path
-        self._events = list(events)
+        self.events = list(events)
         try:
             self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -190,14 +190,9 @@ class EventLog:
         if written != len(line):
             os.ftruncate(self._file, before)
             raise OSError(28, "no space left for an event", str(self.path))
-        self._events.append(decode(line[:-1]))
+        self.events.append(decode(line[:-1]))
         if durable:
             os.fsync(self._file)
-
-    @property
-    def events(self) -> list[Event]:
-        """What was there, and what has been written since, as :func:`effective` leaves it."""
-        return effective(self._events)
 
     def close(self) -> None:
         """Close the file."""

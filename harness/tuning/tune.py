@@ -12,7 +12,7 @@ from typing import Any
 from harness.engines.base import Engine
 from harness.errors import ExitStatus, StoreError
 from harness.jobs.cohort import JobOptions
-from harness.planning.backlog import backlog
+from harness.planning.backlog import finished, recorded
 from harness.planning.changed_code import changes_of, code_for, settle_code
 from harness.planning.checks import check_device
 from harness.planning.cost_model import Measured
@@ -128,7 +128,7 @@ class Tuner:
             course_of(
                 cell,
                 remembered(self.store.root, cell, self.sampler)[:trials],
-                lambda specs: backlog(self.store, specs).finished,
+                lambda specs: finished(self.store, specs),
             )
             for cell in cells
         ]
@@ -142,7 +142,9 @@ class Tuner:
             for spec in of_cell:
                 specs[spec.id] = spec
                 self.planned[spec.id] = PlannedRun(spec.id, spec.slug, cell.cell, spec.seed)
-        settled = settle_code(self.store, list(specs.values()), self.suite.code, self.changed_code)
+        planned, code = list(specs.values()), self.suite.code
+        records = recorded(self.store, planned)
+        settled = settle_code(self.store.root, planned, records, code, self.changed_code)
         check_device(settled.todo, self.device)
         for line in settled.told:
             self.announce(line)
@@ -173,15 +175,15 @@ class Tuner:
 
     def reported(self, specs: Sequence[RunSpec]) -> dict[str, ReportedRun]:
         """Read finished runs on fresh seeds: tuning's own where it has them, else the suite's."""
-        records = self._of_suite(specs) | backlog(self.store, specs).finished
+        records = self._of_suite(specs) | finished(self.store, specs)
         return {name: ReportedRun.of(record) for name, record in records.items()}
 
     def _of_suite(self, specs: Sequence[RunSpec]) -> dict[str, RunRecord]:
         """Read finished runs of the suite itself; those of other code do not count."""
         main = Store(self.folder)
         code = code_for(main.root, self.suite.code)
-        finished = backlog(main, specs).finished
-        return {run: record for run, record in finished.items() if not changes_of(record, code)}
+        records = finished(main, specs)
+        return {run: record for run, record in records.items() if not changes_of(record, code)}
 
     def _summarise(self, course: Course) -> None:
         cell = course.cell

@@ -18,7 +18,6 @@ from harness.cli import app
 from harness.commands.expansion import expanded
 from harness.commands.finished import RerunShortcut
 from harness.commands.options import RunOptions, answer_of
-from harness.commands.preview import left_to_do
 from harness.commands.show import describe_run, print_run
 from harness.commands.tune import TuneOptions, tune_suite
 from harness.engines.base import Assignment
@@ -26,6 +25,7 @@ from harness.errors import CodeWarning, DataError, GanbenchError
 from harness.jobs.cohort import JobRequest
 from harness.jobs.job import Job, check_content
 from harness.jobs.training_loop import Run
+from harness.planning.backlog import readable, recorded
 from harness.planning.changed_code import Settled, changes_of, settle_code, unreadable
 from harness.sampling.generator import load_generator
 from harness.store.code import UNKNOWN, Answer
@@ -97,7 +97,8 @@ class Bench:
         matrix, store = self.matrix(**changes), Store(self.folder / out)
         selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
         others = [spec for spec in matrix.specs if spec.id not in matrix.selected]
-        settled = settle_code(store, selected, matrix.plan.code, answer, others)
+        records = recorded(store, selected)
+        settled = settle_code(store.root, selected, records, matrix.plan.code, answer, others)
         for spec in settled.again:
             store.make_room(spec)
         store.write_plan(replace(matrix.plan, code=settled.code))
@@ -175,8 +176,9 @@ def test_other_code_under_the_same_id_is_refused_with_what_to_do(bench: Bench) -
 
 def test_a_dry_run_says_the_same(bench: Bench) -> None:
     def pending(answer: Answer) -> list[str]:
-        matrix = bench.matrix()
-        todo = left_to_do(bench.folder / "out", matrix.specs, matrix, answer)
+        matrix, folder = bench.matrix(), bench.folder / "out"
+        records = readable(folder, matrix.specs)
+        todo = settle_code(folder, matrix.specs, records, matrix.plan.code, answer).todo
         return [spec.variant.id for spec in todo.pending]
 
     assert pending("refuse") == []
@@ -336,8 +338,10 @@ def test_code_without_source_is_unknown_and_never_refused(bench: Bench) -> None:
     matrix = bench.matrix()
     (part,) = matrix.plan.code
     unknown = replace(part, sources={})
-    store = Store(bench.folder / "out")
-    assert settle_code(store, matrix.specs, [unknown], "refuse").told == ()
+    folder = bench.folder / "out"
+    records = readable(folder, matrix.specs)
+    assert len(records) == len(matrix.specs)
+    assert settle_code(folder, matrix.specs, records, [unknown], "refuse").told == ()
     (line,) = unreadable([part, unknown])
     assert "variant 'mine' cannot be read" in line
     assert unknown.name == UNKNOWN

@@ -26,7 +26,7 @@ from harness.datasets.images.layout import SPLIT_FOLDERS
 from harness.datasets.images.reading import GROUP
 from harness.errors import DataError, DataWarning, GanbenchError, SuiteError
 from harness.jobs.job import Job
-from harness.planning.backlog import backlog
+from harness.planning.backlog import finished
 from harness.sampling.export import export
 from harness.sampling.sheets import Request, sample
 from harness.store.folders import Store
@@ -821,7 +821,7 @@ class TestRuns:
         (tmp_path / "faces").rename(tmp_path / "photos")
         again = expand(suite(tmp_path, self.ENTRY.replace("faces", "photos")))
         assert [s.id for s in again.specs] == [s.id for s in matrix.specs]
-        assert set(backlog(store, again.specs).finished) == {matrix.specs[0].id}
+        assert set(finished(store, again.specs)) == {matrix.specs[0].id}
         assert Job(store, torch.device("cpu")).train(again.specs) == 0
 
     def test_a_folder_that_changes_before_it_is_read_is_refused(self, tmp_path, capsys):
