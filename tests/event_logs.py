@@ -76,7 +76,7 @@ def make_store(root: Path, specs: Sequence[RunSpec]) -> tuple[Store, list[Tracke
     plan = plan_of(specs)
     store.write_plan(plan)
     tracked = [
-        TrackedRun(planned, store.create(spec), STEPS, "cohort")
+        TrackedRun(planned, store.create(spec), STEPS)
         for planned, spec in zip(plan.runs, specs, strict=True)
     ]
     return store, tracked

@@ -8,8 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
+
 from harness.jobs.cohort import Cohort
+from harness.networks.base import networks
+from harness.networks.summary import count_operations, count_parameters
 from harness.parts import parts_of, schedule_of, variants
+from harness.parts.blueprint import blueprint_of
 from harness.planning.cost_model import CostModel, Measured, cut
 from harness.spec import RunSpec, Settings, canonical_json, per_run_fields
 
@@ -67,8 +72,6 @@ def workload_of(spec: RunSpec) -> str:
     Curves of a plain variant and of one with a penalty and five updates of D agree within an
     eighth, so one measurement serves all that share networks, widths, batch and precision.
     """
-    from harness.parts.blueprint import blueprint_of
-
     blueprint = blueprint_of(spec)
     G, D = blueprint.generator, blueprint.discriminator
     return canonical_json(
@@ -140,9 +143,6 @@ def _cost_model(
 
 def is_convolutional(spec: RunSpec) -> bool:
     """Say whether a run's generator or discriminator convolves, once every part is laid on."""
-    from harness.networks.base import networks
-    from harness.parts.blueprint import blueprint_of
-
     blueprint = blueprint_of(spec)
     plans = (blueprint.generator, blueprint.discriminator)
     return any(networks.get(plan.network).convolutional for plan in plans)
@@ -156,17 +156,11 @@ def updates(spec: RunSpec) -> tuple[int, int]:
 
 def parameters(spec: RunSpec) -> tuple[int, int]:
     """Count the parameters of a run's generator and discriminator, every part laid on."""
-    from harness.networks.summary import count_parameters
-    from harness.parts.blueprint import blueprint_of
-
     return count_parameters(blueprint_of(spec))
 
 
 def work_of(spec: RunSpec) -> Work:
     """Count what a run computes; penalties are not counted."""
-    from harness.networks.summary import count_operations
-    from harness.parts.blueprint import blueprint_of
-
     d_updates, g_updates = updates(spec)
     with one_thread():
         g_each, d_each = count_operations(blueprint_of(spec))
@@ -190,8 +184,6 @@ def cohort_seconds(cohort: Cohort, rate: float) -> float:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one core; with small tensors, threads do little but wait for each other."""
-    import torch
-
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -203,8 +195,6 @@ def one_thread() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def measure_rate() -> float:
     """Measure one core's matrix rate in operations per second, in about a fifth of a second."""
-    import torch
-
     with one_thread():
         a = torch.randn(4, 128, 128)
         count, start = 0, time.perf_counter()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from harness.engines.base import Assignment, Engine
 from harness.errors import ExitStatus
-from harness.jobs.cohort import Cohort, JobOptions, JobRequest
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.planning.backlog import Backlog
 from harness.planning.cohorts import TYPICAL_RATE, cohort_seconds, make_cohorts
 from harness.planning.cost_model import Measured
 from harness.store.folders import Store
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import SuitePlan
 from harness.tracking.base import Mirror, TrackedRun
 
 
@@ -31,7 +31,7 @@ def train_pending(
 
     Args:
         store: The results folder, held by the caller.
-        plan: Labels of all runs.
+        plan: What all runs are called.
         todo: From :func:`backlog`.
         engine: Where the jobs run.
         mirror: Told of everything as it happens.
@@ -40,42 +40,23 @@ def train_pending(
         notes: What tells a run from its like, by id; for mirrors.
         measured: What is known of the cost of cohorts.
     """
-    labels = {run.id: run for run in plan.runs}
-    cohorts = make_cohorts(todo.pending, device, todo.together, measured)
-    assignments = assign(store, labels, cohorts, options, notes or {})
+    planned = {run.id: run for run in plan.runs}
+    notes = notes or {}
+    folder = store.root / "cohorts"
+    folder.mkdir(exist_ok=True)
+    assignments = []
+    for cohort in make_cohorts(todo.pending, device, todo.together, measured):
+        file = folder / f"{cohort.name}.json"
+        JobRequest(options, cohort.specs).write(file)
+        cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
+        runs = tuple(
+            TrackedRun(planned[s.id], store.folder(s), s.settings.steps, cost, notes.get(s.id, ""))
+            for s in cohort.specs
+        )
+        assignments.append(Assignment(cohort.name, runs, file))
     tracked = [run for assignment in assignments for run in assignment.runs]
     mirror.suite_started(plan, tracked, len(todo.finished))
     try:
         return engine.run(assignments, mirror) if assignments else ExitStatus.DONE
     finally:
         mirror.suite_ended()
-
-
-def assign(
-    store: Store,
-    labels: Mapping[str, PlannedRun],
-    cohorts: Sequence[Cohort],
-    options: JobOptions,
-    notes: Mapping[str, str],
-) -> list[Assignment]:
-    """Write each job's file and attach the labels of its runs, and notes where there are."""
-    folder = store.root / "cohorts"
-    folder.mkdir(exist_ok=True)
-    assignments = []
-    for cohort in cohorts:
-        file = folder / f"{cohort.name}.json"
-        JobRequest(options, cohort.specs).write(file)
-        cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
-        runs = tuple(
-            TrackedRun(
-                labels[spec.id],
-                store.folder(spec),
-                spec.settings.steps,
-                cohort.name,
-                cost,
-                notes.get(spec.id, ""),
-            )
-            for spec in cohort.specs
-        )
-        assignments.append(Assignment(cohort.name, runs, file))
-    return assignments

@@ -22,7 +22,6 @@ class TrackedRun:
         planned: Its labels and id.
         path: Its folder.
         steps: How many steps it will make.
-        cohort: Name of the cohort that it trains in.
         cost: What it is expected to cost, in any unit that all runs of the suite share.
         note: What tells it from its like besides the seed, such as its learning rates.
     """
@@ -30,7 +29,6 @@ class TrackedRun:
     planned: PlannedRun
     path: Path
     steps: int
-    cohort: str
     cost: float = 1.0
     note: str = ""
 

@@ -49,7 +49,7 @@ def run_of(
 ) -> TrackedRun:
     name = f"{number:012x}"
     planned = PlannedRun(name, name, planned_cell(dataset, variant, tricks), number)
-    return TrackedRun(planned, Path("nowhere"), steps, "c")
+    return TrackedRun(planned, Path("nowhere"), steps)
 
 
 def plan_of(runs: Sequence[TrackedRun]) -> SuitePlan:
