@@ -75,17 +75,15 @@ def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
             LocalEngine(places),
             Mirrors(mirrors),
             device=device,
-            options=job_options(plan, options, folder),
+            options=job_options(plan, options),
             measured=calibration.measure_missing(todo.pending),
         )
     return code if code != ExitStatus.DONE else _completeness(folder, matrix.selected)
 
 
-def job_options(plan: SuitePlan, options: RunOptions, folder: Path) -> JobOptions:
+def job_options(plan: SuitePlan, options: RunOptions) -> JobOptions:
     """Return what every job of a command is told."""
-    return JobOptions(
-        folder, options.data_root, options.plugins, extractors=plan.extractors, code=plan.code
-    )
+    return JobOptions(options.data_root, options.plugins, plan.extractors, code=plan.code)
 
 
 def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:

@@ -103,7 +103,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
             LocalEngine(places),
             Mirrors([ConsoleMirror(console)]),
             device,
-            job_options(matrix.plan, options, folder),
+            job_options(matrix.plan, options),
             search.sampler,
             calibration.measure_missing,
             options.changed_code,

@@ -12,7 +12,7 @@ from harness.spec import RunSpec, content_id
 from harness.store.code import PartCode
 from harness.store.folders import write_json
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class JobOptions:
     """What every job of an invocation is told.
 
     Attributes:
-        store: The results folder.
         data_root: Folder of data sets that are files; None where none is needed.
         plugins: Modules that a job imports first.
         extractors: Networks in files, each ``NAME@SHA256=FILE``.
@@ -41,7 +40,6 @@ class JobOptions:
         code: Of all foreign parts, as the command has found it.
     """
 
-    store: Path
     data_root: Path | None = None
     plugins: tuple[str, ...] = ()
     extractors: tuple[str, ...] = ()
@@ -55,10 +53,12 @@ class JobRequest:
     """All that a job is told: a file of it and a device are its only arguments.
 
     Attributes:
+        store: The results folder.
         options: What every job of the command is told.
         specs: The runs of its cohort.
     """
 
+    store: Path
     options: JobOptions
     specs: tuple[RunSpec, ...]
 

@@ -21,7 +21,7 @@ import torch
 
 from harness.datasets.base import dataset_of
 from harness.errors import DataError, ExitStatus, GanbenchError
-from harness.jobs.cohort import JobRequest
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.jobs.environment import environment
 from harness.jobs.outcomes import last_step, record_crash
 from harness.jobs.training_loop import Run, TrainingLoop, explain, peak_memory
@@ -53,18 +53,12 @@ class Job:
     Attributes:
         store: Where the runs are kept.
         device: Where to compute.
-        data_root: Folder of data sets that are not synthesised; None where none is needed.
-        checkpoint_seconds: At most so much work is lost to a kill.
-        patience: Seconds to wait for a run that another process is about to give up.
-        code: Of all foreign parts, as the command has found it.
+        options: What else it is told; plugins and extractors are loaded.
     """
 
     store: Store
     device: torch.device
-    data_root: Path | None = None
-    checkpoint_seconds: float = 30.0
-    patience: float = 0.0
-    code: tuple[PartCode, ...] = ()
+    options: JobOptions = field(default_factory=lambda: JobOptions(patience=0.0))
     terminated: bool = field(default=False, init=False)
 
     def terminate(self, number: int = 0, frame: FrameType | None = None) -> None:
@@ -81,7 +75,7 @@ class Job:
             runs = []
             for spec in specs:
                 path = self.store.create(spec)
-                stack.enter_context(hold(path, self.patience))
+                stack.enter_context(hold(path, self.options.patience))
                 record = read_run(path)
                 if not record.is_final:
                     log = stack.enter_context(EventLog(path / "events.jsonl", record.events))
@@ -157,7 +151,7 @@ class Job:
             extractor=settings.extractor,
             samples=settings.evaluation_samples,
             reference=settings.reference,
-            root=self.data_root,
+            root=self.options.data_root,
             device=self.device,
             requested=settings.metrics,
         )
@@ -165,10 +159,10 @@ class Job:
             check_content(run, evaluator.data.get("content", {}))
         cache = ReferenceCache(cache_folder())
         chosen = [
-            probes.get(name)(dataset, settings.reference, self.data_root, cache)
+            probes.get(name)(dataset, settings.reference, self.options.data_root, cache)
             for name in settings.probes
         ]
-        training = dataset.load("train", self.data_root)
+        training = dataset.load("train", self.options.data_root)
         recorder = recorder_for(self.device)
         trainer = Trainer([run.spec for run in runs], training, self.device, recorder)
         if evaluator.class_counts is not None:
@@ -184,8 +178,8 @@ class Job:
             line,
             chosen,
             self.device,
-            self.data_root,
-            self.checkpoint_seconds,
+            self.options.data_root,
+            self.options.checkpoint_seconds,
             lambda: self.terminated,
         )
         return loop.run()
@@ -207,7 +201,7 @@ class Job:
         Raises:
             GanbenchError: if it has changed since the command began.
         """
-        planned = {(part.kind, part.id): part for part in self.code}
+        planned = {(part.kind, part.id): part for part in self.options.code}
         found = []
         for part in foreign_parts(spec):
             expected = planned.get((part.kind, part.id), part)
@@ -331,19 +325,11 @@ def main(file: Path, device: str) -> ExitStatus:
     compute_as_declared()
     try:
         request = JobRequest.read(file)
-        options = request.options
-        for plugin in options.plugins:
+        for plugin in request.options.plugins:
             load_plugin(plugin)
-        for extractor in options.extractors:
+        for extractor in request.options.extractors:
             register_file(extractor)
-        job = Job(
-            Store(options.store),
-            torch.device(device),
-            options.data_root,
-            options.checkpoint_seconds,
-            options.patience,
-            options.code,
-        )
+        job = Job(Store(request.store), torch.device(device), request.options)
         signal.signal(signal.SIGTERM, job.terminate)
         return job.train(request.specs)
     except GanbenchError as error:

@@ -47,7 +47,7 @@ def train_pending(
     assignments = []
     for cohort in make_cohorts(todo.pending, device, todo.together, measured):
         file = folder / f"{cohort.name}.json"
-        JobRequest(options, cohort.specs).write(file)
+        JobRequest(store.root, options, cohort.specs).write(file)
         cost = cohort_seconds(cohort, TYPICAL_RATE) / len(cohort.specs)
         runs = tuple(
             TrackedRun(planned[s.id], store.folder(s), s.settings.steps, cost, notes.get(s.id, ""))

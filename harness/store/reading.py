@@ -319,15 +319,13 @@ def read_plan(path: Path) -> SuitePlan:
         raise StoreError(
             f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
         ) from None
-    except ValidationError as error:
-        what = error.errors(include_url=False)[0]
-        place = ".".join(map(str, what["loc"]))
-        raise CorruptRecordError(
-            f"{file} is damaged ({place}: {what['msg']}); running the suite rewrites it"
-        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = repr(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise CorruptRecordError(
-            f"{file} is damaged ({error!r}); running the suite rewrites it"
+            f"{file} is damaged ({what}); running the suite rewrites it"
         ) from error
 
 

@@ -38,7 +38,7 @@ class Tuner:
         engine: Where the jobs run.
         mirror: Told of everything as it happens.
         device: ``cpu`` or ``cuda``.
-        options: What each job is told; the store is replaced by tuning's own.
+        options: What each job is told.
         sampler: ``sobol`` or ``tpe``.
         measured: Says what is known of the cost of cohorts of some runs.
         changed_code: What is to become of runs that other code has trained.
@@ -168,7 +168,7 @@ class Tuner:
             self.engine,
             self.mirror,
             device=self.device,
-            options=replace(self.options, store=self.store.root, code=settled.code),
+            options=replace(self.options, code=settled.code),
             notes=notes,
             measured=self.measured(todo.pending),
         )

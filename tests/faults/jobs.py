@@ -33,8 +33,8 @@ def start_job(
     """Start a job in a process; it saves a checkpoint at every evaluation unless told otherwise."""
     root.mkdir(parents=True, exist_ok=True)
     cohort = root.parent / f"{root.name}-cohort.json"
-    options = JobOptions(root, checkpoint_seconds=checkpoint_seconds, patience=0.2)
-    JobRequest(options, tuple(specs)).write(cohort)
+    options = JobOptions(checkpoint_seconds=checkpoint_seconds, patience=0.2)
+    JobRequest(root, options, tuple(specs)).write(cohort)
     process = CONTEXT.Process(
         target=enter, args=(cohort, str(root.parent / f"{root.name}.log"), failpoint)
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.jobs import job as job_module
 from harness.jobs import training_loop
+from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
@@ -172,7 +173,7 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
 
     store = Store(tmp_path / "store")
     monkeypatch.setattr(training_loop, "save_samples", failing)
-    job = Job(store, torch.device("cpu"), checkpoint_seconds=0)
+    job = Job(store, torch.device("cpu"), JobOptions(checkpoint_seconds=0))
     assert job.train(specs) == 1
     runs = [read_run(store.folder(spec)) for spec in specs]
     assert [run.is_final for run in runs] == [True, False, True]

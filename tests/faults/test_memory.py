@@ -10,6 +10,7 @@ import torch
 
 from harness.datasets.digits import Digits
 from harness.errors import ExitStatus
+from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
@@ -24,7 +25,7 @@ SPECS = [make_spec(seed=seed, evaluate_every=5) for seed in range(5)]
 
 def train(root: Path) -> tuple[int, list[RunRecord]]:
     store = Store(root)
-    code = Job(store, CPU, checkpoint_seconds=0).train(SPECS)
+    code = Job(store, CPU, JobOptions(checkpoint_seconds=0)).train(SPECS)
     return code, [read_run(store.folder(spec)) for spec in SPECS]
 
 

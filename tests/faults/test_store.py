@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from harness.errors import CorruptRecordError, StoreError
 from harness.jobs import training_loop
+from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.spec import PartSpec
 from harness.store.events import read_events
@@ -183,7 +184,10 @@ def test_states_are_saved_between_evaluations_too(
 ) -> None:
     monkeypatch.setattr(training_loop, "keep_networks", lambda *_: None)
     spec = make_spec(steps=30, log_every=5, evaluate_every=10)
-    assert Job(Store(tmp_path), torch.device("cpu"), checkpoint_seconds=0).train([spec]) == 0
+    assert (
+        Job(Store(tmp_path), torch.device("cpu"), JobOptions(checkpoint_seconds=0)).train([spec])
+        == 0
+    )
     found = find_checkpoints(Store(tmp_path).folder(spec) / "checkpoints", spec.id)
     assert [checkpoint.step for checkpoint in found] == [30, 25]
 

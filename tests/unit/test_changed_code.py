@@ -22,7 +22,7 @@ from harness.commands.show import describe_run, print_run
 from harness.commands.tune import TuneOptions, tune_suite
 from harness.engines.base import Assignment
 from harness.errors import CodeWarning, DataError, GanbenchError
-from harness.jobs.cohort import JobRequest
+from harness.jobs.cohort import JobOptions, JobRequest
 from harness.jobs.job import Job, check_content
 from harness.jobs.training_loop import Run
 from harness.planning.backlog import readable, recorded
@@ -103,7 +103,7 @@ class Bench:
             store.make_room(spec)
         store.write_plan(replace(matrix.plan, code=settled.code))
         for spec in settled.todo.pending:
-            assert Job(store, CPU, code=settled.code).train([spec]) == 0
+            assert Job(store, CPU, JobOptions(code=settled.code)).train([spec]) == 0
         return settled
 
     def trained_by(self, out: str = "out") -> dict[tuple[str, int], list[str]]:
@@ -296,7 +296,7 @@ def test_code_that_changes_while_a_command_runs_is_noticed(bench: Bench) -> None
     bench.edit(2.0)
     load_anew(bench.plugin)  # as a job does
     store = Store(bench.folder / "out")
-    job = Job(store, CPU, code=matrix.plan.code)
+    job = Job(store, CPU, JobOptions(code=matrix.plan.code))
     new = [spec for spec in matrix.specs if spec.seed == 2]
     assert [job.train([spec]) for spec in new] == [1, 0]
     outcome = read_run(store.folder(new[0])).outcome
@@ -390,8 +390,8 @@ class InProcess:
     def run(self, assignments: Sequence[Assignment], mirror: Mirror) -> int:
         for assignment in assignments:
             request = JobRequest.read(assignment.file)
-            specs, options = request.specs, request.options
-            assert Job(Store(options.store), CPU, code=options.code).train(specs) == 0
+            job = Job(Store(request.store), CPU, request.options)
+            assert job.train(request.specs) == 0
         return 0
 
 

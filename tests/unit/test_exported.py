@@ -244,8 +244,8 @@ def test_a_fixed_batch_or_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_jobs_are_told(tmp_path: Path) -> None:
-    options = JobOptions(tmp_path, extractors=("mine@aa=net.pt2",))
-    request = JobRequest(options, (make_spec(),))
+    options = JobOptions(extractors=("mine@aa=net.pt2",))
+    request = JobRequest(tmp_path, options, (make_spec(),))
     request.write(tmp_path / "job.json")
     assert JobRequest.read(tmp_path / "job.json") == request
 

@@ -25,8 +25,8 @@ JOB = """
 
 
 def test_a_job_imports_nothing_of_the_program_and_no_compiler(tmp_path: Path) -> None:
-    options = JobOptions(tmp_path / "store")
-    JobRequest(options, (make_spec("ring8", "gan", steps=2),)).write(tmp_path / "cohort.json")
+    specs = (make_spec("ring8", "gan", steps=2),)
+    JobRequest(tmp_path / "store", JobOptions(), specs).write(tmp_path / "cohort.json")
     command = [sys.executable, "-c", dedent(JOB), f"{tmp_path}/cohort.json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

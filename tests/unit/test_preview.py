@@ -13,6 +13,7 @@ from harness.cli import app
 from harness.commands.expansion import expanded
 from harness.commands.options import RunOptions
 from harness.errors import ExitStatus
+from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.store.folders import Store
 from harness.training.trainer import Trainer
@@ -53,7 +54,7 @@ def train(suite: Path, variant: str, monkeypatch: pytest.MonkeyPatch, stop: int 
     """Train one variant's runs together, to the end or until they are asked to stop at a step."""
     matrix = expanded(RunOptions(str(suite), suite.parent / "out"))
     specs = [spec for spec in matrix.specs if spec.variant.id == variant]
-    job = Job(Store(suite.parent / "out"), torch.device("cpu"), checkpoint_seconds=0)
+    job = Job(Store(suite.parent / "out"), torch.device("cpu"), JobOptions(checkpoint_seconds=0))
     inner = Trainer.train_step
 
     def stopping(self: Trainer) -> None:

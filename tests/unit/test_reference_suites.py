@@ -5,6 +5,7 @@ import torch
 
 from harness.datasets.torchvision import CIFAR10
 from harness.errors import AbsentDataError, DataError
+from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.parts import all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
@@ -140,7 +141,7 @@ class TestCIFAR10:
         chosen = [spec for spec in found.specs if spec.id in found.selected]
         assert len(chosen) >= len(variants)
         for spec in chosen:
-            assert Job(store, CPU, root).train([spec]) == 0
+            assert Job(store, CPU, JobOptions(root)).train([spec]) == 0
             record = read_run(store.folder(spec))
             assert record.outcome is not None and record.outcome["step"] == 3
             primary = record.primary

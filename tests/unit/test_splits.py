@@ -99,11 +99,11 @@ class Guarded:
     def run(self, assignments: Any, mirror: Mirror) -> int:
         for assignment in assignments:
             request = JobRequest.read(assignment.file)
-            specs, options = request.specs, request.options
+            specs = request.specs
             is_trial = specs[0].seed in SEEDS
             with self.monkeypatch.context() as patch:
                 seen = forbid(patch, "test" if is_trial else "validation")
-                assert Job(Store(options.store), CPU).train(specs) == 0
+                assert Job(Store(request.store), CPU).train(specs) == 0
             self.seen["trial" if is_trial else "fresh"] |= set(seen)
         return 0
 
@@ -115,7 +115,7 @@ def test_a_search_never_reads_test_and_what_is_reported_never_validation(
     specs = tuple(make_spec("ring8", seed=seed, steps=10) for seed in range(2))
     engine = Guarded(monkeypatch)
     plan = SuitePlan("tiny", "", "f00d", ())
-    tuner = Tuner(tmp_path, plan, engine, Mirror(), "cpu", JobOptions(tmp_path))
+    tuner = Tuner(tmp_path, plan, engine, Mirror(), "cpu", JobOptions())
     space = {each.name: each for each in DEFAULT}
     assert tuner.tune([TunedCell(planned_cell("ring8", "gan"), specs, space)], trials=4) == 0
     # Nothing was in the cache, so all that may be read was.

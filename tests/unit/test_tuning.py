@@ -359,9 +359,9 @@ class InProcess:
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 return 75
             request = JobRequest.read(assignment.file)
-            specs, options = request.specs, request.options
+            specs = request.specs
             self.trained += [spec.id for spec in specs]
-            assert Job(Store(options.store), torch.device("cpu")).train(specs) == 0
+            assert Job(Store(request.store), torch.device("cpu")).train(specs) == 0
         return 0
 
 
@@ -373,7 +373,7 @@ def cell(*params: str, tricks: Sequence[str] = ()) -> TunedCell:
 
 
 def tuner(folder: Path, engine: InProcess) -> Tuner:
-    return Tuner(folder, PLAN, engine, Mirror(), "cpu", JobOptions(folder))
+    return Tuner(folder, PLAN, engine, Mirror(), "cpu", JobOptions())
 
 
 def summary_of(folder: Path, target: TunedCell) -> dict[str, Any]:
