@@ -17,7 +17,7 @@ from harness.jobs import training_loop
 from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.spec import PartSpec
-from harness.store.events import read_events
+from harness.store.events import EventLog, read_events
 from harness.store.folders import Store, hold
 from harness.store.reading import read_plan, read_run, read_suite
 from harness.testing.specs import make_spec
@@ -212,6 +212,16 @@ def test_the_plan_of_another_version_is_refused_and_stays(
     for read in (lambda: read_plan(tmp_path), Store(tmp_path).begun_plan):
         with pytest.raises(StoreError, match=f"suite.json was written by an? {age} ganbench; "):
             read()
+
+
+def test_a_log_knows_what_a_reader_would_find(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with EventLog(path) as log:
+        log.append({"type": "losses", "step": 1, "kimg": 0.1, "values": {"d": float("inf")}})
+    with EventLog(path, read_events(path)) as log:
+        log.append({"type": "attempt", "attempt": 2, "resumed_from": 0, "cohort": ("a", "b")})
+        assert len(log.events) == 2
+        assert log.events == read_events(path)
 
 
 def test_a_lock_names_its_holder_and_is_dropped_at_the_end(tmp_path: Path) -> None:

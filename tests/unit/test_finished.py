@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from harness.commands import finished
+from harness.commands.expansion import expanded
 from harness.commands.finished import MARK, RerunShortcut
 from harness.commands.options import RunOptions
 from harness.errors import GanbenchError
@@ -134,6 +135,11 @@ def test_another_program_is_asked_anew(
 
     monkeypatch.setattr(finished, "stamps", edited)
     assert command.result() is None
+
+
+def test_a_suite_that_has_been_read_is_not_read_again(command: RerunShortcut) -> None:
+    matrix = expanded(replace(command.options, suite="gone.yaml"), command.content)
+    assert matrix.specs == expanded(command.options).specs
 
 
 def test_what_lies_elsewhere_is_never_remembered(command: RerunShortcut) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from harness.store.events import effective
 from harness.store.reading import read_run
-from harness.store.records import PlannedRun
+from harness.store.records import PlannedPart, PlannedRun
 from harness.tracking.pictures import INK, SIDE, read_picture, scatter
 from harness.tracking.wandb_rows import Row, digest, identity, rows, summary, tags
 from tests.event_logs import (
@@ -95,6 +95,12 @@ def test_one_tag_for_each_trick() -> None:
         "data:ring8",
     )
     assert "trick:none" in tags(PLANNED)
+
+
+def test_an_option_that_reads_like_two_tricks_makes_none() -> None:
+    laid = (PlannedPart("mine", {"note": "a + b(c"}),)
+    planned = replace(PLANNED, cell=replace(PLANNED.cell, tricks=laid))
+    assert tags(planned) == ("variant:gan", 'trick:mine(note="a + b(c")', "data:ring8")
 
 
 @given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
