@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,13 @@ class Store:
 
     def write_plan(self, plan: SuitePlan) -> None:
         """Write ``suite.json`` unless it already says the same."""
-        value = {"schema": PLAN_SCHEMA, **asdict(plan)}
+        places = {cell: i for i, cell in enumerate(dict.fromkeys(run.cell for run in plan.runs))}
+        value = {
+            "schema": PLAN_SCHEMA,
+            **asdict(replace(plan, runs=())),
+            "cells": [asdict(cell) for cell in places],
+            "runs": [{**vars(run), "cell": places[run.cell]} for run in plan.runs],
+        }
         data = (json.dumps(value, indent=1) + "\n").encode()
         file = self.root / "suite.json"
         if not file.exists() or file.read_bytes() != data:

@@ -31,6 +31,7 @@ from harness.store.records import (
     FINAL,
     PLAN_SCHEMA,
     MetricInfo,
+    PlannedCell,
     Provenance,
     SuitePlan,
     Weights,
@@ -314,12 +315,15 @@ def read_plan(path: Path) -> SuitePlan:
                 f"{file} was written by an older ganbench; delete it and run the suite again, "
                 "which trains no finished run anew"
             )
+        cells = TypeAdapter(list[PlannedCell]).validate_python(data.pop("cells"))
+        for run in data["runs"]:
+            run["cell"] = cells[run["cell"]]
         return TypeAdapter(SuitePlan).validate_python(data)
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(
             f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         what = repr(error)
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]

@@ -138,7 +138,8 @@ NONE = "none"
 CellKey = tuple[str, str, str]
 """Labels of data set, variant and tricks."""
 PLAN_SCHEMA = 2
-"""Of ``suite.json``; the first one had labels in place of cells."""
+"""Of ``suite.json``, which lists the cells once, and of each run the place of its cell among them;
+the first one had labels."""
 
 
 @dataclass(frozen=True)
