@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -66,6 +66,13 @@ Suite = Annotated[str, typer.Argument(help="Name of a built-in suite, or path of
 Out = Annotated[Path | None, typer.Option(help="Results folder. Default: results/SUITE.")]
 Profile = Annotated[str | None, typer.Option(help="A profile of the suite file.")]
 Run = Annotated[str, typer.Argument(help="A run's folder, or its id under results/.")]
+Pages = Annotated[
+    Literal["auto", "all"],
+    typer.Option(
+        help="Runs that get a page of their own. auto: all; from 1,000 runs on those that did not "
+        "end well, and the best, median and worst of each cell."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Retrain = Annotated[
     bool,
@@ -220,9 +227,10 @@ def report(
     skip_corrupt: Annotated[
         bool, typer.Option(help="List runs with damaged records instead of refusing.")
     ] = False,
+    runs: Pages = "auto",
 ) -> None:
     """Write tables, figures, index.html and report.md, also while runs are in progress."""
-    _write_report(folders, out, skip_corrupt=skip_corrupt)
+    _write_report(folders, out, runs, skip_corrupt=skip_corrupt)
 
 
 @app.command()
@@ -327,10 +335,26 @@ def tune(
 
 
 @app.command()
-def show(run: Run, as_json: Json = False) -> None:
+def show(
+    run: Run,
+    as_json: Json = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the run's page of a report there, as one file by itself."
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
     """Show what a run is and what became of it."""
-    from harness.commands.show import describe_run, print_run
+    from harness.commands.show import describe_run, find_run, print_run
 
+    if html is not None:
+        from reports.build import write_run_page
+
+        write_run_page(find_run(run), html, force=force)
+        _tell({"page": str(html)}, lambda made: print(_foreign(f"page: {html}")), as_json)
+        return
     _tell(describe_run(run), print_run, as_json)
 
 
@@ -590,14 +614,18 @@ def _conclude(folder: Path, code: ExitStatus) -> None:
 
 
 def _write_report(
-    folders: list[Path], out: Path | None = None, *, skip_corrupt: bool = False
+    folders: list[Path],
+    out: Path | None = None,
+    runs: Pages = "auto",
+    *,
+    skip_corrupt: bool = False,
 ) -> None:
     from reports.build import is_current, place_of, write_report
 
     out = place_of(folders) if out is None else out
     page = out / "index.html"
-    if not is_current(folders, out):
-        page = write_report(folders, out, skip_corrupt=skip_corrupt)
+    if not is_current(folders, out, runs):
+        page = write_report(folders, out, skip_corrupt=skip_corrupt, runs=runs)
     print(f"report: {page}")
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reports.run_links import FOLDER
-from reports.stamps import Stamp, stamps
+from reports.run_links import FOLDER, LIST, RunLinks, Runs
+from reports.stamps import stamps
 
 if TYPE_CHECKING:
     from reports.cells import SuiteCells
@@ -49,32 +49,21 @@ def listed(folders: Folders) -> list[Path]:
     return [folders] if isinstance(folders, Path) else [*folders]
 
 
-Stamps = dict[Path, dict[str, Stamp]]
-"""By results folder: those of its runs, by the path of each."""
-
-
-def stamps_of(folders: Folders) -> Stamps:
-    """Look at the records of all runs; of a suite of ten thousand this takes a while."""
-    return {folder: stamps(folder) for folder in listed(folders)}
-
-
-def source_digest(run_stamps: Stamps) -> str:
+def source_digest(folders: Folders) -> str:
     """Name what a report depends on: this package, the plan, every run's log, tuning results.
 
     Of logs, size and time of change are taken, not content: a finished suite must be recognised
     in milliseconds.
-
-    Args:
-        run_stamps: From :func:`stamps_of`.
     """
     digest = hashlib.sha256(package_digest().encode())
-    for folder, runs in run_stamps.items():
-        if len(run_stamps) > 1:
+    several = len(listed(folders)) > 1
+    for folder in listed(folders):
+        if several:
             # Which run came from where is in the report.
             digest.update(f"{folder.resolve()}\0".encode(errors="surrogateescape"))
         plan = folder / "suite.json"
         digest.update(plan.read_bytes() if plan.exists() else b"")
-        for path, records in sorted(runs.items()):
+        for path, records in sorted(stamps(folder).items()):
             # Of a run's folder by its name alone: results may be moved.
             digest.update(f"{os.path.basename(path)!r}{records}\n".encode())  # noqa: PTH119
         for file in sorted(folder.glob("tuning/*/summary.json")):
@@ -84,17 +73,16 @@ def source_digest(run_stamps: Stamps) -> str:
     return digest.hexdigest()
 
 
-def is_current(folders: Folders, out: Path | None = None) -> bool:
-    """Say whether a report is there and nothing that it shows has changed since."""
+def is_current(folders: Folders, out: Path | None = None, runs: Runs = "auto") -> bool:
+    """Say whether a report is there, with the pages of these runs, and shows what there is."""
     out = place_of(folders) if out is None else out
     manifest = _read_manifest(out)
     files = manifest.get("files", [])
     return (
         bool(files)
-        and manifest.get("digest") == source_digest(stamps_of(folders))
+        and manifest.get("digest") == source_digest(folders)
+        and runs in ("auto", manifest.get("runs"))
         and all((out / name).is_file() for name in files)
-        # One look into the folder, for a suite may have ten thousand of these.
-        and manifest.get("pages", {}).keys() <= _names(out / FOLDER)
     )
 
 
@@ -110,13 +98,6 @@ def place_of(folders: Folders) -> Path:
 
         raise GanbenchError("several results folders: say where their report goes, by --out FOLDER")
     return first / "report"
-
-
-def _names(folder: Path) -> set[str]:
-    try:
-        return set(os.listdir(folder))  # noqa: PTH208 - no path is needed
-    except OSError:
-        return set()
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
@@ -222,7 +203,13 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     return out / "index.html"
 
 
-def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: bool = False) -> Path:
+def write_report(
+    folders: Folders,
+    out: Path | None = None,
+    *,
+    skip_corrupt: bool = False,
+    runs: Runs = "auto",
+) -> Path:
     """Write page, Markdown, tables, figures and run pages; the same bytes for the same store.
 
     Args:
@@ -230,6 +217,7 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
             several of the same plan, trained on several machines.
         out: Where to write; ``report`` inside the folder unless given, as it must be for several.
         skip_corrupt: List damaged runs instead of refusing.
+        runs: Whose pages to write.
 
     Returns:
         Path of ``index.html``.
@@ -245,14 +233,15 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     from reports.cells import group
 
     out = place_of(folders) if out is None else out
-    run_stamps = stamps_of(folders)
-    digest = source_digest(run_stamps)
+    # Before anything is read: what is appended later makes the report one that is not current.
+    digest = source_digest(folders)
     with seldom_collected() as stay:
         with uncollected():
             cells = group(read_suites(listed(folders), skip_corrupt=skip_corrupt))
             stay()
         try:
-            manifest = _write_files(cells, folders, out, run_stamps)
+            files = _write_files(cells, folders, out, runs)
+            manifest: dict[str, Any] = {"files": files, "runs": runs}
             # A report that leaves damaged runs out is never current: without the option, the next
             # reading has to refuse.
             manifest |= {} if skip_corrupt else {"digest": digest}
@@ -262,36 +251,85 @@ def write_report(folders: Folders, out: Path | None = None, *, skip_corrupt: boo
     return out / "index.html"
 
 
-def _write_files(
-    cells: SuiteCells, folders: Folders, out: Path, run_stamps: Stamps
-) -> dict[str, Any]:
-    """Write all but the manifest, and return what that says of the files."""
+def _write_files(cells: SuiteCells, folders: Folders, out: Path, runs: Runs) -> list[str]:
+    """Write all but the manifest, remove what only the report before had, and return the names."""
     from harness.store.folders import write_atomically
-    from reports import comma_separated, html, latex, markdown, structured
-    from reports.run_files import RunFiles
-    from reports.run_links import RunLinks
 
-    flat = {path: one for runs in run_stamps.values() for path, one in runs.items()}
-    run_files = RunFiles(flat, package_digest())
-    manifest = _read_manifest(out)
-    before, pages = manifest.get("files", []), manifest.get("pages", {})
+    before = _read_manifest(out).get("files", [])
     for name in ("tables", "figures", FOLDER):
         (out / name).mkdir(parents=True, exist_ok=True)
     (out / MANIFEST).unlink(missing_ok=True)
-    with run_files.writing(cells, out / FOLDER, pages) as finish:
-        document, links = lay_out(cells, folders), RunLinks(cells)
-        read = document.for_readers()
-        files = {"index.html": html.render(read, links), "report.md": markdown.render(read, links)}
-        for table in document.tables():
-            files[f"tables/{table.name}.csv"] = comma_separated.render(table)
-            files[f"tables/{table.name}.tex"] = latex.render(table)
-        files["tables.json"] = structured.render(document)
-        for figure in document.figures():
-            files[f"figures/{figure.name}.svg"] = figure.svg + "\n"
-        for name, text in files.items():
-            # A label may hold half a surrogate pair, which no encoding can write.
-            write_atomically(out / name, text.encode(errors="replace"))
-        for name in set(before) - set(files):
-            if Path(name).parent in (Path("tables"), Path("figures")):
-                (out / name).unlink(missing_ok=True)
-        return {"files": sorted(files), "pages": finish()}
+    files = []
+    # A label may hold half a surrogate pair, which no encoding can write.
+    for name, text in _texts(lay_out(cells, folders), RunLinks(cells, runs)):
+        write_atomically(out / name, text.encode(errors="replace"))
+        files.append(name)
+    for page, text in _pages(cells, RunLinks(cells, runs, prefix="")):
+        file = out / FOLDER / page
+        # A link is replaced, not followed. Nothing waits for the disk: without the manifest, which
+        # is written last, all are written again.
+        file.unlink(missing_ok=True)
+        file.write_bytes(text.encode(errors="replace"))
+        files.append(f"{FOLDER}/{page}")
+    for name in set(before) - set(files):
+        if Path(name).parent in (Path("tables"), Path("figures"), Path(FOLDER)):
+            (out / name).unlink(missing_ok=True)
+    return sorted(files)
+
+
+def _texts(document: Document, links: RunLinks) -> Iterator[tuple[str, str]]:
+    """Write the files of a report but for the pages of runs: names and what is in them."""
+    from reports import comma_separated, html, latex, markdown, structured
+
+    read = document.for_readers()
+    yield "index.html", html.render(read, links)
+    yield "report.md", markdown.render(read, links)
+    for table in document.tables():
+        yield f"tables/{table.name}.csv", comma_separated.render(table)
+        yield f"tables/{table.name}.tex", latex.render(table)
+    yield "tables.json", structured.render(document)
+    for figure in document.figures():
+        yield f"figures/{figure.name}.svg", figure.svg + "\n"
+
+
+def _pages(cells: SuiteCells, links: RunLinks) -> Iterator[tuple[str, str]]:
+    """Write the list of runs and their pages: names and what is in them."""
+    from reports.run_list import render_list
+    from reports.run_pages import RunPages
+
+    yield LIST, render_list(cells, links)
+    pages = RunPages(cells, links)
+    for cell in cells.cells:
+        for position, result in enumerate(cell.results):
+            if result.planned.id in links.pages:
+                yield links.pages[result.planned.id], pages.render(cell, position)
+
+
+def write_run_page(run: Path, file: Path, *, force: bool = False) -> None:
+    """Write the page of one run by itself, as one file that loads nothing.
+
+    Args:
+        run: The run's folder, inside its results folder.
+        file: Where to write.
+        force: Whether a file that is there may be replaced.
+
+    Raises:
+        StoreError: if the results folder has no such run.
+        CorruptRecordError: naming file and line of a damaged record.
+        OSError: if the file is there, or cannot be written.
+    """
+    from harness.errors import StoreError
+    from harness.store.reading import ReportedRun, SuiteRecord, read_plan, read_run
+    from reports.cells import group
+    from reports.run_pages import RunPages
+
+    record = ReportedRun.of(read_run(run))
+    folder = run.resolve().parents[1]
+    plan = read_plan(folder)
+    cells = group(SuiteRecord(folder, plan, {record.spec.id: record}))
+    places = [(c, i) for c in cells.cells for i, r in enumerate(c.results) if r.record]
+    if not places:
+        raise StoreError(f"run {record.spec.id} is not in the plan of {folder}")
+    page = RunPages(cells).render(*places[0])
+    with file.open("wb" if force else "xb") as written:
+        written.write(page.encode(errors="replace"))

@@ -43,9 +43,9 @@ def srcset(svg: str) -> str:
     return svg_uri(svg).replace(" ", "%20")
 
 
-def png_uri(image: Thumbnail) -> str:
+def png_uri(png: bytes) -> str:
     """Write a PNG as a data address."""
-    return "data:image/png;base64," + base64.b64encode(image.png).decode()
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def png_size(image: Thumbnail) -> tuple[int, int]:

@@ -1,10 +1,9 @@
-"""HTML that a page has dozens of and a suite has a page per run of: faster than by a template."""
+"""Text of anybody as HTML, and the parts of a page that are written without a template."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from html import escape
 
 from markupsafe import Markup
@@ -12,7 +11,6 @@ from markupsafe import Markup
 from reports.tables import printable
 
 
-@lru_cache(8192)
 def text(foreign: str) -> str:
     """Show any string as text: on one line, without control characters, escaped."""
     return escape(printable(foreign))

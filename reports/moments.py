@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from markupsafe import Markup
-
 from harness.store.events import Event
 from reports.figures.samples import GRID
-from reports.markup import text
 from reports.sample_files import Picture, picture_of
 
 MOST = 8
-"""Moments of a run's training that its page shows."""
+"""Moments of a run's training that its page shows; half as many if they are large."""
 BUDGET = 180_000
 """Bytes that they may take together, before they are written as text."""
 
@@ -56,23 +52,6 @@ class Moments:
     unreadable: int = 0
     tiles: int = GRID
 
-    @property
-    def strip(self) -> Markup:
-        """The moments in a row, each with its step; all but the last are marked as earlier."""
-        figures = []
-        for moment in self.shown:
-            earlier = "" if moment is self.shown[-1] else ' class="earlier"'
-            pixels = ' class="pixels"' if moment.pixelated else ""
-            data = base64.b64encode(moment.png).decode()
-            step = text(str(moment.step))
-            seen = "" if moment.kimg is None else f" · {moment.kimg:.4g} kimg"
-            figures.append(
-                f'<figure{earlier}><img{pixels} src="data:image/png;base64,{data}" '
-                f'alt="{text(moment.alt)} at step {step}">'
-                f"<figcaption>step {step}{seen}</figcaption></figure>\n"
-            )
-        return Markup("".join(figures))  # noqa: S704 - every foreign string is escaped above
-
 
 def evenly(count: int, most: int) -> list[int]:
     """Choose so many of some places, the first and the last among them; one is the last."""
@@ -88,7 +67,6 @@ def moments_of(
     events: Sequence[Event],
     evaluation_at: Callable[[int], Event],
     facts: Mapping[str, Any],
-    most: int = MOST,
 ) -> Moments:
     """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
 
@@ -97,10 +75,9 @@ def moments_of(
         events: Its records of samples.
         evaluation_at: Gives its evaluation at a step; empty without one.
         facts: What its protocol says of the data: centres of modes and their width.
-        most: Moments to show; half as many if they are large.
     """
     pictures: dict[int, tuple[Event, Event, Picture]] = {}
-    for place in evenly(len(events), most):
+    for place in evenly(len(events), MOST):
         event = events[place]
         measured = evaluation_at(event["step"])
         name = str(event["file"])
@@ -110,9 +87,9 @@ def moments_of(
         if drawn is not None:
             pictures[place] = event, measured, drawn
     sizes = [len(picture.png) for _, _, picture in pictures.values()]
-    asked, tiles = min(most, len(events)), GRID
+    asked, tiles = min(MOST, len(events)), GRID
     places = list(pictures)
-    for tiles, count in product((GRID, 4, 2, 1), (most, most // 2)):
+    for tiles, count in product((GRID, 4, 2, 1), (MOST, MOST // 2)):
         kept = evenly(len(sizes), count)
         if sum(sizes[i] for i in kept) * tiles**2 <= BUDGET * GRID**2:
             places = [places[i] for i in kept]

@@ -24,8 +24,10 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
     """Write the row of a run, which stands at some place of the list."""
     planned, outcome, record = result.planned, result.outcome, result.record
     name = links.pages.get(planned.id)
-    run = text(planned.id)
+    run, why = text(planned.id), text(reason_of(result))
     link = run if name is None else f'<a href="{text(address(name))}">{run}</a>'
+    if name is None and record is not None:
+        why += f"no page; <code>ganbench show {run} --html {run}.html</code> writes it"
     primary = cell.primary if record is not None and result.status not in CRASHES else None
     last = record.last(primary.name) if record and primary else None
     best = record.best(primary) if record and primary else None
@@ -41,7 +43,7 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
         f"{measured(last)}{measured(best.value if best else None)}"
         f'<td class="num">{"–" if failed_at is None else text(str(failed_at))}</td>'
         f'<td class="num">{"–" if seconds is None else f"{seconds:.1f}"}</td>'
-        f'<td class="prose">{text(reason_of(result))}</td></tr>\n'
+        f'<td class="prose">{why}</td></tr>\n'
     )
 
 
@@ -58,6 +60,7 @@ def render_list(cells: SuiteCells, links: RunLinks) -> str:
             **inlined(["report.css", "run.css"], ["runs.js", "report.js"]),
             suite=cells.suite.plan.suite,
             total=len(cells.results),
+            some=len(links.pages) < len(links.begun),
             counts=[(words, count) for words, count in counts.items() if count],
             lines=Markup(  # noqa: S704 - every foreign string is escaped above
                 "".join(

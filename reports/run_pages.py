@@ -1,15 +1,14 @@
-"""Writes a small page for every run that has begun: what it was, what it did, how to repeat it."""
+"""Writes the page of a run: what it was, what it did, how to repeat it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from harness.spec import RunSpec
 from harness.store.wording import code_lines, provenance_lines
 from reports.cells import CellRuns, SuiteCells
 from reports.figures.samples import GRID
+from reports.html import png_uri
 from reports.markup import rows
 from reports.moments import Moments, moments_of
 from reports.run_history import (
@@ -21,29 +20,10 @@ from reports.run_history import (
     metric_rows,
     reason_of,
 )
-from reports.run_links import LIST, RunLinks, address
+from reports.run_links import LIST, RunLinks
 from reports.run_plots import diagnostic_plots, metric_plots
 from reports.run_spec import environment_rows, repeat_command, saved_networks, spec_rows
 from reports.templating import environment, inlined
-
-
-class Detail(NamedTuple):
-    """How much a page shows.
-
-    Attributes:
-        moments: Of training, of which samples are shown.
-        evaluations: Points of a metric's line.
-        rows: Points of a line of what training tells of itself.
-    """
-
-    moments: int
-    evaluations: int
-    rows: int
-
-
-WHOLE, THINNED = Detail(8, 100, 100), Detail(3, 60, 40)
-"""Of a suite, and of a large one."""
-
 
 NAME, NUMBER, PLAIN = 'th scope="row"', 'td class="num"', "td"
 METRIC = (NAME, NUMBER, NUMBER, PLAIN, NUMBER, NUMBER)
@@ -57,59 +37,37 @@ class RunPages:
 
     Args:
         cells: The suite.
+        links: Of its runs, from the folder of their pages; None for a page that lies by itself.
     """
 
-    def __init__(self, cells: SuiteCells) -> None:
-        self._cells = cells
-        self._detail = THINNED if cells.large else WHOLE
-        self.links = RunLinks(cells, "")
-        templates = environment()
-        self._template = templates.get_template("run.html.jinja")
-        parts: Any = templates.get_template("run_parts.html.jinja").module
-        # Runs of a cell have these in common, and mostly those of a suite.
-        self._table_of = parts.spec_table
-        self._described: tuple[RunSpec | None, str] = None, ""
-        self._origin = lru_cache(256)(parts.origin)
+    def __init__(self, cells: SuiteCells, links: RunLinks | None = None) -> None:
+        self._plan, self._links = cells.suite.plan, links
+        self._template = environment().get_template("run.html.jinja")
         self._fixed = {
             **inlined(["report.css", "run.css"], ["run.js"]),
-            "suite": cells.suite.plan.suite,
-            "summary_page": "../index.html",
+            "suite": self._plan.suite,
+            "linked": links is not None,
+            "png_uri": png_uri,
         }
 
     def neighbours(self, cell: CellRuns, position: int) -> list[tuple[str, str, str]]:
         """Return relation, words and address of the runs of a cell before and after one."""
-        neighbours = []
+        neighbours: list[tuple[str, str, str]] = []
+        if self._links is None:
+            return neighbours
         for relation, step in (("prev", -1), ("next", 1)):
             place = position + step
             if 0 <= place < len(cell.results):
                 planned = cell.results[place].planned
-                name = self.links.pages.get(planned.id)
-                if name is not None:
-                    neighbours.append((relation, f"seed {planned.seed}", address(name)))
+                page = self._links.page(planned.id)
+                if page is not None:
+                    neighbours.append((relation, f"seed {planned.seed}", page))
         return neighbours
 
     def cell_rows(self, cell: CellRuns) -> str:
         """Return where the list shows a cell's runs; all of it, if there is no other."""
         runs = [result.planned.id for result in cell.results]
-        return (self.links.behind(runs) if len(runs) > 1 else None) or LIST
-
-    def context(self, cell: CellRuns, position: int) -> tuple[object, ...]:
-        """Return what the page of a run shows beside the records of the run."""
-        result = cell.results[position]
-        return (
-            self._detail,
-            self._cells.suite.plan.suite,
-            result.planned,
-            self.neighbours(cell, position),
-            self.cell_rows(cell),
-            repeat_command(self._cells.suite.plan, cell, result.planned.seed),
-        )
-
-    def _spec_table(self, spec: RunSpec) -> str:
-        shared = spec.model_copy(update={"seed": 0})
-        if self._described[0] != shared:
-            self._described = shared, self._table_of(spec_rows(spec))
-        return self._described[1]
+        return (self._links.behind(runs) if self._links and len(runs) > 1 else None) or LIST
 
     def render(self, cell: CellRuns, position: int) -> str:
         """Write the page of a run that has begun.
@@ -124,17 +82,14 @@ class RunPages:
         result = cell.results[position]
         if result.record is None:
             raise ValueError(f"run {result.planned.id} has no records to show")
-        history, detail = History(result, result.record), self._detail
+        history = History(result, result.record)
         record, primary = history.record, history.primary
         data = history.protocols[-1].get("data") if history.protocols else None
         facts = data if isinstance(data, dict) else {}
-        moments = moments_of(
-            result.read, history.samples, history.evaluation_at, facts, detail.moments
-        )
+        moments = moments_of(result.read, history.samples, history.evaluation_at, facts)
         device = history.attempts[-1].get("device") if history.attempts else None
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         raw = len(history.unaveraged.steps) > 0
-        plots = metric_plots(history, detail.evaluations)
         return self._template.render(
             **self._fixed,
             planned=result.planned,
@@ -146,8 +101,8 @@ class RunPages:
             neighbours=self.neighbours(cell, position),
             cell_rows=self.cell_rows(cell),
             cell_size=len(cell.results),
-            metric_plots=plots,
-            diagnostic_plots=diagnostic_plots(history, detail.rows),
+            metric_plots=metric_plots(history),
+            diagnostic_plots=diagnostic_plots(history),
             died=history.died,
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),
@@ -157,17 +112,15 @@ class RunPages:
             metrics=rows(metric_rows(history, raw=raw), METRIC_RAW if raw else METRIC),
             raw=raw,
             story=rows(map(HistoryEvent.texts, history_rows(history, primary)), STORY),
-            spec=self._spec_table(record.spec),
+            spec=spec_rows(record.spec),
             seed=record.spec.seed,
-            origin=self._origin(
-                (
-                    *provenance_lines(vars(record.provenance) if record.provenance else None),
-                    *code_lines(record.code),
-                ),
-                tuple(environment_rows(record)),
-            ),
+            origin=[
+                *provenance_lines(vars(record.provenance) if record.provenance else None),
+                *code_lines(record.code),
+            ],
+            environment=environment_rows(record),
             saved=saved_networks(record),
-            command=repeat_command(self._cells.suite.plan, cell, result.planned.seed, device),
+            command=repeat_command(self._plan, cell, result.planned.seed, device),
         )
 
 

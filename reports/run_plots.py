@@ -24,6 +24,8 @@ TOGETHER = (
     ("d_loss_std", "g_loss_std"),
 )
 """Diagnostics that share a plot: what is D's or of real data first."""
+MOST_POINTS = 100
+"""Of a line; more could not be told apart."""
 MOST_DOTS = 60
 """Points of a line up to which each gets a dot."""
 AVERAGED = (("first", "averaged weights"), ("raw", "raw weights"))
@@ -31,12 +33,10 @@ KINDS = ("first", "second")
 
 
 class Curve(NamedTuple):
-    """A number over training: the finite values, no more than can be seen, and their limits."""
+    """A number over training: the finite values, no more than can be seen."""
 
     kimg: Values
     values: Values
-    low: float
-    high: float
 
     @property
     def course(self) -> str:
@@ -44,35 +44,21 @@ class Curve(NamedTuple):
         return f"from {number(float(self.values[0]))} to {number(float(self.values[-1]))}"
 
 
-def curves_of(numbers: Numbers, most: int) -> dict[str, Curve]:
-    """Return every number that is ever finite as a curve of so many points, by its name."""
-    if not len(numbers.values):
-        return {}
-    finite = np.isfinite(numbers.values)
-    if finite.all():
-        return dict(zip(numbers.names, curves(numbers.kimg, numbers.values, most), strict=True))
+def curves_of(numbers: Numbers) -> dict[str, Curve]:
+    """Return every number that is ever finite as a curve, by its name."""
     by_name = {}
-    for column, name in enumerate(numbers.names):
-        seen = finite[:, column]
-        if seen.any():
-            (by_name[name],) = curves(numbers.kimg[seen], numbers.values[seen, column, None], most)
+    for name, values in zip(numbers.names, numbers.values.T, strict=True):
+        seen = np.flatnonzero(np.isfinite(values))
+        if len(seen):
+            places = seen[evenly(len(seen), MOST_POINTS)]
+            by_name[name] = Curve(numbers.kimg[places], values[places])
     return by_name
 
 
-def curves(kimg: Values, values: Values, most: int) -> list[Curve]:
-    """Thin the columns of a table ``(points, numbers)`` of finite values to curves."""
-    if len(kimg) > most:
-        places = evenly(len(kimg), most)
-        kimg, values = kimg[places], values[places]
-    lows, highs = values.min(0).tolist(), values.max(0).tolist()
-    columns = np.ascontiguousarray(values.T)
-    return [Curve(kimg, *one) for one in zip(columns, lows, highs, strict=True)]
-
-
-def metric_plots(history: History, most: int) -> list[Markup]:
-    """Plot every metric over training by so many points, the primary one first and large."""
+def metric_plots(history: History) -> list[Markup]:
+    """Plot every metric over training, the primary one first and large."""
     plots: list[Markup] = []
-    averaged, raw = (curves_of(n, most) for n in (history.measured, history.unaveraged))
+    averaged, raw = map(curves_of, (history.measured, history.unaveraged))
     for metric in history.metrics:
         measured, unaveraged = averaged.get(metric.name), raw.get(metric.name)
         size = SMALL if plots else LARGE
@@ -100,9 +86,9 @@ def metric_plots(history: History, most: int) -> list[Markup]:
     return plots
 
 
-def diagnostic_plots(history: History, most: int) -> list[Markup]:
-    """Plot what training tells of itself by so many points; what belongs together in one plot."""
-    x, known = kimg_axis(history.end), curves_of(history.trained, most)
+def diagnostic_plots(history: History) -> list[Markup]:
+    """Plot what training tells of itself; what belongs together in one plot."""
+    x, known = kimg_axis(history.end), curves_of(history.trained)
     names = history.trained.names
     groups = [[name for name in pair if name in names] for pair in TOGETHER]
     grouped = {name for group in groups for name in group}

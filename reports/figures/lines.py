@@ -1,4 +1,4 @@
-"""Small line plots as SVG text: cheap enough for a page per run, coloured by the page's classes.
+"""Small line plots as SVG text, in the page itself and coloured by its classes.
 
 Lengths inside a plot are tenths of a pixel, so that coordinates are whole numbers.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from typing import NamedTuple
 
@@ -35,23 +34,19 @@ class Polyline(NamedTuple):
     Attributes:
         kimg: Thousand images that D had seen, ascending; at least one.
         values: As many, finite.
-        low: The least of them.
-        high: The largest.
         kind: A class of the page's style: ``first``, ``second``, or ``raw`` for raw weights.
         seen: Whether every point is a measurement that gets a dot.
     """
 
     kimg: Values
     values: Values
-    low: float
-    high: float
     kind: str = "first"
     seen: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Axis:
-    """Places of values along an axis, from ``start`` to ``stop``; equal to itself alone.
+    """Places of values along an axis, from ``start`` to ``stop``.
 
     Attributes:
         low: Value at ``start``.
@@ -69,13 +64,14 @@ class Axis:
     logarithmic: bool
     ticks: tuple[float, ...]
 
-    def place(self, values: Values) -> Values:
-        """Return where values lie, a half added, so that a whole part is the nearest one."""
+    def places(self, values: Values) -> list[int]:
+        """Return where values lie."""
         if self.logarithmic:
             values, low, high = np.log(values), math.log(self.low), math.log(self.high)
         else:
             low, high = self.low, self.high
-        return (values - low) * ((self.stop - self.start) / (high - low)) + (self.start + 0.5)
+        places = (values - low) * ((self.stop - self.start) / (high - low)) + (self.start + 0.5)
+        return list(map(int, places))
 
     def at(self, value: float) -> int:
         """Return where one value lies."""
@@ -104,7 +100,6 @@ def log_ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     return tuple(tick for tick in candidates if low <= tick <= high)
 
 
-@lru_cache(64)
 def kimg_axis(end: float, size: tuple[int, int] = SMALL) -> Axis:
     """Lay out the axis of thousands of images that D has seen, from 0 on."""
     end = end if 0 < end < HUGE else 1.0
@@ -123,27 +118,6 @@ def value_axis(low: float, high: float, bottom: int) -> Axis:
         # So close together that rounding takes the margin.
         low, high = low - 1.0, high + 1.0
     return Axis(low, high, bottom, TOP, False, linear_ticks(low, high, 4))
-
-
-@lru_cache(256)
-def path_format(axis: Axis, kimg: bytes) -> str:
-    """Write the points of a line but for their heights, since many lines are measured together.
-
-    Args:
-        axis: From :func:`kimg_axis`.
-        kimg: The line's, as bytes.
-    """
-    places = axis.place(np.frombuffer(kimg)).astype(np.int64).tolist()
-    return " ".join([f"{place},%d" for place in places])
-
-
-@lru_cache(64)
-def kimg_ticks(axis: Axis, bottom: int) -> str:
-    """Write the numbers below an axis, which all plots of a page have in common."""
-    return "".join(
-        f'<text x="{axis.at(tick)}" y="{bottom + 160}">{tick_text(tick)}</text>'
-        for tick in axis.ticks
-    )
 
 
 def tick_text(value: float) -> str:
@@ -179,40 +153,39 @@ def plot(
     Returns:
         An ``<svg>`` element, without ids, styles or scripts of its own.
     """
-    heights = [line.values for line in lines]
-    low, high = min(line.low for line in lines), max(line.high for line in lines)
-    if low < -HUGE or high > HUGE:
-        heights = [np.clip(values, -HUGE, HUGE) for values in heights]
-        low, high = max(low, -HUGE), min(high, HUGE)
+    heights = [np.clip(line.values, -HUGE, HUGE) for line in lines]
+    low = min(float(values.min()) for values in heights)
+    high = max(float(values.max()) for values in heights)
     if level is not None:
         level = min(max(level, -HUGE), HUGE)
         low, high = min(low, level), max(high, level)
     width, height = size
     bottom, right = height - BOTTOM, width - RIGHT
     y = value_axis(low, high, bottom)
-    ticks = [(tick_text(tick), y.at(tick)) for tick in y.ticks]
-    grid = "".join([f"M{LEFT} {at}H{right}" for _, at in ticks])
+    grid = "".join(f"M{LEFT} {y.at(tick)}H{right}" for tick in y.ticks)
     texts = "".join(
-        [f'<text class="y" x="{LEFT - 60}" y="{at + 38}">{tick}</text>' for tick, at in ticks]
+        f'<text x="{x.at(tick)}" y="{bottom + 160}">{tick_text(tick)}</text>' for tick in x.ticks
+    ) + "".join(
+        f'<text class="y" x="{LEFT - 60}" y="{y.at(tick) + 38}">{tick_text(tick)}</text>'
+        for tick in y.ticks
     )
     large = " large" if size == LARGE else ""
     parts = [
         f'<svg class="plot{large}" viewBox="0 0 {width} {height}" role="img" '
         f'aria-label="{escape(printable(alt))}"><path class="grid" d="{grid}"/>'
-        f"<g>{kimg_ticks(x, bottom)}{texts}</g>"
+        f"<g>{texts}</g>"
     ]
     if level is not None:
         parts.append(f'<path class="level" d="M{LEFT} {y.at(level)}H{right}"/>')
     if onset is not None:
         parts.append(f'<path class="onset" d="M{x.at(onset)} {TOP}V{bottom}"/>')
     for line, values in zip(lines, heights, strict=True):
-        places = path_format(x, line.kimg.tobytes()) % tuple(
-            y.place(values).astype(np.int64).tolist()
-        )
+        points = list(zip(x.places(line.kimg), y.places(values), strict=True))
+        places = " ".join(f"{across},{up}" for across, up in points)
         dots = " seen" if line.seen or len(values) == 1 else ""
         parts.append(f'<polyline class="{line.kind}{dots}" points="{places}"/>')
         if died and line is lines[0]:
-            end = places.rpartition(" ")[2].replace(",", " ")
-            parts.append(f'<path class="cross" d="M{end}m-55-55l110 110m0-110l-110 110"/>')
+            across, up = points[-1]
+            parts.append(f'<path class="cross" d="M{across} {up}m-55-55l110 110m0-110l-110 110"/>')
     parts.append("</svg>")
     return "".join(parts)

@@ -33,7 +33,7 @@ def line(
     points: Sequence[tuple[float, float]], kind: str = "first", seen: bool = False
 ) -> Polyline:
     kimg, values = np.array(points, dtype=np.float64).T
-    return Polyline(kimg, values, float(values.min()), float(values.max()), kind, seen)
+    return Polyline(kimg, values, kind, seen)
 
 
 def places(svg: str, name: str = "first") -> list[tuple[int, int]]:

@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import json
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -23,7 +22,9 @@ from harness import cli
 from harness.commands import run as run_command
 from harness.commands.finished import RerunShortcut
 from harness.commands.options import RunOptions
+from harness.errors import StoreError
 from harness.spec import PartSpec, RunSpec, Settings
+from harness.store import merging
 from harness.store.events import Event, EventLog
 from harness.store.folders import Store
 from harness.store.reading import SuiteRecord, read_suite
@@ -32,16 +33,14 @@ from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
 from reports import cells as cells_module
-from reports import moments, run_files
-from reports.build import is_current, write_report
+from reports import moments
+from reports.build import is_current, write_report, write_run_page
 from reports.cells import CellRuns, SuiteCells, group
 from reports.moments import evenly, moments_of
-from reports.run_files import RunFiles
-from reports.run_links import RunLinks, page_name, ranges
+from reports.run_links import RunLinks, chosen, page_name, ranges
 from reports.run_pages import RunPages
 from reports.run_spec import repeat_command
 from reports.sample_files import SampleFolder, is_whole_png
-from reports.stamps import stamps
 from tests.stores import SETTINGS, Fate, Where, build_store, protocol, write_samples
 
 OUTCOMES = ("ok", "collapsed", "diverged", "oom", "crashed", "preempted", None, "missing")
@@ -308,10 +307,8 @@ class TestSamples:
         assert page.count("<img") == 8 and "8 of 20 stored moments are shown." in page
         assert "at step 0" in page and "at step 19" in page
 
-    def test_pages_of_many_runs_show_less_and_say_so(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder, log = run_folder(tmp_path / "s")
+    def test_long_lines_are_thinned(self, tmp_path: Path) -> None:
+        _, log = run_folder(tmp_path / "s")
         with log:
             begin(log, [MetricInfo("fd", "frechet", "", "lower", primary=True)])
             for step in range(200):
@@ -319,18 +316,11 @@ class TestSamples:
                 if step % 4 == 0:
                     log.append({"type": "evaluation", "step": step, "kimg": step, "seconds": 1.0,
                                 "values": {"fd": 1.0}})  # fmt: skip
-                if step % 10 == 0:
-                    file = write_samples(folder, step, images=False, spread=8, seed=step)
-                    log.append({"type": "samples", "step": step, "file": file})
-        for many, moments_shown, points in ((2, 8, 100), (1, 3, 40)):
-            monkeypatch.setattr(cells_module, "LARGE", many)
-            page = first_page(tmp_path / "s")
-            assert f"{moments_shown} of 20 stored moments are shown." in page
-            assert page.count("<img") == moments_shown
-            (line,) = re.findall(r'<polyline class="first" points="([^"]*)"', page)
-            assert len(line.split()) == points
-            (measured,) = re.findall(r'<polyline class="first seen" points="([^"]*)"', page)
-            assert len(measured.split()) == 50
+        page = first_page(tmp_path / "s")
+        (line,) = re.findall(r'<polyline class="first" points="([^"]*)"', page)
+        assert len(line.split()) == 100
+        (measured,) = re.findall(r'<polyline class="first seen" points="([^"]*)"', page)
+        assert len(measured.split()) == 50
 
     def test_large_grids_are_fewer_or_cut(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -491,7 +481,7 @@ class TestLinks:
 
     def test_one_run_leads_to_its_page_and_several_to_a_selection(self, every: Path) -> None:
         cells = cells_of(every)
-        links = RunLinks(cells)
+        links = RunLinks(cells, "auto")
         ids = [result.planned.id for result in cells.cells[0].results]
         record = cells.cells[0].results[0].record
         assert record is not None
@@ -515,8 +505,9 @@ class TestLinks:
 
     def test_seeds_beside_each_other_and_the_way_back(self, every: Path) -> None:
         cells = cells_of(every)
-        pages, (cell,) = RunPages(cells), cells.cells
-        names = [pages.links.pages.get(result.planned.id) for result in cell.results]
+        links, (cell,) = RunLinks(cells, "auto", prefix=""), cells.cells
+        pages = RunPages(cells, links)
+        names = [links.pages.get(result.planned.id) for result in cell.results]
         page = pages.render(cell, 3)
         assert f'<a rel="prev" href="{names[2]}">← seed 2</a>' in page
         assert f'<a rel="next" href="{names[4]}">seed 4 →</a>' in page
@@ -589,45 +580,21 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
         assert policy[0].startswith("default-src &#39;none&#39;; img-src data:;")
 
 
-class Folder:
-    """Pages of a suite, written again and again."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.out = root, root.with_name("pages")
-        self.out.mkdir()
-        self.made: dict[str, str] = {}
-        self.write()
-
-    def write(self, made_by: str = "x") -> None:
-        self.made = RunFiles(stamps(self.root), made_by).write(
-            cells_of(self.root), self.out, self.made
-        )
-
-    def times(self) -> dict[str, int]:
-        return {file.name: file.stat().st_mtime_ns for file in self.out.iterdir()}
-
-    def changed(self, made_by: str = "x") -> set[str]:
-        """Write once more and return the pages that are not as they were, but the list."""
-        before = self.times()
-        self.write(made_by)
-        after = self.times()
-        names = before.keys() | after.keys()
-        return {n for n in names if before.get(n) != after.get(n)} - {"index.html"}
-
-    def page(self, seed: int) -> Path:
-        (found,) = self.out.glob(f"*-s{seed}-*")
-        return found
-
-    def log(self, seed: int) -> EventLog:
-        (file,) = (self.root / "runs").glob(f"*-s{seed}-*/events.jsonl")
-        return EventLog(file)
-
-
 LATER = {"type": "losses", "step": 240, "kimg": 16, "values": {"belated": 1.0}}
 
 
+def page_of(root: Path, seed: int) -> Path:
+    (found,) = (root / "report" / "runs").glob(f"*-s{seed}-*")
+    return found
+
+
+def log_of(root: Path, seed: int) -> EventLog:
+    (file,) = (root / "runs").glob(f"*-s{seed}-*/events.jsonl")
+    return EventLog(file)
+
+
+@pytest.mark.usefixtures("unrendered")
 class TestFiles:
-    @pytest.mark.usefixtures("unrendered")
     def test_pages_of_runs_that_have_begun_and_the_same_bytes_again(
         self, every: Path, tmp_path: Path
     ) -> None:
@@ -642,54 +609,61 @@ class TestFiles:
         assert pages[0].keys() == {"index.html", *begun} and len(begun) == 7
         next((tmp_path / "a" / "runs").glob("*-s3-*")).unlink()
         assert not is_current(every, tmp_path / "a")
+        write_report(every, tmp_path / "a")
+        assert len(list((tmp_path / "a" / "runs").glob("*-s3-*"))) == 1
 
-    def test_only_what_changed_is_written_again(self, tmp_path: Path) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", None, "ok"]))
-        assert folder.changed() == set()
-        with folder.log(1) as log:
-            log.append(LATER)
-        assert folder.changed() == {folder.page(1).name}
-        assert "belated" in folder.page(1).read_text()
-        environment = next(folder.root.glob("runs/*-s2-*/environment-1.json"))
-        environment.write_text('{"moved": "to another machine"}')
-        assert folder.changed() == {folder.page(2).name}
-        (environment.parent / "networks.json").write_text("{}")
-        assert folder.changed() == {folder.page(2).name}
-        assert len(folder.changed("another version of this package")) == 3
-
-    def test_a_page_that_is_lost_is_written_again(self, tmp_path: Path) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", "ok"]))
-        page = folder.page(0)
-        page.unlink()
-        assert folder.changed() == {page.name} and page.exists()
+    @pytest.mark.parametrize("name", ["events.jsonl", "environment-1.json", "networks.json"])
+    def test_what_a_page_shows_is_told_anew_when_it_changes(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        root = one_cell(tmp_path / "s", ["ok", None])
+        write_report(root)
+        (folder,) = (root / "runs").glob("*-s1-*")
+        with log_of(root, 1) as log:
+            if name == "events.jsonl":
+                log.append(LATER)
+            else:
+                (folder / name).write_text('{"belated": 1}')
+        (folder / "networks.safetensors").write_text("")
+        assert not is_current(root)
+        write_report(root)
+        said = {"networks.json": "networks.safetensors"}.get(name, "belated")
+        assert said in page_of(root, 1).read_text() and said not in page_of(root, 0).read_text()
 
     def test_pages_of_runs_that_went_away_go_and_others_stay(self, tmp_path: Path) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", "ok", "ok"]))
-        (folder.out / "mine.html").write_text("x")
-        plan = json.loads((folder.root / "suite.json").read_text())
+        root = one_cell(tmp_path / "s", ["ok", "ok", "ok"])
+        write_report(root)
+        mine = root / "report" / "runs" / "mine.html"
+        mine.write_text("x")
+        plan = json.loads((root / "suite.json").read_text())
         gone = plan["runs"].pop()
-        (folder.root / "suite.json").write_text(json.dumps(plan))
-        # All others say how many seeds there are; one led to the page that is gone.
-        assert len(folder.changed()) == 3
-        assert not (folder.out / f"{gone['folder']}.html").exists()
-        assert "mine.html" in folder.times()
+        (root / "suite.json").write_text(json.dumps(plan))
+        write_report(root)
+        assert not (root / "report" / "runs" / f"{gone['folder']}.html").exists()
+        assert mine.exists() and page_of(root, 0).exists() and page_of(root, 1).exists()
 
     def test_a_manifest_cannot_remove_files_elsewhere(self, tmp_path: Path) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok"]))
+        root = one_cell(tmp_path / "s", ["ok"])
+        write_report(root)
         mine = tmp_path / "mine.html"
         mine.write_text("x")
-        folder.made |= {"../mine.html": "", str(mine): ""}
-        folder.write()
+        file = root / "report" / ".report.json"
+        manifest = json.loads(file.read_text())
+        manifest["files"] += ["../mine.html", "runs/../../../mine.html", str(mine)]
+        file.write_text(json.dumps(manifest))
+        write_report(root)
         assert mine.exists()
 
-    def test_a_neighbour_that_begins_is_linked(self, tmp_path: Path) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", "missing"]))
-        assert 'rel="next"' not in folder.page(0).read_text()
-        one_cell(folder.root, ["ok", "ok"])
-        folder.write()
-        assert 'rel="next"' in folder.page(0).read_text()
+    def test_a_link_in_a_pages_place_is_not_followed(self, tmp_path: Path) -> None:
+        root = one_cell(tmp_path / "s", ["ok"])
+        write_report(root)
+        page, mine = page_of(root, 0), tmp_path / "mine.html"
+        mine.write_text("x")
+        page.unlink()
+        page.symlink_to(mine)
+        write_report(root)
+        assert mine.read_text() == "x" and not page.is_symlink()
 
-    @pytest.mark.usefixtures("unrendered")
     def test_damaged_runs_have_no_page_and_are_listed(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok", "ok"])
         write_report(root)
@@ -701,47 +675,139 @@ class TestFiles:
         assert "! unreadable" in text_of((folder / "index.html").read_text())
         assert not is_current(root)
 
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    def test_two_processes_write_what_one_does(
+    def test_records_that_change_while_they_are_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", "diverged", "ok"]))
-        pages = {file.name: file.read_bytes() for file in folder.out.iterdir()}
-        before, forks = folder.times(), []
-        monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
-        monkeypatch.setattr(run_files, "cores", lambda: 2)
-        # The test's own process may have other threads, which its child does not need.
-        monkeypatch.setattr(run_files.threading, "active_count", lambda: 1)
-        fork = os.fork
-        monkeypatch.setattr(run_files.os, "fork", lambda: forks.append(1) or fork())
-        assert len(folder.changed("again")) == 3 and forks == [1]
-        assert all(before[name] != time for name, time in folder.times().items())
-        assert {file.name: file.read_bytes() for file in folder.out.iterdir()} == pages
-
-    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-    def test_what_fails_in_the_second_process_is_told(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        folder = Folder(one_cell(tmp_path / "s", ["ok", "ok"]))
-        monkeypatch.setattr(run_files, "WORTH_A_PROCESS", 2)
-        monkeypatch.setattr(run_files, "cores", lambda: 2)
-        monkeypatch.setattr(run_files.threading, "active_count", lambda: 1)
-        page = folder.page(1)
-        page.unlink()
-        page.mkdir()
-        with pytest.raises(IsADirectoryError):
-            folder.write("again")
-
-    def test_records_that_change_while_they_are_read(self, tmp_path: Path) -> None:
         """What is appended after reading is in the next report, though nothing else changes."""
-        folder = Folder(one_cell(tmp_path / "s", [None]))
-        files, cells = RunFiles(stamps(folder.root), "y"), cells_of(folder.root)
-        with folder.log(0) as log:
+        root, read_suites = one_cell(tmp_path / "s", [None]), merging.read_suites
+
+        def read_and_append(*folders: Any, **options: Any) -> SuiteRecord:
+            suite = read_suites(*folders, **options)
+            with log_of(root, 0) as log:
+                log.append(LATER)
+            return suite
+
+        with monkeypatch.context() as patched:
+            patched.setattr(merging, "read_suites", read_and_append)
+            write_report(root)
+        assert "belated" not in page_of(root, 0).read_text() and not is_current(root)
+        write_report(root)
+        assert "belated" in page_of(root, 0).read_text()
+
+
+@pytest.mark.usefixtures("unrendered")
+class TestLargeSuites:
+    """From a thousand runs on; here, from nine."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Make two cells of five seeds; the values of those that end well rise with the seed."""
+
+        def fate(where: Where) -> Fate:
+            if where.tricks == "ema" and where.seed in (0, 4):
+                return Fate(("diverged", None)[where.seed == 4], 1.0, "D is not finite")
+            return Fate("ok", 1.0 + where.seed)
+
+        monkeypatch.setattr(cells_module, "LARGE", 9)
+        return build_store(
+            tmp_path / "s", datasets=("digits",), variants=("gan",), tricks=("none", "ema"),
+            seeds=5, fate_of=fate,
+        )  # fmt: skip
+
+    def test_failures_and_the_best_median_and_worst_of_a_cell_have_pages(self, root: Path) -> None:
+        cells = cells_of(root)
+        picked = chosen(cells, "auto")
+        seeds = {
+            cell.tricks: [r.planned.seed for r in cell.results if r.planned.id in picked]
+            for cell in cells.cells
+        }
+        # Of "ema", seed 0 failed and is the worst, 2 is in the middle, 1 the best; 4 goes on.
+        assert seeds == {"none": [0, 2, 4], "ema": [0, 1, 2, 4]}
+        assert chosen(cells, "all") == {result.planned.id for result in cells.results}
+        write_report(root)
+        pages = {file.stem for file in (root / "report" / "runs").iterdir()} - {"index"}
+        folders = {r.planned.id: r.planned.folder for r in cells.results}
+        assert pages == {folders[run] for run in picked}
+
+    def test_every_link_leads_somewhere_and_the_list_names_the_command(self, root: Path) -> None:
+        write_report(root)
+        report = root / "report"
+        texts = [(report / name).read_text() for name in ("index.html", "report.md")]
+        listed = (report / "runs" / "index.html").read_text()
+        rows = set(re.findall(r'<tr id="(\w+)"', listed))
+        assert len(rows) == 10
+        for link in {link for text in texts for link in re.findall(r'[("](runs/[^)"]*)[)"]', text)}:
+            file, _, row = html.unescape(link).partition("#")
+            assert (report / file.partition("?")[0]).is_file() and (not row or row in rows)
+        for page in (report / "runs").iterdir():
+            for link in re.findall(r'<a [^>]*href="([^"#?]*)', page.read_text()):
+                assert (page.parent / link).is_file()
+        picked = chosen(cells_of(root), "auto")
+        for run in (result.planned.id for result in cells_of(root).results):
+            told = f"ganbench show {run} --html {run}.html" in text_of(listed)
+            assert told == (run not in picked)
+        assert "ganbench report DIR --runs all" in listed
+
+    def test_all_pages_are_written_when_asked_for(self, root: Path) -> None:
+        write_report(root)
+        assert is_current(root) and not is_current(root, None, "all")
+        result = CliRunner().invoke(cli.app, ["report", str(root), "--runs", "all"])
+        assert result.exit_code == 0, result.output
+        folder = root / "report" / "runs"
+        assert len(list(folder.iterdir())) == 11
+        assert "--html" not in (folder / "index.html").read_text()
+        # Who asks for less is content with more, until there is something new.
+        assert is_current(root) and is_current(root, None, "all")
+        with EventLog(next(root.glob("runs/*-s4-*/events.jsonl"))) as log:
             log.append(LATER)
-        folder.made = files.write(cells, folder.out, folder.made)
-        assert "belated" not in folder.page(0).read_text()
-        folder.write("y")
-        assert "belated" in folder.page(0).read_text()
+        write_report(root)
+        assert len(list(folder.iterdir())) == 8 and not is_current(root, None, "all")
+
+    def test_a_small_suite_has_all_pages_and_no_words_of_it(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cells_module, "LARGE", 11)
+        write_report(root)
+        folder = root / "report" / "runs"
+        assert len(list(folder.iterdir())) == 11
+        assert not re.search("--html|--runs", (folder / "index.html").read_text())
+
+
+class TestOnePage:
+    def written(self, *words: str) -> str:
+        result = CliRunner().invoke(cli.app, ["show", *words])
+        return result.output + str(result.exception if result.exit_code else "")
+
+    def test_says_what_the_report_says_and_leads_nowhere(self, every: Path, tmp_path: Path) -> None:
+        cells = cells_of(every)
+        pages = RunPages(cells, RunLinks(cells, "auto", prefix=""))
+        for position, result in enumerate(cells.cells[0].results[:7]):
+            file = tmp_path / f"{position}.html"
+            run = every / "runs" / result.planned.folder
+            assert self.written(str(run), "--html", str(file)) == f"page: {file}\n"
+            page, inside = file.read_text(), pages.render(cells.cells[0], position)
+            assert "<a " not in page and "src=" in page and not re.search(r'src="(?!data:)', page)
+            linked = r"(?s)<nav.*?</nav>\n|</?a\b[^>]*>"
+            assert page == re.sub(linked, "", inside)
+
+    def test_a_file_that_is_there_stays_unless_it_may_go(self, every: Path, tmp_path: Path) -> None:
+        file = tmp_path / "mine.html"
+        file.write_text("x")
+        run = next(str(folder) for folder in sorted((every / "runs").iterdir()))
+        with pytest.raises(FileExistsError):
+            write_run_page(Path(run), file)
+        assert file.read_text() == "x"
+        assert self.written(run, "--html", str(file), "--force") == f"page: {file}\n"
+        assert "What happened" in file.read_text()
+
+    def test_of_a_run_that_the_plan_no_longer_has(self, tmp_path: Path) -> None:
+        root = one_cell(tmp_path / "s", ["ok", "ok"])
+        plan = json.loads((root / "suite.json").read_text())
+        gone = plan["runs"].pop()
+        (root / "suite.json").write_text(json.dumps(plan))
+        with pytest.raises(StoreError, match=f"run {gone['id']} is not in the plan of"):
+            write_run_page(root / "runs" / gone["folder"], tmp_path / "page.html")
+        assert not (tmp_path / "page.html").exists()
 
 
 def test_all_pages_of_a_synthetic_suite_are_small(tmp_path: Path) -> None:
