@@ -10,6 +10,7 @@ threads, and for the ratio of a trick also with as many runs at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -161,18 +162,15 @@ def front(costs: Sequence[Cost], *, lower: bool) -> list[Cost]:
     known = [
         (cost.seconds, sign * cost.quality, cost)
         for cost in costs
-        if cost.seconds is not None and cost.quality is not None and abs(cost.quality) < INFINITE
+        if cost.seconds is not None and cost.quality is not None and abs(cost.quality) < math.inf
     ]
     efficient: list[Cost] = []
-    best = INFINITE
+    best = math.inf
     for _, quality, cost in sorted(known, key=lambda row: row[:2]):
         if quality < best:
             efficient.append(cost)
             best = quality
     return efficient
-
-
-INFINITE = float("inf")
 
 
 @dataclass(frozen=True)

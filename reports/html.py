@@ -21,7 +21,6 @@ THUMBNAIL = 144
 """Width of a sample image, in CSS pixels."""
 MARGINS = 56
 """CSS pixels of a narrow page to the left and right of a figure."""
-NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
 BADGES = {
     "helps": ("helps", "▲"),
     "hurts": ("hurts", "▼"),
@@ -73,7 +72,7 @@ def narrow_below(svg: str) -> int:
 
 def sort_value(cell: TableCell, column: Column) -> str:
     """Return the exact number to sort by; empty where the text itself is what to sort by."""
-    if column.kind not in NUMERIC or cell.value is None or isinstance(cell.value, str):
+    if not column.numeric or cell.value is None or isinstance(cell.value, str):
         return ""
     return repr(float(cell.value))
 
@@ -106,7 +105,6 @@ def render(document: Document, links: RunLinks | None = None) -> str:
         kind_of=kind_of,
         links=links,
         narrow_below=narrow_below,
-        numeric=NUMERIC,
         png_size=png_size,
         png_uri=png_uri,
         prose=prose,

@@ -46,7 +46,6 @@ SPECIAL = {
     "’": "'",
 }
 """What stands for itself in no LaTeX document."""
-TEXT = ("text", "prose", "code", "verdict")
 LONGEST = 45
 """Rows that a page takes; longer tables go over several."""
 
@@ -63,7 +62,7 @@ def entry(cell: TableCell, column: Column) -> str:
 
 def render(table: Table) -> str:
     """Return the table as LaTeX; one of many rows as a ``longtable``."""
-    columns = "".join("l" if column.kind in TEXT else "r" for column in table.columns)
+    columns = "".join("r" if column.numeric else "l" for column in table.columns)
     header = " & ".join(escape(column.title) for column in table.columns) + r" \\"
     rows = [
         " & ".join(entry(cell, column) for cell, column in zip(row, table.columns, strict=True))

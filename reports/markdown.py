@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 SPECIAL = re.compile(r"([\\`*_\[\]<>|~#$])")
 MARKER = re.compile(r"^(\d{0,9})([-+](?=\s|$)|-(?=[-\s]+$)|[.)](?=\s|$))", re.ASCII)
 """What would begin a list or draw a line at the start of a paragraph."""
-NUMERIC = frozenset({"count", "number", "share", "points", "ratio", "p"})
 
 
 def escape(text: str) -> str:
@@ -64,7 +63,7 @@ def render_table(table: Table, links: RunLinks | None = None) -> str:
     if table.rows:
         lines = [
             "| " + " | ".join(escape(column.title) for column in table.columns) + " |",
-            "|" + "|".join("--:" if c.kind in NUMERIC else "---" for c in table.columns) + "|",
+            "|" + "|".join("--:" if c.numeric else "---" for c in table.columns) + "|",
         ]
         lines += [
             "| "

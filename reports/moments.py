@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.store.events import Event
 from reports.figures.samples import GRID
+from reports.figures.style import evenly
 from reports.sample_files import Picture, picture_of
 
 MOST = 8
@@ -51,15 +52,6 @@ class Moments:
     recorded: int
     unreadable: int = 0
     tiles: int = GRID
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """Choose so many of some places, the first and the last among them; one is the last."""
-    if count <= most:
-        return list(range(count))
-    if most == 1:
-        return [count - 1]
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def moments_of(

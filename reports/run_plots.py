@@ -11,8 +11,8 @@ from markupsafe import Markup
 from harness.store.columns import Numbers
 from harness.store.records import short_name
 from reports.figures.lines import LARGE, SMALL, Polyline, Values, kimg_axis, plot
+from reports.figures.style import evenly
 from reports.markup import figure
-from reports.moments import evenly
 from reports.run_history import History, number
 from reports.tables import ARROWS
 

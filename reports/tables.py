@@ -62,6 +62,11 @@ class Column:
     kind: Kind = "text"
     meaning: str = ""
 
+    @property
+    def numeric(self) -> bool:
+        """Whether its entries are numbers."""
+        return self.kind not in ("text", "prose", "code", "verdict")
+
 
 @dataclass(frozen=True)
 class Table:

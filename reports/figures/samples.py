@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +119,7 @@ def scatter_png(
     Returns:
         A PNG with a transparent background, and how many points lie outside of it.
     """
-    known = tuple(tuple(map(float, mode)) for mode in modes or ())
-    ringed = tuple(map(bool, hit)) if hit is not None else (True,) * len(known)
-    reach, marks = _truth(known, ringed, sigma or 0.0) if known else (view_of(None, points), None)
+    reach = view_of(modes, points)
     places = (points.astype(np.float64) + reach) * (SIDE / (2 * reach))
     columns, lines = places[:, 0], SIDE - places[:, 1]
     inside = (columns > 0) & (columns < SIDE) & (lines > 0) & (lines < SIDE)
@@ -132,8 +131,8 @@ def scatter_png(
     touched = (lines * SIDE + columns)[:, None] + PLUS
     halves = np.bincount(touched.ravel(), minlength=SIDE * SIDE).astype(np.uint16)
     pixels = np.minimum(halves, DENSEST).astype(np.uint8)
-    if marks is not None:
-        pixels[marks] = DENSEST + 1
+    for (x, y), was in zip(modes or (), hit if hit is not None else repeat(True), strict=False):
+        pixels[_mark(float(x), float(y), bool(was), sigma or 0.0, reach)] = DENSEST + 1
     pixels = pixels.reshape(SIDE, SIDE)
     return palette_png(pixels, SCATTER_COLOURS, SCATTER_OPACITIES), int((~inside).sum())
 
@@ -161,22 +160,6 @@ def palette_png(pixels: NDArray[np.uint8], colours: bytes, opacities: bytes) -> 
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks
     )
-
-
-@lru_cache(256)
-def _truth(
-    modes: tuple[tuple[float, ...], ...], hit: tuple[bool, ...], sigma: float
-) -> tuple[float, NDArray[np.intp]]:
-    """Return half the side of what is shown, and the pixels of all rings and crosses.
-
-    Args:
-        modes: Centres, at least one.
-        hit: For each, whether it was hit.
-        sigma: Standard deviation of each.
-    """
-    reach = view_of(modes, np.zeros((0, 2), np.float32))
-    marks = [_mark(x, y, was, sigma, reach) for (x, y), was in zip(modes, hit, strict=True)]
-    return reach, np.concatenate(marks)
 
 
 @lru_cache(maxsize=4096)

@@ -472,11 +472,16 @@ class TickText(Formatter):
         return [self.write(value, digits).replace("-", "−") for value in values]
 
 
+def evenly(count: int, most: int) -> list[int]:
+    """Choose so many of some places, at least two, with the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
 def thin(points: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
     """Keep the first and the last of a curve's points and evenly many between."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+    return [points[place] for place in evenly(len(points), most)]
 
 
 def _one_decimal(match: re.Match[str]) -> str:

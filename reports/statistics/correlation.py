@@ -6,19 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import ArrayLike
+from scipy import special, stats
 
 from reports.statistics.intervals import LEVEL, Interval, t_interval
-
-
-def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Rank values from 1, smallest first; equal ones share their mean rank."""
-    x = np.asarray(values, dtype=float)
-    ordered = np.sort(x)
-    below, upto = np.searchsorted(ordered, x, "left"), np.searchsorted(ordered, x, "right")
-    ranks: NDArray[np.float64] = (below + upto + 1) / 2
-    return ranks
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
@@ -34,7 +25,7 @@ def spearman(x: ArrayLike, y: ArrayLike) -> float | None:
         raise ValueError("a value is NaN; leave the pair out")
     if first.size < 3:
         return None
-    a, b = mean_ranks(first), mean_ranks(second)
+    a, b = stats.rankdata(first), stats.rankdata(second)
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(np.clip(a @ b / scale, -1, 1)) if scale else None

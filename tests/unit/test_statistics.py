@@ -15,7 +15,6 @@ from reports.statistics import ranks
 from reports.statistics.correlation import (
     fisher_z,
     mean_correlation,
-    mean_ranks,
     spearman,
     spearman_interval,
 )
@@ -249,11 +248,6 @@ def test_intervals_cover_what_they_promise() -> None:
 
 
 pairs = st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=3, max_size=15)
-
-
-@given(small_integers)
-def test_mean_ranks_are_scipys(sample: list[int]) -> None:
-    np.testing.assert_array_equal(mean_ranks(sample), stats.rankdata(sample))
 
 
 @given(pairs)
