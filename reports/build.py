@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,9 +62,9 @@ def source_digest(folders: Folders) -> str:
             digest.update(f"{folder.resolve()}\0".encode(errors="surrogateescape"))
         plan = folder / "suite.json"
         digest.update(plan.read_bytes() if plan.exists() else b"")
-        for path, records in sorted(stamps(folder).items()):
-            # Of a run's folder by its name alone: results may be moved.
-            digest.update(f"{os.path.basename(path)!r}{records}\n".encode())  # noqa: PTH119
+        # Of a run's folder by its name alone: results may be moved.
+        for name, records in sorted(stamps(folder).items()):
+            digest.update(f"{name!r}{records}\n".encode())
         for file in sorted(folder.glob("tuning/*/summary.json")):
             stat = file.stat()
             line = f"{file.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"

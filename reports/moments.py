@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -25,16 +25,12 @@ class Moment:
     Attributes:
         step: When.
         kimg: Thousands of images that D had seen; None where no evaluation says.
-        png: The image.
-        alt: What it shows, for someone who cannot see it.
-        pixelated: Whether its pixels are data, to be enlarged without smoothing.
+        picture: The image, and what it shows.
     """
 
     step: int
     kimg: float | None
-    png: bytes = field(repr=False)
-    alt: str
-    pixelated: bool = True
+    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -68,37 +64,27 @@ def moments_of(
         evaluation_at: Gives its evaluation at a step; empty without one.
         facts: What its protocol says of the data: centres of modes and their width.
     """
-    pictures: dict[int, tuple[Event, Event, Picture]] = {}
+    drawn: list[Moment] = []
     for place in evenly(len(events), MOST):
         event = events[place]
-        measured = evaluation_at(event["step"])
-        name = str(event["file"])
-        data = read(name)
+        step, name = event["step"], str(event["file"])
+        data, measured = read(name), evaluation_at(step)
         counts = measured.get("histogram")
-        drawn = None if data is None else picture_of(name, data, facts, counts)
-        if drawn is not None:
-            pictures[place] = event, measured, drawn
-    sizes = [len(picture.png) for _, _, picture in pictures.values()]
-    asked, tiles = min(MOST, len(events)), GRID
-    places = list(pictures)
+        picture = None if data is None else picture_of(name, data, facts, counts)
+        if picture is not None:
+            drawn.append(Moment(step, measured.get("kimg"), picture))
     for tiles, count in product((GRID, 4, 2, 1), (MOST, MOST // 2)):
-        kept = evenly(len(sizes), count)
-        if sum(sizes[i] for i in kept) * tiles**2 <= BUDGET * GRID**2:
-            places = [places[i] for i in kept]
+        kept = evenly(len(drawn), count)
+        if sum(len(drawn[i].picture.png) for i in kept) * tiles**2 <= BUDGET * GRID**2:
             break
     else:
-        places = places[-1:]
+        kept = [len(drawn) - 1]
     shown = [
-        Moment(
-            event["step"],
-            measured.get("kimg"),
-            part.png,
-            f"{part.shows}{part.beyond}",
-            part.pixelated,
-        )
-        for event, measured, picture in map(pictures.__getitem__, places)
-        if (part := picture if tiles == GRID else picture.tiled(tiles)) is not None
+        replace(drawn[i], picture=part)
+        for i in kept
+        if (part := drawn[i].picture if tiles == GRID else drawn[i].picture.tiled(tiles))
     ]
-    if not any(moment.pixelated for moment in shown):
+    if not any(moment.picture.pixelated for moment in shown):
         tiles = GRID
-    return Moments(tuple(shown), len(events), asked - len(pictures), tiles)
+    unreadable = min(MOST, len(events)) - len(drawn)
+    return Moments(tuple(shown), len(events), unreadable, tiles)

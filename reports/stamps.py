@@ -26,9 +26,9 @@ def stamp(folder: str) -> Stamp:
 
 
 def stamps(folder: Path) -> dict[str, Stamp]:
-    """Return the stamps of all runs of a results folder, by the path of each."""
+    """Return the stamps of all runs of a results folder, by the name of each folder."""
     try:
         with os.scandir(folder / "runs") as entries:
-            return {entry.path: stamp(entry.path) for entry in entries}
+            return {entry.name: stamp(entry.path) for entry in entries}
     except OSError:
         return {}

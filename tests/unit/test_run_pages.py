@@ -339,8 +339,8 @@ class TestSamples:
             monkeypatch.setattr(moments, "BUDGET", budget + 400)
             found = moments_of(read, record.of_type("samples"), no_evaluation, {})
             assert (len(found.shown), found.tiles) == (count, tiles)
-            assert sum(len(moment.png) for moment in found.shown) < 1.5 * budget
-        with Image.open(io.BytesIO(found.shown[-1].png)) as cut:
+            assert sum(len(moment.picture.png) for moment in found.shown) < 1.5 * budget
+        with Image.open(io.BytesIO(found.shown[-1].picture.png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
         monkeypatch.setattr(moments, "BUDGET", 10)
