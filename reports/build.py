@@ -323,7 +323,7 @@ def write_run_page(run: Path, file: Path, *, force: bool = False) -> None:
     from reports.run_pages import RunPages
 
     record = ReportedRun.of(read_run(run))
-    folder = run.resolve().parents[1]
+    folder = run.resolve().parent.parent
     plan = read_plan(folder)
     cells = group(SuiteRecord(folder, plan, {record.spec.id: record}))
     places = [(c, i) for c in cells.cells for i, r in enumerate(c.results) if r.record]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from html import escape
 
 from markupsafe import Markup
@@ -11,6 +12,7 @@ from markupsafe import Markup
 from reports.tables import printable
 
 
+@lru_cache(8192)
 def text(foreign: str) -> str:
     """Show any string as text: on one line, without control characters, escaped."""
     return escape(printable(foreign))
