@@ -487,6 +487,15 @@ def list_parts(
 
 
 @app.command()
+def schema(plugin: Plugins = None) -> None:
+    """Print the JSON Schema of suite files, by which editors complete and check them."""
+    from harness.suite.model import suite_schema
+
+    _load(plugin)
+    print(json.dumps(suite_schema(), indent=1))
+
+
+@app.command()
 def check(
     plugin: Annotated[
         str, typer.Argument(help="Module, or path of a .py file, that registers parts.")

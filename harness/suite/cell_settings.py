@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,12 +13,16 @@ from harness.errors import GanbenchError, MetricRequestError, PartError
 from harness.networks.base import Family, networks, resolve, unsupported
 from harness.parts import Context, refused, schedule_of
 from harness.parts.part import laid_over, plain_blueprint
-from harness.registry import nearest, others
+from harness.registry import KINDS, nearest, others
 from harness.spec import IMAGES, PATIENCE, Settings
 from harness.suite.defaults import UNUSED, complete
-from harness.suite.layers import Cell, Entry, Rule
-from harness.suite.reader import Reader
+from harness.suite.entries import Cell
+from harness.suite.model import Override
+from harness.suite.reading import Reader
 from harness.suite.strict_yaml import Place, place_text, shorten
+
+OF_THE_DATA = ("batch", "evaluation_samples", "extractor", "metrics", "probes", "reference")
+"""Settings that are the data set's fault where the file does not give them; else the variant's."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +52,59 @@ class Skip(Exception):
     """Raised where a cell makes no sense; says why."""
 
 
-def resolve_cell(cell: Cell, rules: Iterable[Rule], reader: Reader) -> ResolvedCell | None:
+class Conflict(Exception):
+    """Raised where settings cannot be meant: each that is to blame, and why."""
+
+    def __init__(self, *reasons: tuple[str, str]) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+
+def resolve_cell(cell: Cell, rules: Iterable[Override], reader: Reader) -> ResolvedCell | None:
     """Work out a cell's settings and check them; None if they have problems.
 
     Raises:
         Skip: if the cell makes no sense.
     """
     given = gather(cell, rules)
+    try:
+        return settle(cell, given)
+    except Conflict as conflict:
+        for name, message in conflict.reasons:
+            entry = cell.dataset if name in OF_THE_DATA else cell.variant
+            reader.problem(given[name].place if name in given else entry.place, message)
+        return None
+
+
+def gather(cell: Cell, rules: Iterable[Override]) -> dict[str, Given]:
+    """Collect the settings that rules give a cell, later rules winning, and then its tricks."""
+    tricks = cell.tricks
+    of_rules = {
+        name: Given(value, (*rule.place, "settings", name))
+        for rule in rules
+        if rule.when.matches(cell)
+        for name, value in rule.settings.items()
+    }
+    return of_rules | {name: Given(value, tricks.place) for name, value in tricks.settings.items()}
+
+
+def settle(cell: Cell, given: Mapping[str, Given]) -> ResolvedCell:
+    """Complete the settings that a file gives a cell, and check them.
+
+    Raises:
+        Skip: if the cell makes no sense.
+        Conflict: if its settings cannot be meant.
+    """
     dataset, variant = cell.dataset.part, cell.variant.part
-    family = find_family(cell, given, reader)
-    if family is None:
-        return None
     values = {name: entry.value for name, entry in given.items()}
-    settings = complete(values, dataset, variant, family)
-    if not check_requests(settings, cell, given, reader):
-        return None
-    refuse_inapplicable(cell, settings)
-    try_parts(cell, settings)
-    sound = check(settings, cell, given, reader)
+    network = values.get("network", variant.networks.get(dataset.kind))
+    if network is None:
+        raise Skip(f"{cell.variant.id} names no network for {dataset.kind}")
+    settings = complete(values, dataset, variant, find_family(network, dataset))
+    if unknown := list(unknown_requests(settings)):
+        raise Conflict(*unknown)
+    refuse_misfits(cell, settings)
+    conflicts = list(conflicts_of(cell, settings, given))
     try:
         metrics = protocol(
             dataset,
@@ -77,123 +116,19 @@ def resolve_cell(cell: Cell, rules: Iterable[Rule], reader: Reader) -> ResolvedC
         )
     except GanbenchError as error:
         culprit = "metrics" if isinstance(error, MetricRequestError) else "extractor"
-        reader.problem(origin(culprit, given, cell.dataset), str(error))
-        return None
-    return ResolvedCell(cell, settings, metrics) if sound else None
+        raise Conflict(*conflicts, (culprit, str(error))) from error
+    if conflicts:
+        raise Conflict(*conflicts)
+    return ResolvedCell(cell, settings, metrics)
 
 
-def check_requests(
-    settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader
-) -> bool:
-    """Check that probes and metrics which are asked for exist, each once; report what does not."""
-    sound = True
-    if settings.probes:
-        from harness.metrics.probes.base import probes
-
-        place = origin("probes", given, cell.dataset)
-        sound = check_names("probe", settings.probes, probes.names(), place, reader)
-    if settings.metrics:
-        from harness.metrics.base import metrics
-
-        place = origin("metrics", given, cell.dataset)
-        sound &= check_names("metric", settings.metrics, metrics.names(), place, reader)
-    return sound
-
-
-def check_names(
-    kind: str, asked: tuple[str, ...], known: list[str], place: Place, reader: Reader
-) -> bool:
-    """Check that what is asked for exists, each once; report what does not."""
-    unknown = [name for name in asked if name not in known]
-    for name in unknown:
-        reader.problem(
-            place,
-            f"unknown {kind} {shorten(name)}{nearest(name[:64], known)}; {others(kind)}",
-        )
-    twice = len(set(asked)) < len(asked)
-    if twice:
-        reader.problem(place, f"a {kind} is there twice")
-    return not unknown and not twice
-
-
-def refuse_inapplicable(cell: Cell, settings: Settings) -> None:
-    """Ask the variant and each trick whether it applies.
-
-    Raises:
-        Skip: with the reason of the first that does not.
-        GanbenchError: naming the part, if the question fails.
-    """
-    tricks = cell.tricks.entries
-    parts = tuple(trick.part for trick in tricks)
-    context = Context(cell.dataset.part, cell.variant.part, parts, settings)
-    for entry in (cell.variant, *tricks):
-        try:
-            reason = refused(entry.part, context)
-        except (Exception, SystemExit) as error:
-            raise GanbenchError(
-                f"{entry.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
-            ) from error
-        if reason is not None:
-            raise Skip(reason)
-
-
-def try_parts(cell: Cell, settings: Settings) -> None:
-    """Let the variant and each trick plan networks and schedule once, before any training.
-
-    Raises:
-        Skip: if the networks cannot be built as planned.
-        GanbenchError: naming the part that fails, or gives something else.
-    """
-    dataset = cell.dataset.part
-    parts = [entry.part for entry in (cell.variant, *cell.tricks.entries)]
-    try:
-        schedule_of(parts)
-        blueprint = laid_over(plain_blueprint(settings, dataset), parts)
-    except PartError as error:
-        raise GanbenchError(f"{cell.label}: {error}") from error
-    reason = unsupported(blueprint)
-    if reason is not None:
-        raise Skip(reason)
-    if settings.probes:
-        from harness.metrics.probes.base import probes
-
-        for name in settings.probes:
-            misfit = probes.get(name).misfit(dataset, blueprint)
-            if misfit is not None:
-                raise Skip(misfit)
-
-
-def origin(name: str, given: Mapping[str, Given], otherwise: Entry[Any]) -> Place:
-    """Return where a setting was given, or the entry whose default it is."""
-    return given[name].place if name in given else otherwise.place
-
-
-def gather(cell: Cell, rules: Iterable[Rule]) -> dict[str, Given]:
-    """Collect the settings that rules give a cell, later rules winning, and then its tricks."""
-    tricks = cell.tricks
-    of_rules = {
-        name: Given(value, (*rule.place, name))
-        for rule in rules
-        if rule.when.matches(cell)
-        for name, value in rule.settings.items()
-    }
-    return of_rules | {name: Given(value, tricks.place) for name, value in tricks.settings.items()}
-
-
-def find_family(cell: Cell, given: Mapping[str, Given], reader: Reader) -> type[Family] | None:
-    """Find the network family of a cell: what the settings name, or else the variant.
-
-    Returns:
-        The family; None, and a problem, if there is none of that name or it has no generator.
+def find_family(name: str, dataset: Dataset) -> type[Family]:
+    """Find the network family that a name stands for on a data set.
 
     Raises:
         Skip: if it cannot make the data set's examples.
+        Conflict: if there is none of that name, or it has no generator.
     """
-    dataset, variant = cell.dataset.part, cell.variant.part
-    name = given["network"].value if "network" in given else variant.networks.get(dataset.kind)
-    place = origin("network", given, cell.variant)
-    if name is None:
-        raise Skip(f"{cell.variant.id} names no network for {dataset.kind}")
     known = networks.names()
     resolved = resolve(name, dataset.shape)
     if resolved not in known:
@@ -204,60 +139,95 @@ def find_family(cell: Cell, given: Mapping[str, Given], reader: Reader) -> type[
             raise Skip(f"{name} comes as {', '.join(sized)}; none of them makes {examples}")
         stems = {other.rstrip("0123456789") for other in known}
         hint = nearest(name, [*known, *sorted(stems.difference(known))])
-        reader.problem(place, f"unknown network {name!r}{hint}; {others('network')}")
-        return None
+        raise Conflict(("network", f"unknown network {name!r}{hint}; {others('network')}"))
     family = networks.get(resolved)
     if not family.has_generator:
-        reader.problem(place, f"{name} has no generator; choose a network that has both")
-        return None
+        raise Conflict(("network", f"{name} has no generator; choose a network that has both"))
     misfit = family().misfit(dataset.shape)
     if misfit is not None:
         raise Skip(misfit)
     return family
 
 
-def check(settings: Settings, cell: Cell, given: Mapping[str, Given], reader: Reader) -> bool:
-    """Check settings against each other and against the data; return whether they are sound."""
-    sound = True
+def unknown_requests(settings: Settings) -> Iterator[tuple[str, str]]:
+    """List probes and metrics that are asked for and do not exist, or are asked for twice."""
+    for kind in ("probe", "metric"):
+        asked = getattr(settings, f"{kind}s")
+        # Their code takes a while to import, and few suites ask for any.
+        known = KINDS[kind].registry.names() if asked else []
+        for name in asked:
+            if name not in known:
+                hint = nearest(name[:64], known)
+                yield f"{kind}s", f"unknown {kind} {shorten(name)}{hint}; {others(kind)}"
+        if len(set(asked)) < len(asked):
+            yield f"{kind}s", f"a {kind} is there twice"
+
+
+def refuse_misfits(cell: Cell, settings: Settings) -> None:
+    """Ask the parts whether they apply, and let them plan networks and schedule once.
+
+    Raises:
+        Skip: with the reason of the first that does not apply, or of networks and probes.
+        GanbenchError: naming the part that fails when it is asked, or gives something else.
+    """
+    dataset, variant = cell.dataset.part, cell.variant.part
+    tricks = tuple(trick.part for trick in cell.tricks.entries)
+    context = Context(dataset, variant, tricks, settings)
+    for part in (variant, *tricks):
+        try:
+            reason = refused(part, context)
+        except (Exception, SystemExit) as error:
+            raise GanbenchError(
+                f"{part.id!r} failed when asked whether it applies to {cell.label}: {error!r}"
+            ) from error
+        if reason is not None:
+            raise Skip(reason)
+    try:
+        schedule_of((variant, *tricks))
+        blueprint = laid_over(plain_blueprint(settings, dataset), (variant, *tricks))
+    except PartError as error:
+        raise GanbenchError(f"{cell.label}: {error}") from error
+    reasons = [unsupported(blueprint)]
+    reasons += [KINDS["probe"].registry.get(p).misfit(dataset, blueprint) for p in settings.probes]
+    for reason in reasons:
+        if reason is not None:
+            raise Skip(reason)
+
+
+def conflicts_of(
+    cell: Cell, settings: Settings, given: Mapping[str, Given]
+) -> Iterator[tuple[str, str]]:
+    """Check settings against each other and against the data."""
+    steps, every = settings.steps, settings.evaluate_every
     for name in ("log_every", "evaluate_every"):
-        every = getattr(settings, name)
-        if every > settings.steps:
+        if getattr(settings, name) > steps:
             where = f" ({place_text(given['steps'].place)})" if "steps" in given else ""
-            message = f"{every} is more than the {settings.steps} steps{where}"
-            reader.problem(origin(name, given, cell.variant), message)
-            sound = False
+            yield name, f"{getattr(settings, name)} is more than the {steps} steps{where}"
     for name in UNUSED[settings.optimizer]:
         if getattr(settings, name) != 0:
-            message = f"{settings.optimizer} has no {name}; leave it out, or set it to 0"
-            reader.problem(origin(name, given, cell.variant), message)
-            sound = False
-    evaluations = -(-settings.steps // settings.evaluate_every)
-    if sound and evaluations < PATIENCE:
-        most = settings.steps // PATIENCE
+            yield name, f"{settings.optimizer} has no {name}; leave it out, or set it to 0"
+    if every <= steps and -(-steps // every) < PATIENCE:
+        most = steps // PATIENCE
         remedy = f"at most {most}" if most else f"at least {PATIENCE} steps"
-        reader.problem(
-            origin("evaluate_every" if "evaluate_every" in given else "steps", given, cell.variant),
-            f"evaluating every {settings.evaluate_every} of {settings.steps} steps is too seldom: "
+        yield (
+            "evaluate_every" if "evaluate_every" in given else "steps",
+            f"evaluating every {every} of {steps} steps is too seldom: "
             f"to tell a collapse takes {PATIENCE} evaluations; give {remedy}",
         )
-        sound = False
     if settings.reference == "validation":
-        reader.problem(
-            origin("reference", given, cell.dataset),
+        yield (
+            "reference",
             "tuning looks at validation, so nothing is reported against it; give train or test",
         )
-        sound = False
-    if cell.dataset.part.kind == "images" and settings.evaluation_samples < IMAGES:
-        reader.problem(
-            origin("evaluation_samples", given, cell.dataset),
-            f"{settings.evaluation_samples} images are too few to measure; give at least {IMAGES}",
+    samples = settings.evaluation_samples
+    if cell.dataset.part.kind == "images" and samples < IMAGES:
+        yield (
+            "evaluation_samples",
+            f"{samples} images are too few to measure; give at least {IMAGES}",
         )
-        sound = False
     reason = too_large(settings.batch, cell.dataset.part)
     if reason is not None:
-        reader.problem(origin("batch", given, cell.dataset), f"{reason} of {cell.dataset.label}")
-        sound = False
-    return sound
+        yield "batch", f"{reason} of {cell.dataset.label}"
 
 
 def too_large(batch: int, dataset: Dataset) -> str | None:

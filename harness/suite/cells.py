@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import product, starmap
 from math import prod
 from typing import Any, TypeVar
 
 from harness.store.records import SkippedCell
 from harness.suite.cell_settings import ResolvedCell, Skip, resolve_cell
-from harness.suite.layers import Cell, Combination, Entry, Inclusion, Layer
-from harness.suite.reader import Reader
+from harness.suite.entries import Cell, Combination, Entry
+from harness.suite.model import Inclusion, Layer
+from harness.suite.reading import Reader
 
 MAX_RUNS = 100_000
 
@@ -39,9 +40,11 @@ def resolve_cells(layer: Layer, reader: Reader) -> tuple[list[ResolvedCell], lis
     Returns:
         The cells to run and the cells to skip.
     """
-    runs = count_cells(layer) * len(layer.seeds or ())
+    own, *others = products(layer)
+    # Counted without making any: the product and what is included, before exclusion.
+    runs = sum(prod(map(len, parts)) for parts in (own, *others)) * len(layer.seeds)
     if runs > MAX_RUNS:
-        counts = " × ".join(f"{len(side):,}" for side in (*lists(layer), layer.seeds or ()))
+        counts = " × ".join(f"{len(side):,}" for side in (*own, layer.seeds))
         reader.problem(
             (),
             f"asks for {runs:,} runs, at most {MAX_RUNS:,} are allowed; "
@@ -68,18 +71,17 @@ def resolve_cells(layer: Layer, reader: Reader) -> tuple[list[ResolvedCell], lis
     return resolved, skipped
 
 
-def lists(layer: Layer) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-    """Return a layer's data sets, variants and combinations of tricks."""
-    return layer.datasets or (), layer.variants or (), layer.tricks or ()
-
-
-def sides(included: Inclusion, layer: Layer) -> list[Sequence[Any]]:
-    """Return an inclusion's data sets, variants and combinations of tricks."""
-    own = (included.datasets, included.variants, included.tricks)
-    return [
-        entries if side is None else like_the_suites(side, entries)
-        for side, entries in zip(own, lists(layer), strict=True)
-    ]
+def products(layer: Layer) -> Iterator[list[Sequence[Any]]]:
+    """List the data sets, variants and combinations of the suite, and of each inclusion."""
+    lists: list[Sequence[Any]] = [layer.datasets, layer.variants, layer.tricks]
+    yield lists
+    for included in layer.include:
+        yield [
+            like_the_suites(getattr(included, side), entries)
+            if side in included.model_fields_set
+            else entries
+            for side, entries in zip(Inclusion.model_fields, lists, strict=True)
+        ]
 
 
 def like_the_suites(own: Iterable[E], entries: Iterable[E]) -> list[E]:
@@ -92,12 +94,6 @@ def like_the_suites(own: Iterable[E], entries: Iterable[E]) -> list[E]:
     ]
 
 
-def count_cells(layer: Layer) -> int:
-    """Count cells without making any: the product and what is included, before exclusion."""
-    products = [lists(layer), *(sides(included, layer) for included in layer.include)]
-    return sum(prod(map(len, parts)) for parts in products)
-
-
 def choose_cells(layer: Layer, reader: Reader) -> tuple[list[Cell], list[Cell]]:
     """List the cells that are kept and those that are excluded.
 
@@ -105,14 +101,13 @@ def choose_cells(layer: Layer, reader: Reader) -> tuple[list[Cell], list[Cell]]:
     """
     kept: dict[tuple[str, str, str], Cell] = {}
     excluded: dict[tuple[str, str, str], Cell] = {}
-    for parts in product(*lists(layer)):
-        cell = Cell(*parts)
-        side = excluded if any(cell_filter.matches(cell) for cell_filter in layer.exclude) else kept
+    own, *others = products(layer)
+    for cell in starmap(Cell, product(*own)):
+        side = excluded if any(each.matches(cell) for each in layer.exclude) else kept
         side[cell.key] = cell
-    for included in layer.include:
-        for parts in product(*sides(included, layer)):
-            cell = Cell(*parts)
-            if any(cell_filter.matches(cell) for cell_filter in included.unless):
+    for included, parts in zip(layer.include, others, strict=True):
+        for cell in starmap(Cell, product(*parts)):
+            if any(each.matches(cell) for each in included.unless):
                 if cell.key not in kept:
                     excluded[cell.key] = cell
                 continue

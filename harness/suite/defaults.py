@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.datasets.base import Dataset, Kind
 from harness.networks.base import Family
@@ -33,8 +33,7 @@ class Basis:
     optimizer: str
 
 
-@dataclass(frozen=True)
-class Default:
+class Default(NamedTuple):
     """What a setting is if no suite says otherwise.
 
     Attributes:
@@ -65,14 +64,20 @@ UNUSED = {"adam": (), "rmsprop": ("beta1",), "sgd": ("beta2",)}
 """Settings that an optimiser does not have."""
 
 
-def decay(name: str) -> Default:
+def extractor(basis: Basis) -> str:
+    """Name the extractor that knows the data set's classes, else Inception."""
+    from harness.metrics.applicable import default_extractor  # only sound files wait for metrics
+
+    return default_extractor(basis.dataset)
+
+
+def decay(which: int) -> Default:
     """Make a default that the recipe gives for its own optimiser only."""
 
     def value(basis: Basis) -> float:
         own = basis.variant.recipe
-        if basis.optimizer == own.optimizer:
-            return float(getattr(own, name))
-        return DECAYS[basis.optimizer][("beta1", "beta2").index(name)]
+        decays = (own.beta1, own.beta2)
+        return (decays if basis.optimizer == own.optimizer else DECAYS[basis.optimizer])[which]
 
     return Default("the variant's recipe, for its own optimizer; else the optimizer's", value)
 
@@ -80,13 +85,6 @@ def decay(name: str) -> Default:
 def share_of_steps(parts: int) -> Default:
     """Make a default that is a share of the steps, rounded up."""
     return Default(f"steps / {parts}, rounded up", lambda basis: -(-basis.steps // parts))
-
-
-def extractor(basis: Basis) -> str:
-    """Name the extractor that knows the data set's classes, else Inception."""
-    from harness.metrics.applicable import default_extractor
-
-    return default_extractor(basis.dataset)
 
 
 DEFAULTS: Mapping[str, Default] = {
@@ -98,8 +96,8 @@ DEFAULTS: Mapping[str, Default] = {
     "optimizer": recipe("optimizer"),
     "lr_g": recipe("lr_g"),
     "lr_d": recipe("lr_d"),
-    "beta1": decay("beta1"),
-    "beta2": decay("beta2"),
+    "beta1": decay(0),
+    "beta2": decay(1),
     "precision": fixed("float32"),
     "log_every": share_of_steps(40),
     "evaluate_every": share_of_steps(10),
@@ -108,7 +106,8 @@ DEFAULTS: Mapping[str, Default] = {
         lambda basis: basis.dataset.samples or SAMPLES[basis.dataset.kind],
     ),
     "extractor": Default(
-        "`data` for points, else the one that knows the classes, or Inception", extractor
+        "`data` for points, else the one that knows the classes, or Inception",
+        extractor,
     ),
     "reference": fixed("train"),
     "collapse_diversity": fixed(0.1),

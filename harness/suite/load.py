@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from harness.errors import Problem, SuiteError
 from harness.registry import nearest
 from harness.suite.cells import resolve_cells
 from harness.suite.files import built_in_files, suite_bytes
-from harness.suite.layer_reader import LAYER_KEYS, LayerReader
-from harness.suite.layers import Combination, Layer, Suite
-from harness.suite.reader import Reader, is_name, listing, refuse_name
+from harness.suite.model import Layer, Suite
+from harness.suite.reading import Reader
 from harness.suite.strict_yaml import parse, shorten
-
-SUITE_KEYS = ("suite", "summary", *LAYER_KEYS, "profiles")
-DEFAULT_LAYER = Layer(tricks=(Combination((), ("tricks",)),), seeds=range(10))
-"""Without ``tricks`` there are none, without ``seeds`` they are 0 to 9: the cheapest power."""
+from harness.suite.wording import listing
 
 
 def load_suite(source: str) -> Suite:
@@ -59,30 +57,26 @@ def read_suite(data: bytes, source: str) -> Suite:
     reader = Reader(source, document)
     if not document.readable:
         reader.raise_problems()
-    required = ("suite", "datasets", "variants")
-    entries = reader.fields(document.value, (), SUITE_KEYS, required)
-    name = entries.get("suite")
-    if "suite" in entries and not is_name(name):
-        reader.problem(("suite",), refuse_name(name))
-    summary = reader.text(entries.get("summary", ""), ("summary",)) or ""
-    layers = LayerReader(reader)
-    base = DEFAULT_LAYER.overlaid(layers.layer(entries, ()))
-    profiles = read_profiles(entries, layers)
-    layers.check_names([base, *profiles.values()])
+    found = reader.read(partial(Suite.model_validate, context=reader), document.value)
+    suite = found[0] if found else Suite.at(())
+    check_names([suite, *suite.profiles.values()], reader)
     # What only shows in the cells is listed too, if their settings could all be read.
     if reader.problems and not reader.touches("settings", "overrides"):
-        resolve_cells(base, reader)
+        resolve_cells(suite.layer(None), reader)
     reader.raise_problems()
-    return Suite(str(name), " ".join(summary.split()), source, base, profiles, document)
+    return suite
 
 
-def read_profiles(entries: dict[str, Any], layers: LayerReader) -> dict[str, Layer]:
-    """Read what each profile lays over the suite."""
-    reader = layers.reader
-    profiles: dict[str, Layer] = {}
-    for name, value in reader.mapping(entries.get("profiles", {}), ("profiles",)).items():
-        place = ("profiles", name)
-        if not is_name(name):
-            reader.problem(place, refuse_name(name))
-        profiles[name] = layers.layer(reader.fields(value, place, LAYER_KEYS), place)
-    return profiles
+def check_names(layers: Iterable[Layer], reader: Reader) -> None:
+    """Check that filters name what the suite has, in its own lists or in a profile's."""
+    for layer in layers:
+        for cell_filter in (*(rule.when for rule in layer.rules), *layer.exclude):
+            for kind, known in reader.names.items():
+                place = (*cell_filter.place, kind)
+                for i, name in enumerate(getattr(cell_filter, kind)):
+                    if name not in known:
+                        reader.problem(
+                            reader.within(place, i),
+                            f"no {kind} of this suite is called {shorten(name)}"
+                            f"{nearest(name[:64], sorted(known))}",
+                        )

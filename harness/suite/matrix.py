@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import GanbenchError
 from harness.parts.foreign import foreign_parts
 from harness.registry import nearest
 from harness.spec import DatasetSpec, RunSpec, content_id
-from harness.store.code import PartCode
 from harness.store.records import PlannedRun, SkippedCell, SuitePlan
 from harness.suite.cell_settings import ResolvedCell
 from harness.suite.cells import resolve_cells
-from harness.suite.layers import Cell, Combination, Entry, Suite
-from harness.suite.reader import Reader, listing
+from harness.suite.entries import Cell, Combination, Entry
+from harness.suite.model import Suite
 from harness.suite.strict_yaml import shorten
+from harness.suite.wording import listing
 
 ONLY_KEYS = ("dataset", "variant", "trick", "tricks", "seed")
 """Keys of a selection."""
@@ -53,11 +53,7 @@ class Matrix:
         """
         selection = Selection.of(only, self.cells)
         selection.check(self.cells, {spec.seed for spec in self.specs}, option)
-        return frozenset(
-            run.id
-            for run, cell in zip(self.plan.runs, self.cells, strict=True)
-            if selection.matches(cell) and selection.has_seed(run.seed)
-        )
+        return selection.ids(self.plan.runs, self.cells)
 
 
 def expand(
@@ -88,8 +84,8 @@ def expand(
     if seeds is not None:
         if seeds < 1:
             raise GanbenchError(f"--seeds {seeds}: at least one seed is needed")
-        layer = replace(layer, seeds=range(seeds))
-    reader = Reader(suite.source, suite.document)
+        layer = layer.model_copy(update={"seeds": range(seeds)})
+    reader = suite.reader()
     resolved, skipped = resolve_cells(layer, reader)
     baseline = None
     if layer.baseline is not None:
@@ -97,7 +93,7 @@ def expand(
         if baseline is None:
             reader.problem(layer.baseline.place, "is no cell that the suite runs")
     contrasts = []
-    for contrast in layer.contrasts or ():
+    for contrast in layer.contrasts:
         found = contrast.find(chosen.cell for chosen in resolved)
         if isinstance(found, str):
             remedy = "; give the profile contrasts of its own" if profile is not None else ""
@@ -107,22 +103,17 @@ def expand(
     reader.raise_problems()
     cells = [*(chosen.cell for chosen in resolved), *(skip.cell for skip in skipped)]
     selection = Selection.of(only or {}, cells)
-    selection.check(cells, layer.seeds or ())
-    specs: list[RunSpec] = []
-    runs: list[PlannedRun] = []
-    cell_of_run: list[Cell] = []
-    selected: set[str] = set()
-    code: dict[tuple[str, str], PartCode] = {}
-    for chosen in resolved:
-        cell_wanted, planned = selection.matches(chosen.cell), chosen.cell.planned
-        for number, spec in enumerate(specs_of(chosen, layer.seeds or ())):
-            if number == 0:  # the other seeds have the same parts
-                code |= {(part.kind, part.id): part for part in foreign_parts(spec)}
-            specs.append(spec)
-            runs.append(PlannedRun(spec.id, spec.slug, planned, spec.seed))
-            cell_of_run.append(chosen.cell)
-            if cell_wanted and selection.has_seed(spec.seed):
-                selected.add(runs[-1].id)
+    selection.check(cells, layer.seeds)
+    specs = tuple(spec for each in resolved for spec in specs_of(each, layer.seeds))
+    of_cells = tuple(each.cell for each in resolved for _ in layer.seeds)
+    described = [cell for each in resolved for cell in [each.cell.planned] * len(layer.seeds)]
+    runs = tuple(
+        PlannedRun(spec.id, spec.slug, cell, spec.seed)
+        for spec, cell in zip(specs, described, strict=True)
+    )
+    selected = selection.ids(runs, of_cells)
+    first_runs = [spec for each in resolved for spec in specs_of(each, layer.seeds[:1])]
+    code = {(part.kind, part.id): part for spec in first_runs for part in foreign_parts(spec)}
     passed_over = tuple(skip.record for skip in skipped if selection.matches(skip.cell))
     if not selected:
         why = f"; skipped, because {passed_over[0].reason}" if passed_over else ""
@@ -132,7 +123,7 @@ def expand(
         suite=suite.name,
         summary=suite.summary,
         fingerprint=fingerprint(suite.name, runs, records),
-        runs=tuple(runs),
+        runs=runs,
         skipped=records,
         source=suite.source,
         profile=profile,
@@ -144,7 +135,7 @@ def expand(
         margin=layer.margin,
         contrasts=tuple(dict.fromkeys(contrasts)),
     )
-    return Matrix(plan, tuple(specs), frozenset(selected), passed_over, tuple(cell_of_run))
+    return Matrix(plan, specs, selected, passed_over, of_cells)
 
 
 def specs_of(chosen: ResolvedCell, seeds: Iterable[int]) -> Iterator[RunSpec]:
@@ -180,31 +171,20 @@ def fingerprint(name: str, runs: Iterable[PlannedRun], skipped: Iterable[Skipped
     )
 
 
-Names = tuple[str, ...] | None
-
-
 @dataclass(frozen=True)
 class Selection:
-    """What ``--only`` asks for; None is everything.
+    """What ``--only`` asks for.
 
     A label selects what is called so, and nothing else; an id that is no label of the suite
     selects all that have the id. ``tricks`` is a whole combination, ``trick`` also any combination
     that it is part of.
 
     Attributes:
-        dataset: Ids or labels.
-        variant: Ids or labels.
-        tricks: Combinations of tricks.
-        trick: Single tricks, or combinations.
-        seed: Seeds, as text.
+        only: Alternatives by key; a key that is absent is everything.
         labels: What the suite calls its data sets, variants and combinations of tricks.
     """
 
-    dataset: Names
-    variant: Names
-    tricks: Names
-    trick: Names
-    seed: Names
+    only: Mapping[str, Sequence[str]]
     labels: frozenset[str]
 
     @classmethod
@@ -214,22 +194,16 @@ class Selection:
         Raises:
             GanbenchError: if a key is unknown.
         """
-        alternatives: dict[str, Names] = dict.fromkeys(ONLY_KEYS)
-        for key, values in only.items():
+        for key in only:
             check_key(key)
-            # Labels of combinations have spaces around the plus sign, which one need not type.
-            alternatives[key] = tuple(re.sub(r"\s*\+\s*", " + ", value) for value in values)
-        labels = frozenset(
-            label
-            for cell in cells
-            for label in (cell.dataset.label, cell.variant.label, cell.tricks.label)
-        )
-        return cls(**alternatives, labels=labels)
-
-    def items(self) -> dict[str, tuple[str, ...]]:
-        """Return the alternatives of each key that is given."""
-        every = {key: getattr(self, key) for key in ONLY_KEYS}
-        return {key: values for key, values in every.items() if values is not None}
+        # Labels of combinations have spaces around the plus sign, which one need not type.
+        spaced = {
+            key: tuple(re.sub(r"\s*\+\s*", " + ", value) for value in only[key])
+            for key in ONLY_KEYS
+            if key in only
+        }
+        sides = (side for cell in cells for side in (cell.dataset, cell.variant, cell.tricks))
+        return cls(spaced, frozenset(side.label for side in sides))
 
     def check(self, cells: Iterable[Cell], seeds: Iterable[int], option: str = "--only") -> None:
         """Check that every value is one of the suite's.
@@ -249,7 +223,7 @@ class Selection:
             known["tricks"] |= {cell.tricks.label, cell.tricks.id}
             known["trick"] |= cell.tricks.names
         known["seed"] = {str(seed) for seed in seeds}
-        for key, values in self.items().items():
+        for key, values in self.only.items():
             for value in values:
                 if value not in known[key]:
                     hint = nearest(value[:64], sorted(known[key]))
@@ -261,25 +235,29 @@ class Selection:
 
     def matches(self, cell: Cell) -> bool:
         """Whether a cell is asked for, with some seed."""
+        trick = self.only.get("trick")
         return (
-            self._is(self.dataset, cell.dataset)
-            and self._is(self.variant, cell.variant)
-            and self._is(self.tricks, cell.tricks)
-            and (self.trick is None or not cell.tricks.names.isdisjoint(self.trick))
+            self._is("dataset", cell.dataset)
+            and self._is("variant", cell.variant)
+            and self._is("tricks", cell.tricks)
+            and (trick is None or not cell.tricks.names.isdisjoint(trick))
         )
 
-    def _is(self, wanted: Names, entry: Entry[Any] | Combination) -> bool:
-        if wanted is None or entry.label in wanted:
-            return True
-        return entry.id in wanted and entry.id not in self.labels
+    def _is(self, key: str, side: Entry[Any] | Combination) -> bool:
+        wanted = self.only.get(key, (side.label,))
+        return side.label in wanted or (side.id in wanted and side.id not in self.labels)
 
-    def has_seed(self, seed: int) -> bool:
-        """Whether a seed is asked for."""
-        return self.seed is None or str(seed) in self.seed
+    def ids(self, runs: Iterable[PlannedRun], cells: Iterable[Cell]) -> frozenset[str]:
+        """Return the ids of the runs that are asked for, each given with its cell."""
+        return frozenset(
+            run.id
+            for run, cell in zip(runs, cells, strict=True)
+            if self.matches(cell) and str(run.seed) in self.only.get("seed", (str(run.seed),))
+        )
 
     def __str__(self) -> str:
         return " ".join(
-            f"--only {key}={value}" for key, values in self.items().items() for value in values
+            f"--only {key}={value}" for key, values in self.only.items() for value in values
         )
 
 

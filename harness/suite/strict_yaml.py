@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,68 +97,54 @@ def shorten(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:59] + "…")
 
 
-def strange_characters(text: str) -> str:
-    """Name the characters that are not ASCII, such as letters that look like others, or nothing."""
-    characters = sorted({c for c in text if not c.isascii()})[:3]
-    named = [f"{c!r} is {unicodedata.name(c, f'U+{ord(c):04X}')}" for c in characters]
-    return f" ({', '.join(named)})" if named else ""
-
-
-def parse(data: bytes) -> Document:
-    """Read one YAML document; never raises, whatever the bytes are."""
-    if len(data) > MAX_BYTES:
-        return unreadable(Problem(f"is larger than {MAX_BYTES // 1024} KiB"))
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        return unreadable(Problem(f"is not UTF-8: {error.reason}", line=line))
-    builder = Builder()
-    try:
-        value = builder.document(yaml.parse(text, Loader=yaml.SafeLoader))
-    except Refused as refused:
-        return unreadable(*builder.problems, refused.problem)
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        return unreadable(
-            Problem(f"holds the control character U+{error.character:04X}", line=line)
-        )
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        what = ", ".join(part for part in (error.context, error.problem) if part)
-        return unreadable(
-            *builder.problems,
-            Problem(f"is not valid YAML: {what}", line=mark.line + 1 if mark else None),
-        )
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # PyYAML lets Python's own errors through for an escape such as "\UFFFFFFFF".
-        message = f"is not valid YAML: {error}"
-        if not isinstance(error, yaml.YAMLError):
-            message = "is not valid YAML: it holds an escape that stands for no character"
-        return unreadable(*builder.problems, Problem(message))
-    return Document(
-        value, builder.lines, tuple(builder.problems), frozenset(builder.rejected), builder.begun
-    )
-
-
-def unreadable(*problems: Problem) -> Document:
-    """Make the document of a file that has no usable content."""
-    return Document(None, {}, problems, frozenset(), readable=False)
-
-
-class Refused(Exception):
-    """Raised where reading on makes no sense."""
+class Unreadable(Exception):
+    """Raised where reading on makes no sense; says why."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
 
 
+def parse(data: bytes) -> Document:
+    """Read one YAML document; never raises, whatever the bytes are."""
+    builder = Builder()
+    try:
+        if len(data) > MAX_BYTES:
+            raise Unreadable(Problem(f"is larger than {MAX_BYTES // 1024} KiB"))
+        value = builder.document(yaml.parse(data.decode("utf-8-sig"), Loader=yaml.SafeLoader))
+    except (Unreadable, yaml.YAMLError, ValueError, OverflowError) as error:
+        problems = (*builder.problems, why_unreadable(error, data))
+        return Document(None, {}, problems, frozenset(), readable=False)
+    problems, rejected = tuple(builder.problems), frozenset(builder.rejected)
+    return Document(value, builder.lines, problems, rejected, builder.begun)
+
+
+def why_unreadable(error: Exception, data: bytes) -> Problem:
+    """Say why nothing of a file can be used."""
+    match error:
+        case Unreadable():
+            return error.problem
+        case UnicodeDecodeError():
+            line = data.count(b"\n", 0, error.start) + 1
+            return Problem(f"is not UTF-8: {error.reason}", line=line)
+        case yaml.reader.ReaderError():
+            line = data.decode("utf-8-sig").count("\n", 0, error.position) + 1
+            return Problem(f"holds the control character U+{error.character:04X}", line=line)
+        case yaml.MarkedYAMLError():
+            mark = error.problem_mark or error.context_mark
+            what = ", ".join(part for part in (error.context, error.problem) if part)
+            return Problem(f"is not valid YAML: {what}", line=mark.line + 1 if mark else None)
+        case yaml.YAMLError():
+            return Problem(f"is not valid YAML: {error}")
+    # PyYAML lets Python's own errors through for an escape such as "\UFFFFFFFF".
+    return Problem("is not valid YAML: it holds an escape that stands for no character")
+
+
 class Builder:
     """Builds a value from YAML events, and notes lines and problems on the way."""
 
     def __init__(self) -> None:
-        self.lines: dict[Place, int] = {}
+        self.lines: MutableMapping[Place, int] = {}
         self.problems: list[Problem] = []
         self.rejected: set[Place] = set()
         self.begun = False
@@ -179,7 +166,7 @@ class Builder:
     def _node(self, event: Any, events: Iterator[yaml.Event], place: Place) -> Any:
         self.lines.setdefault(place, line_of(event))
         if len(place) > MAX_DEPTH:
-            raise Refused(Problem(f"is nested more than {MAX_DEPTH} deep", line=line_of(event)))
+            raise Unreadable(Problem(f"is nested more than {MAX_DEPTH} deep", line=line_of(event)))
         if isinstance(event, yaml.AliasEvent):
             return self._reject(
                 place, event, f"alias {shorten(str(event.anchor))}: write the value out"
@@ -212,7 +199,9 @@ class Builder:
             self._check_characters(event, inside)
             if key in values:
                 self._problem(inside, event, f"is given twice, first in line {self.lines[inside]}")
+                lines, self.lines = self.lines, ChainMap({}, self.lines)
                 self._node(next(events), events, inside)
+                self.lines = lines  # of what counts, the first
                 continue
             self.lines[inside] = line_of(event)
             values[key] = self._node(next(events), events, inside)

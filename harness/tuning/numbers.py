@@ -26,7 +26,7 @@ from harness.spec import PartSpec, RunSpec, Settings
 from harness.suite.cell_settings import too_large
 from harness.suite.defaults import UNUSED
 from harness.suite.matrix import ONLY_KEYS, parse_only
-from harness.suite.reader import listing, sentence
+from harness.suite.wording import listing, sentence
 
 RATIO = "lr_d/lr_g"
 VARIANT = "variant"

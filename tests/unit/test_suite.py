@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from harness.errors import SuiteError
 from harness.spec import Settings
 from harness.suite.defaults import DEFAULTS
-from harness.suite.layer_reader import LAYER_KEYS
-from harness.suite.load import SUITE_KEYS, built_in_suites, load_suite, read_suite
+from harness.suite.load import built_in_suites, load_suite, read_suite
 from harness.suite.matrix import expand
-from harness.suite.reader import MAX_LISTED
+from harness.suite.model import Layer, Suite
+from harness.suite.reading import MAX_LISTED
 
+SUITE_KEYS, LAYER_KEYS = list(Suite.model_fields), list(Layer.model_fields)
 HEAD = "suite: mine\ndatasets: [ring8]\nvariants: [gan]\n"
 README = Path(__file__).parents[2] / "suites" / "README.md"
 
@@ -133,6 +134,7 @@ def test_the_message_names_file_line_and_place() -> None:
         ("exclude: [gan]", "exclude[0]", "must be a mapping"),
         ("exclude: [{variant: [gan, wgan]}]", "exclude[0].variant[1]", "no variant of this suite"),
         ("exclude: [{trick: dropout-g}]", "exclude[0].trick", "no trick of this suite"),
+        ("include: [{}]", "include[0]", "must name"),
         ("include: [{variant: wagn}]", "include[0].variant", "unknown variant 'wagn'"),
         ("include: [{trick: {id: dropout-g, p: 2}}]", "include[0].trick.p", "must be less than 1"),
         ("profiles: {cpu: {step: 3}}", "profiles.cpu.step", "unknown key 'step'"),

@@ -118,6 +118,7 @@ def test_duplicate_keys_are_named_with_both_lines_and_the_first_counts() -> None
     assert [(p.path, p.line) for p in document.problems] == [("a.b", 4)]
     assert "first in line 2" in document.problems[0].message
     assert document.value == {"a": {"b": 1, "c": 2}}
+    assert read("a: 1\n\na: [2]\n").line(("a", 0)) == 1
 
 
 def test_an_alias_bomb_is_refused_without_being_built() -> None:
