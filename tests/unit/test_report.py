@@ -83,8 +83,8 @@ def test_a_second_time_writes_the_same_bytes(store: Path) -> None:
 def test_order_of_chapters(store: Path) -> None:
     chapters = re.findall(r'<section id="(\w+)"', page_of(store))
     assert chapters == [
-        "verdicts", "outcomes", "survival", "metrics", "pooled", "cost", "training", "losses",
-        "samples", "tuning", "provenance",
+        "verdicts", "tuning", "outcomes", "survival", "metrics", "pooled", "cost", "training",
+        "losses", "samples", "provenance",
     ]  # fmt: skip
 
 
