@@ -13,12 +13,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from harness.errors import CorruptRecordError
+from harness.store.events import Ending, EvaluationRow
+from harness.store.packed import Row
 from harness.store.reading import ReportedRun, SuiteRecord
 from harness.store.records import (
     CRASHES,
     FAILURES,
     NONE,
     CellKey,
+    DataFacts,
     MetricInfo,
     OfCell,
     PlannedCell,
@@ -61,9 +64,19 @@ class Result:
         return self.status == "ok" or self.failed
 
     @cached_property
-    def outcome(self) -> dict[str, Any]:
-        """The outcome record; empty if there is none."""
-        return (self.record.outcome or {}) if self.record else {}
+    def outcome(self) -> Ending | None:
+        """What its log says became of it."""
+        return self.record.outcome if self.record else None
+
+    @property
+    def onset(self) -> int | None:
+        """Step at which it collapsed; None if it did not."""
+        return self.outcome.onset if self.outcome and self.status == "collapsed" else None
+
+    @property
+    def failed_at(self) -> int | None:
+        """Step at which it failed, or where it ended; None if it did not."""
+        return self.outcome.failed_at if self.outcome and self.failed else None
 
     @cached_property
     def environment(self) -> dict[str, Any] | None:
@@ -88,10 +101,10 @@ class Result:
 
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Return (kimg, value) of every evaluation with a finite value, step 0 included."""
-        return self.points("evaluation", metric)
+        return self.points(EvaluationRow, metric)
 
-    def points(self, kind: str, name: str) -> list[tuple[float, float]]:
-        """Return (kimg, value) of every event of a type that has a finite value of that name."""
+    def points(self, kind: type[Row], name: str) -> list[tuple[float, float]]:
+        """Return (kimg, value) of every event of a class that has a finite value of that name."""
         if self.record is None:
             return []
         series = self.record.series(kind, name)
@@ -107,9 +120,9 @@ class CellRuns(OfCell):
     results: tuple[Result, ...]
 
     @cached_property
-    def metrics(self) -> list[MetricInfo]:
+    def metrics(self) -> tuple[MetricInfo, ...]:
         """The columns of its evaluations; empty before any run has begun."""
-        return next((r.record.metrics for r in self.results if r.record and r.record.metrics), [])
+        return next((r.record.metrics for r in self.results if r.record and r.record.metrics), ())
 
     @cached_property
     def primary(self) -> MetricInfo | None:
@@ -278,15 +291,11 @@ class SuiteCells:
         """Return a data set's cells, in order."""
         return [cell for cell in self.cells if cell.dataset == dataset]
 
-    def data_facts(self, dataset: str) -> dict[str, Any]:
-        """Return what the protocol record says of a data set; empty if no run has begun."""
-        for cell in self.of_dataset(dataset):
-            for result in cell.results:
-                protocols = result.record.of_type("protocol") if result.record else []
-                if protocols and isinstance(protocols[-1].get("data"), dict):
-                    facts: dict[str, Any] = protocols[-1]["data"]
-                    return facts
-        return {}
+    def data_facts(self, dataset: str) -> DataFacts:
+        """Return what is known of a data set; nothing if no run has begun."""
+        results = (result for cell in self.of_dataset(dataset) for result in cell.results)
+        records = (result.record for result in results if result.record)
+        return next((r.data for r in records if r.protocol), DataFacts())
 
 
 def cached_per_suite(work: Callable[[SuiteCells], Answer]) -> Callable[[SuiteCells], Answer]:
@@ -309,7 +318,7 @@ def status_of(planned: PlannedRun, suite: SuiteRecord) -> str:
     record = suite.runs.get(planned.id)
     if record is None:
         return "missing"
-    return str(record.outcome["outcome"]) if record.outcome else "running"
+    return record.outcome.outcome if record.outcome else "running"
 
 
 def group(suite: SuiteRecord) -> SuiteCells:

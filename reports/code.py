@@ -92,10 +92,10 @@ def mixed_data(cells: SuiteCells) -> list[str]:
     sentences = []
     for dataset in cells.datasets:
         found = [
-            tuple(sorted(result.record.content.items()))
+            tuple(sorted(result.record.data.content.items()))
             for cell in cells.of_dataset(dataset)
             for result in cell.results
-            if result.record and result.record.content
+            if result.record and result.record.data.content
         ]
         counts = Counter(found).values()
         if len(counts) > 1:

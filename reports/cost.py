@@ -54,22 +54,23 @@ def machine_of(result: Result) -> str | None:
 
 def spent(result: Result) -> Spent | None:
     """Return what a final run cost; None where its record does not say."""
-    seconds, kimg = result.outcome.get("seconds"), result.outcome.get("kimg")
-    if not result.final or result.record is None or not seconds or kimg is None:
+    end = result.outcome
+    if not result.final or result.record is None or end is None:
+        return None
+    if not end.seconds or end.kimg is None:
         return None
     machine = machine_of(result)
     if machine is None:
         return None
     attempts = result.record.attempts
-    step = result.outcome.get("step")
     return Spent(
         machine,
-        len(attempts[-1].get("cohort") or ()) if attempts else 1,
-        float(seconds),
-        float(result.outcome.get("evaluation_seconds") or 0.0),
-        1000 * float(kimg) / float(seconds),
-        result.outcome.get("peak_memory"),
-        step is not None and step >= result.record.spec.settings.steps,
+        len(attempts[-1].cohort) if attempts else 1,
+        end.seconds,
+        end.evaluation_seconds or 0.0,
+        1000 * end.kimg / end.seconds,
+        end.peak_memory,
+        end.step >= result.record.spec.settings.steps,
     )
 
 

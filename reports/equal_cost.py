@@ -26,11 +26,13 @@ KINDS: tuple[Kind, ...] = ("updates", "examples", "seconds")
 
 def total(result: Result, kind: Kind) -> float | None:
     """Return what a run spent in all; None where its record does not say."""
-    outcome = result.outcome
+    end = result.outcome
+    if end is None:
+        return None
     found = {
-        "updates": (outcome.get("updates") or {}).get("d"),
-        "examples": outcome.get("kimg"),
-        "seconds": outcome.get("seconds"),
+        "updates": end.updates and end.updates["d"],
+        "examples": end.kimg,
+        "seconds": end.seconds,
     }[kind]
     return float(found) if found else None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
-from harness.store.events import Event
+from harness.store.events import EvaluationRow, SampleFile
+from harness.store.records import DataFacts
 from reports.figures.samples import GRID
 from reports.figures.style import evenly
 from reports.sample_files import Picture, picture_of
@@ -52,27 +52,26 @@ class Moments:
 
 def moments_of(
     read: Callable[[str], bytes | None],
-    events: Sequence[Event],
-    evaluation_at: Callable[[int], Event],
-    facts: Mapping[str, Any],
+    events: Sequence[SampleFile],
+    evaluation_at: Callable[[int], EvaluationRow | None],
+    facts: DataFacts,
 ) -> Moments:
     """Choose, read and draw the sample files of a run; fewer, or parts, where they are large.
 
     Args:
         read: Gives what is in a file of the run's, by its name.
         events: Its records of samples.
-        evaluation_at: Gives its evaluation at a step; empty without one.
-        facts: What its protocol says of the data: centres of modes and their width.
+        evaluation_at: Gives its evaluation at a step; None without one.
+        facts: Centres of modes and their width.
     """
     drawn: list[Moment] = []
     for place in evenly(len(events), MOST):
         event = events[place]
-        step, name = event["step"], str(event["file"])
-        data, measured = read(name), evaluation_at(step)
-        counts = measured.get("histogram")
-        picture = None if data is None else picture_of(name, data, facts, counts)
+        data, measured = read(event.file), evaluation_at(event.step)
+        counts = measured.histogram if measured else None
+        picture = None if data is None else picture_of(event.file, data, facts, counts)
         if picture is not None:
-            drawn.append(Moment(step, measured.get("kimg"), picture))
+            drawn.append(Moment(event.step, measured.kimg if measured else None, picture))
     for tiles, count in product((GRID, 4, 2, 1), (MOST, MOST // 2)):
         kept = evenly(len(drawn), count)
         if sum(len(drawn[i].picture.png) for i in kept) * tiles**2 <= BUDGET * GRID**2:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from harness.store.events import Event, read_events
+from harness.store.events import (
+    Attempt,
+    Ending,
+    EvaluationRow,
+    LossRow,
+    ProbeRow,
+    Protocol,
+    SampleFile,
+    Sign,
+)
+from harness.store.log import read_events
 from harness.store.reading import ReportedRun
 from harness.store.records import MetricInfo, short_name
 from harness.store.wording import class_counts, listing
@@ -74,17 +83,16 @@ class History:
     def __init__(self, result: Result, record: ReportedRun) -> None:
         self.result, self.record = result, record
         self.attempts = record.attempts
-        self.protocols = record.of_type("protocol")
-        self.evaluations = record.of_type("evaluation")
-        self.samples = record.of_type("samples")
-        self.probes = record.of_type("probe")
-        self.measured = record.numbers("evaluation")
-        self.unaveraged = record.numbers("evaluation", "raw")
-        self.trained = record.numbers("losses")
-        self.outcome: Event = record.outcome or {}
+        self.evaluations = record.of_type(EvaluationRow)
+        self.samples = record.of_type(SampleFile)
+        self.probes = record.of_type(ProbeRow)
+        self.measured = record.numbers(EvaluationRow)
+        self.unaveraged = record.numbers(EvaluationRow, "raw")
+        self.trained = record.numbers(LossRow)
+        self.outcome = record.outcome
         self.died = result.status in ("diverged", "oom", "crashed")
         self.end = self._end()
-        step = self.outcome.get("onset") if result.status == "collapsed" else None
+        step = result.onset
         self.onset = None if step is None else step * self.end / record.spec.settings.steps
         self.metrics = sorted(record.metrics, key=lambda metric: not metric.primary)
         self.best = {metric.name: record.best(metric) for metric in self.metrics}
@@ -101,10 +109,10 @@ class History:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)
 
-    def evaluation_at(self, step: int) -> Event:
-        """Return the evaluation at a step; empty if there is none."""
+    def evaluation_at(self, step: int) -> EvaluationRow | None:
+        """Return the evaluation at a step; None if there is none."""
         place = self._evaluated.get(step)
-        return {} if place is None else self.evaluations[place]
+        return None if place is None else self.evaluations[place]
 
     @cached_property
     def _evaluated(self) -> dict[float, int]:
@@ -130,15 +138,15 @@ def metric_rows(history: History, *, raw: bool) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for metric in history.metrics:
         best = history.best[metric.name]
-        unaveraged = number(last["raw"].get(metric.name)) if "raw" in last else ""
+        unaveraged = "" if last.raw is None else number(last.raw.get(metric.name))
         rows.append(
             (
                 f"{metric.name} {ARROWS[metric.better]}".rstrip(),
-                number(last["values"].get(metric.name)),
+                number(last.values.get(metric.name)),
                 *((unaveraged,) if raw else ()),
                 number(best.value) if best else ABSENT,
                 f"{best.step}, of {best.searched}" if best else "",
-                number(first["values"].get(metric.name)) if first["step"] == 0 else ABSENT,
+                number(first.values.get(metric.name)) if first.step == 0 else ABSENT,
                 number(metric.floor),
             )
         )
@@ -153,14 +161,14 @@ def cut_off(record: ReportedRun) -> dict[int, tuple[int, str]]:
     ends: dict[int, tuple[int, str]] = {}
     number = 0
     for event in read_events(record.path / "events.jsonl", skip_corrupt=True):
-        if event["type"] == "attempt":
-            number = event["attempt"]
-            ends[number] = (event["resumed_from"] or 0, "killed")
-        elif "step" in event and number in ends:
+        if isinstance(event, Attempt):
+            number = event.attempt
+            ends[number] = (event.resumed_from, "killed")
+        elif not isinstance(event, Protocol) and number in ends:
             ended = ends[number][1]
-            if event["type"] == "outcome":
-                ended = f"{event['outcome']} {event.get('reason') or ''}".strip()
-            ends[number] = (int(event["step"]), ended)
+            if isinstance(event, Ending):
+                ended = f"{event.outcome} {event.reason}".strip()
+            ends[number] = (event.step, ended)
     ends.pop(number, None)
     return ends
 
@@ -171,17 +179,15 @@ def attempts_told(history: History) -> list[HistoryEvent]:
     ends = cut_off(history.record) if len(attempts) > 1 else {}
     told = []
     for event in attempts:
-        others = len(event.get("cohort") or ()) - 1
+        others = len(event.cohort) - 1
         company = f"together with {others} more" if others > 0 else "alone"
-        resumed = event["resumed_from"] or 0
+        resumed = event.resumed_from
         how = f"resumes from step {resumed}" if resumed else "begins"
-        where = [str(event[key]) for key in ("device", "time") if event.get(key)]
-        told.append(
-            HistoryEvent(resumed, f"attempt {event['attempt']} {how}", ", ".join([company, *where]))
-        )
-        if event["attempt"] in ends:
-            step, ended = ends[event["attempt"]]
-            told.append(HistoryEvent(step, f"attempt {event['attempt']} ended here", ended))
+        where = ", ".join(filter(None, (company, event.device, event.time)))
+        told.append(HistoryEvent(resumed, f"attempt {event.attempt} {how}", where))
+        if event.attempt in ends:
+            step, ended = ends[event.attempt]
+            told.append(HistoryEvent(step, f"attempt {event.attempt} ended here", ended))
     return told
 
 
@@ -191,8 +197,8 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEv
     told: list[HistoryEvent] = []
     if primary is not None and history.evaluations:
         first = history.evaluations[0]
-        if first["step"] == 0:
-            value = number(first["values"].get(primary.name))
+        if first.step == 0:
+            value = number(first.values.get(primary.name))
             told.append(
                 HistoryEvent(
                     0, "untrained generator is measured", f"{short_name(primary.name)} {value}"
@@ -202,28 +208,27 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEv
         if best is not None:
             more = f"{short_name(primary.name)} {number(best.value)}, the best of {best.searched}"
             told.append(HistoryEvent(best.step, "best evaluation", more))
-        course = history.record.series("evaluation", primary.name)
+        course = history.record.series(EvaluationRow, primary.name)
         bad = np.flatnonzero(~np.isfinite(course.values))[:1]
         for step, value in zip(course.steps[bad], course.values[bad], strict=True):
             more = f"{short_name(primary.name)} {number(float(value))}"
             told.append(HistoryEvent(int(step), "first evaluation that is not finite", more))
-    for name, sign in (outcome.get("signs") or {}).items():
+    for name, sign in (outcome.signs or {} if outcome else {}).items():
         title, meaning = SIGNS.get(name, (name, ""))
-        step = int(sign["step"]) if isinstance(sign, Mapping) else None
+        step = sign.step if isinstance(sign, Sign) else None
         told.append(HistoryEvent(step, f"sign of instability: {title}", meaning))
     for event in history.probes:
-        values = ", ".join(f"{name} {number(value)}" for name, value in event["values"].items())
-        told.append(HistoryEvent(event["step"], f"probe {event['probe']}", values))
-    if outcome.get("onset") not in (None, outcome.get("step")):
-        began = "collapse begins" if outcome["outcome"] == "collapsed" else "failure begins"
-        told.append(HistoryEvent(outcome["onset"], began, ""))
+        values = ", ".join(f"{name} {number(value)}" for name, value in event.values.items())
+        told.append(HistoryEvent(event.step, f"probe {event.probe}", values))
+    if outcome and outcome.onset not in (None, outcome.step):
+        began = "collapse begins" if outcome.outcome == "collapsed" else "failure begins"
+        told.append(HistoryEvent(outcome.onset, began, ""))
     told = sorted(
         [*attempts_told(history), *told],
         key=lambda moment: math.inf if moment.step is None else moment.step,
     )
     if outcome:
-        words = SIGN_OF.get(outcome["outcome"], ("", "", outcome["outcome"]))[2]
-        told.append(HistoryEvent(outcome.get("step"), words, str(outcome.get("reason") or "")))
+        told.append(HistoryEvent(outcome.step, SIGN_OF[outcome.outcome][2], outcome.reason))
     elif history.attempts:
         told.append(
             HistoryEvent(history.step, "in progress, or killed", "the same command goes on")
@@ -233,49 +238,49 @@ def history_rows(history: History, primary: MetricInfo | None) -> list[HistoryEv
 
 def facts_of(history: History, primary: MetricInfo | None) -> list[tuple[str, str]]:
     """Return the numbers for the head of a page."""
-    outcome, evaluations = history.outcome, history.evaluations
+    end, evaluations = history.outcome, history.evaluations
     facts: list[tuple[str, str]] = []
     if primary is not None and evaluations:
         arrow = f" {ARROWS[primary.better]}".rstrip()
-        value = evaluations[-1]["values"].get(primary.name)
+        value = evaluations[-1].values.get(primary.name)
         facts.append((f"{short_name(primary.name)}{arrow}, last", number(value)))
         best = history.best[primary.name]
         if best is not None:
             facts.append((f"best of {best.searched}", f"{number(best.value)} at step {best.step}"))
     steps = history.record.spec.settings.steps
-    done = outcome.get("step")
-    facts.append(("Steps", f"{steps}" if done in (None, steps) else f"{done} of {steps}"))
-    if "kimg" in outcome:
-        facts.append(("Thousand images", number(outcome["kimg"])))
-    if "seconds" in outcome:
-        facts.append(("Training", f"{significant(outcome['seconds'])} s"))
-        facts.append(("Evaluation", f"{significant(outcome['evaluation_seconds'])} s"))
-    if outcome.get("peak_memory"):
-        facts.append(("Peak memory", f"{outcome['peak_memory'] / 2**20:.0f} MiB"))
-    if "updates" in outcome:
-        updates = outcome["updates"]
-        facts.append(("Updates of D and G", f"{updates['d']} and {updates['g']}"))
-    names = history.record.class_names
-    counts = evaluations[-1].get("histogram") if evaluations else None
+    done = end.step if end else steps
+    facts.append(("Steps", f"{steps}" if done == steps else f"{done} of {steps}"))
+    if end is not None:
+        if end.kimg is not None:
+            facts.append(("Thousand images", number(end.kimg)))
+        if end.seconds is not None:
+            facts.append(("Training", f"{significant(end.seconds)} s"))
+        if end.evaluation_seconds is not None:
+            facts.append(("Evaluation", f"{significant(end.evaluation_seconds)} s"))
+        if end.peak_memory:
+            facts.append(("Peak memory", f"{end.peak_memory / 2**20:.0f} MiB"))
+        if end.updates is not None:
+            facts.append(("Updates of D and G", f"{end.updates['d']} and {end.updates['g']}"))
+    names = history.record.data.class_names
+    counts = evaluations[-1].histogram if evaluations else None
     if names is not None and counts and len(counts) == len(names):
         facts.append(("Last samples of each class", class_counts(names, counts)))
     elif names is not None:
         facts.append(("Classes", listing(names)))
-    parameters = history.protocols[-1].get("parameters") if history.protocols else None
-    if parameters:
+    protocol = history.record.protocol
+    if protocol and (parameters := protocol.parameters):
         facts.append(("Parameters of G and D", f"{parameters['g']:,} and {parameters['d']:,}"))
     return facts
 
 
 def reason_of(result: Result) -> str:
     """Say in a line when and why a run ended as it did; empty for one that ended well."""
-    outcome = result.outcome
+    end = result.outcome
     if result.status == "running":
         return "no outcome yet"
-    if result.status == "ok" or not outcome:
+    if result.status == "ok" or end is None:
         return ""
-    onset, step, reason = outcome.get("onset"), outcome.get("step"), outcome.get("reason")
-    if result.status in ("collapsed", "unlearned") and reason:
-        return str(reason)
-    when = f"from step {onset}" if onset is not None else f"at step {step}"
-    return f"{when}: {reason}" if reason else when
+    if result.status in ("collapsed", "unlearned") and end.reason:
+        return end.reason
+    when = f"from step {end.onset}" if end.onset is not None else f"at step {end.step}"
+    return f"{when}: {end.reason}" if end.reason else when

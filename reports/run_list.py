@@ -22,7 +22,7 @@ def measured(value: float | None) -> str:
 
 def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
     """Write the row of a run, which stands at some place of the list."""
-    planned, outcome, record = result.planned, result.outcome, result.record
+    planned, end, record = result.planned, result.outcome, result.record
     name = links.pages.get(planned.id)
     run, why = text(planned.id), text(reason_of(result))
     link = run if name is None else f'<a href="{text(address(name))}">{run}</a>'
@@ -31,9 +31,7 @@ def line_of(place: int, cell: CellRuns, result: Result, links: RunLinks) -> str:
     primary = cell.primary if record is not None and result.status not in CRASHES else None
     last = record.last(primary.name) if record and primary else None
     best = record.best(primary) if record and primary else None
-    onset = outcome.get("onset")
-    failed_at = (onset if onset is not None else outcome.get("step")) if result.failed else None
-    seconds = outcome.get("seconds")
+    failed_at, seconds = result.failed_at, end.seconds if end else None
     sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
     return (
         f'<tr id="r{place}"><td>{link}</td><td>{text(planned.dataset)}</td>'

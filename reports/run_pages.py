@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from harness.store.records import DataFacts
 from harness.store.wording import code_lines, provenance_lines
 from reports.cells import CellRuns, SuiteCells
 from reports.figures.samples import GRID
@@ -84,10 +82,7 @@ class RunPages:
             raise ValueError(f"run {result.planned.id} has no records to show")
         history = History(result, result.record)
         record, primary = history.record, history.primary
-        data = history.protocols[-1].get("data") if history.protocols else None
-        facts = data if isinstance(data, dict) else {}
-        moments = moments_of(result.read, history.samples, history.evaluation_at, facts)
-        device = history.attempts[-1].get("device") if history.attempts else None
+        moments = moments_of(result.read, history.samples, history.evaluation_at, record.data)
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         raw = len(history.unaveraged.steps) > 0
         return self._template.render(
@@ -107,28 +102,25 @@ class RunPages:
             onset=history.onset,
             floors=any(metric.floor is not None for metric in record.metrics),
             moments=moments,
-            legend=legend_of(facts),
+            legend=legend_of(record.data),
             left_out=left_out(moments),
             metrics=rows(metric_rows(history, raw=raw), METRIC_RAW if raw else METRIC),
             raw=raw,
             story=rows(map(HistoryEvent.texts, history_rows(history, primary)), STORY),
             spec=spec_rows(record.spec),
             seed=record.spec.seed,
-            origin=[
-                *provenance_lines(vars(record.provenance) if record.provenance else None),
-                *code_lines(record.code),
-            ],
+            origin=[*provenance_lines(record.provenance), *code_lines(record.code)],
             environment=environment_rows(record),
             saved=saved_networks(record),
-            command=repeat_command(self._plan, cell, result.planned.seed, device),
+            command=repeat_command(self._plan, cell, result.planned.seed, record.device),
         )
 
 
-def legend_of(facts: Mapping[str, Any]) -> str:
+def legend_of(facts: DataFacts) -> str:
     """Say what the colours of drawn points mean; empty for images."""
-    if facts.get("kind") != "points":
+    if facts.kind != "points":
         return ""
-    if facts.get("shape") == [1]:
+    if facts.shape == (1,):
         return "Blue: a histogram of generated points. Orange: the true density."
     return "Blue: generated points. Orange: a ring around each mode that is hit, a cross on others."
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from harness.store.records import DataFacts
 from reports.figures.samples import (
     LARGEST,
     PNG_SIGNATURE,
@@ -96,14 +96,14 @@ class Picture:
 
 
 def picture_of(
-    name: str, data: bytes, facts: Mapping[str, Any], counts: Sequence[int] | None
+    name: str, data: bytes, facts: DataFacts, counts: Sequence[int] | None
 ) -> Picture | None:
     """Draw a sample file; None if it is damaged.
 
     Args:
         name: Of the file.
         data: What is in it.
-        facts: What the run's protocol says of the data: centres of modes and their width.
+        facts: Centres of modes and their width.
         counts: Generated examples by mode, where they were counted.
     """
     if not name.endswith(".npy"):
@@ -111,7 +111,7 @@ def picture_of(
     points = points_of(data)
     if points is None:
         return None
-    modes, sigma = facts.get("modes"), facts.get("sigma")
+    modes, sigma = facts.modes, facts.sigma
     if points.shape[1] == 1:
         png, outside = histogram_png(points, modes, sigma)
         truth = "under the true density"

@@ -73,7 +73,7 @@ def reason(cells: Sequence[CellRuns]) -> str:
     steps = {r.record.spec.settings.steps for r, _ in runs if r.record is not None}
     length = f"{steps.pop()} steps" if len(steps) == 1 else "the steps"
     shown = {
-        name: sum(name in (result.outcome.get("signs") or {}) for result, _ in runs)
+        name: sum(name in ((r.outcome and r.outcome.signs) or {}) for r, _ in runs)
         for name in ("vanishing_gradient", "overpowered")
     }
     trends = [trend(result, primary) for result, primary in runs if primary is not None]

@@ -11,9 +11,26 @@ import numpy as np
 from PIL import Image
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec, Settings
-from harness.store.events import Event, EventLog, effective, read_events
+from harness.store.events import (
+    Attempt,
+    Ending,
+    EvaluationRow,
+    Event,
+    LossRow,
+    Protocol,
+    SampleFile,
+    effective,
+)
 from harness.store.folders import Store
-from harness.store.records import PlannedCell, PlannedPart, PlannedRun, SuitePlan
+from harness.store.log import EventLog, read_events
+from harness.store.records import (
+    MetricInfo,
+    Outcome,
+    PlannedCell,
+    PlannedPart,
+    PlannedRun,
+    SuitePlan,
+)
 from harness.tracking.base import TrackedRun
 
 METRIC = "fd[data@0123abcd]@1000/test"
@@ -91,11 +108,8 @@ def write_events(path: Path, records: Sequence[Event]) -> None:
 
 def begin(attempt: int = 1, resumed_from: int = 0) -> list[Event]:
     """Return what an attempt says first."""
-    metric = {"name": METRIC, "metric": "frechet", "summary": "", "better": "lower"}
-    return [
-        {"type": "attempt", "attempt": attempt, "resumed_from": resumed_from, "cohort": []},
-        {"type": "protocol", "metrics": [{**metric, "primary": True, "floor": 0.01}]},
-    ]
+    metric = MetricInfo(METRIC, "frechet", "", "lower", True, 0.01)
+    return [Attempt(attempt=attempt, resumed_from=resumed_from), Protocol(metrics=(metric,))]
 
 
 def train(path: Path, start: int, stop: int, *, pictures: str = ".npy") -> list[Event]:
@@ -105,7 +119,7 @@ def train(path: Path, start: int, stop: int, *, pictures: str = ".npy") -> list[
         kimg = step * KIMG
         if step:
             values = {"d": 1 / step, "g": math.nan if step == 15 else -float(step)}
-            records.append({"type": "losses", "step": step, "kimg": kimg, "values": values})
+            records.append(LossRow(step=step, kimg=kimg, values=values))
         if step % 20 == 0:
             file = f"samples/step-{step:08d}{pictures}"
             if pictures == ".npy":
@@ -113,40 +127,37 @@ def train(path: Path, start: int, stop: int, *, pictures: str = ".npy") -> list[
                 np.save(path / file, points.astype(np.float32))
             else:
                 Image.new("RGB", (64, 64), (step, 0, 255)).save(path / file)
-            records.append({"type": "samples", "step": step, "file": file})
+            records.append(SampleFile(step=step, file=file))
             records.append(
-                {
-                    "type": "evaluation",
-                    "step": step,
-                    "kimg": kimg,
-                    "values": {METRIC: math.inf if step == 0 else 8.0 / step, "modes": 8.0},
-                    "seconds": 0.25,
-                    "diversity": 0.75,
-                    "mode_coverage": 1.0,
-                }
+                EvaluationRow(
+                    step=step,
+                    kimg=kimg,
+                    values={METRIC: math.inf if step == 0 else 8.0 / step, "modes": 8.0},
+                    diversity=0.75,
+                    mode_coverage=1.0,
+                    seconds=0.25,
+                )
             )
     return records
 
 
-def end(outcome: str = "ok", step: int = STEPS) -> list[Event]:
+def end(outcome: Outcome = "ok", step: int = STEPS) -> list[Event]:
     """Return what a run says last."""
     return [
-        {
-            "type": "outcome",
-            "outcome": outcome,
-            "step": step,
-            "onset": 20 if outcome == "collapsed" else None,
-            "reason": f"because of {outcome}",
-            "seconds": 12.5,
-            "evaluation_seconds": 0.75,
-            "kimg": step * KIMG,
-            "updates": {"d": 5 * step, "g": step},
-            "peak_memory": None,
-        }
+        Ending(
+            outcome=outcome,
+            step=step,
+            onset=20 if outcome == "collapsed" else None,
+            reason=f"because of {outcome}",
+            seconds=12.5,
+            evaluation_seconds=0.75,
+            kimg=step * KIMG,
+            updates={"d": 5 * step, "g": step},
+        )
     ]
 
 
-def whole_run(path: Path, outcome: str = "ok", *, pictures: str = ".npy") -> None:
+def whole_run(path: Path, outcome: Outcome = "ok", *, pictures: str = ".npy") -> None:
     """Write a run that trained without interruption."""
     write_events(path, [*begin(), *train(path, 0, STEPS, pictures=pictures), *end(outcome)])
 
@@ -155,11 +166,11 @@ def logged_rows(path: Path) -> list[dict[str, Any]]:
     """Say what W&B should hold, straight from a run's log: a row per losses and evaluation."""
     rows = []
     for event in effective(read_events(path / "events.jsonl")):
-        if event["type"] in ("losses", "evaluation"):
-            row = {"kimg": event["kimg"]}
-            row.update({f"{event['type']}/{k}": v for k, v in event["values"].items()})
-            if event["type"] == "evaluation":
-                row["evaluation/diversity"] = event["diversity"]
-                row["evaluation/mode_coverage"] = event["mode_coverage"]
+        if isinstance(event, LossRow | EvaluationRow):
+            row: dict[str, Any] = {"kimg": event.kimg}
+            row.update({f"{event.type}/{k}": v for k, v in event.values.items()})
+            if isinstance(event, EvaluationRow):
+                row["evaluation/diversity"] = event.diversity
+                row["evaluation/mode_coverage"] = event.mode_coverage
             rows.append(row)
     return rows

@@ -6,19 +6,22 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec, Settings
-from harness.store.events import EventLog
+from harness.store.events import Attempt, Ending, EvaluationRow, LossRow, Protocol, SampleFile, Sign
 from harness.store.folders import Store
+from harness.store.log import EventLog
 from harness.store.records import (
     TUNING_SCHEMA,
+    DataFacts,
     MetricInfo,
+    Outcome,
     PlannedCell,
     PlannedPart,
     PlannedRun,
@@ -52,14 +55,14 @@ class Fate:
         losses: What it logs in place of plausible diagnostics.
     """
 
-    outcome: str | None = "ok"
+    outcome: Outcome | Literal["missing"] | None = "ok"
     value: float = 1.0
     reason: str = ""
-    signs: Mapping[str, Any] | None = None
+    signs: dict[str, Sign | float] | None = None
     seconds: float = 12.5
     device: str = "cpu"
     memory: int | None = None
-    losses: Mapping[str, float] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def plausible(where: Where) -> Fate:
     return Fate("ok", value)
 
 
-def protocol(dataset: str, *, images: bool) -> dict[str, object]:
+def protocol(*, images: bool) -> Protocol:
     """Make the protocol record of a run."""
     name = "fd[digits-cnn@1a2b3c4d]@500/test" if images else "fd[data]@500/test"
     coverage = "class-histogram" if images else "modes"
@@ -100,16 +103,16 @@ def protocol(dataset: str, *, images: bool) -> dict[str, object]:
         MetricInfo(f"{coverage}@500", coverage, "share of modes captured", "higher", False, 1.0),
         MetricInfo("diversity@500", "diversity", "pairwise distance", "none", False, None),
     ]
-    data = {
-        "kind": "images" if images else "points",
-        "shape": [1, 8, 8] if images else [2],
-        "classes": 10 if images else 8,
-        "modes": None if images else RING,
-        "sigma": None if images else 0.05,
-        "extractor": "digits-cnn" if images else "data",
-        "reference_count": 500,
-    }
-    return {"type": "protocol", "metrics": [asdict(m) for m in metrics], "data": data}
+    data = DataFacts(
+        kind="images" if images else "points",
+        shape=(1, 8, 8) if images else (2,),
+        classes=10 if images else 8,
+        modes=None if images else RING,
+        sigma=None if images else 0.05,
+        extractor="digits-cnn" if images else "data",
+        reference_count=500,
+    )
+    return Protocol(metrics=tuple(metrics), data=data)
 
 
 def write_samples(folder: Path, step: int, *, images: bool, spread: int, seed: int) -> str:
@@ -135,12 +138,12 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
     steps = settings.steps
     died = fate.outcome in ("diverged", "oom", "crashed", None)
     end = steps // 2 if died else steps
-    info = protocol(spec.dataset.id, images=images)
-    names = [metric["name"] for metric in info["metrics"]]  # type: ignore[attr-defined]
+    info = protocol(images=images)
+    names = [metric.name for metric in info.metrics]
     classes = 10 if images else 8
     spread = 2 if fate.outcome == "collapsed" else classes
     with EventLog(folder / "events.jsonl") as log:
-        log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": [spec.id]})
+        log.append(Attempt(attempt=1, resumed_from=0, cohort=(spec.id,)))
         log.append(info)
         for step in range(0, end + 1, spec.settings.log_every):
             kimg = step * spec.settings.batch / 1000
@@ -155,42 +158,40 @@ def write_run(store: Store, spec: RunSpec, fate: Fate, *, images: bool, noise: i
                     "g_grad_norm": float(np.exp(draw.normal(-1, 0.3))),
                 }
                 values |= fate.losses
-                log.append({"type": "losses", "step": step, "kimg": kimg, "values": values})
+                log.append(LossRow(step=step, kimg=kimg, values=values))
             if step % spec.settings.evaluate_every == 0:
                 value = fate.value * (1 + 30 * (1 - progress) ** 3)
                 hits = [500 // spread if k < spread else 0 for k in range(classes)]
                 measured = [value, 1 + 6 * progress, spread / classes, 0.9 * progress]
                 log.append(
-                    {
-                        "type": "evaluation",
-                        "step": step,
-                        "kimg": kimg,
-                        "seconds": 0.1,
-                        "values": dict(zip(names, measured, strict=True)),
-                        "histogram": hits,
-                        "mode_coverage": spread / classes,
-                    }
+                    EvaluationRow(
+                        step=step,
+                        kimg=kimg,
+                        values=dict(zip(names, measured, strict=True)),
+                        histogram=hits,
+                        mode_coverage=spread / classes,
+                        seconds=0.1,
+                    )
                 )
             if step in (0, end // 2 // settings.log_every * settings.log_every):
                 file = write_samples(folder, step, images=images, spread=classes, seed=noise + step)
-                log.append({"type": "samples", "step": step, "file": file})
+                log.append(SampleFile(step=step, file=file))
         file = write_samples(folder, end, images=images, spread=min(spread, 8), seed=noise)
-        log.append({"type": "samples", "step": end, "file": file})
+        log.append(SampleFile(step=end, file=file))
         if fate.outcome is not None:
             log.append(
-                {
-                    "type": "outcome",
-                    "outcome": fate.outcome,
-                    "step": end,
-                    "onset": end // 2 if fate.outcome == "collapsed" else None,
-                    "reason": fate.reason,
-                    **({} if fate.signs is None else {"signs": fate.signs}),
-                    "seconds": fate.seconds,
-                    "evaluation_seconds": 1.5,
-                    "kimg": end * spec.settings.batch / 1000,
-                    "updates": {"d": end, "g": end},
-                    "peak_memory": fate.memory,
-                }
+                Ending(
+                    outcome=fate.outcome,
+                    step=end,
+                    onset=end // 2 if fate.outcome == "collapsed" else None,
+                    reason=fate.reason,
+                    signs=fate.signs,
+                    seconds=fate.seconds,
+                    evaluation_seconds=1.5,
+                    kimg=end * spec.settings.batch / 1000,
+                    updates={"d": end, "g": end},
+                    peak_memory=fate.memory,
+                )
             )
 
 

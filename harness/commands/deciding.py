@@ -226,7 +226,7 @@ def _seconds(
     for run in suite.plan.runs:
         outcome = suite.runs[run.id].outcome if run.id in suite.runs else None
         if outcome is not None:
-            took = outcome.get("seconds", 0.0) + outcome.get("evaluation_seconds", 0.0)
+            took = (outcome.seconds or 0.0) + (outcome.evaluation_seconds or 0.0)
             spent.setdefault(run.labels, []).append(took)
     total = sum(
         (seeds - counts[key]) * sum(spent[key]) / len(spent[key])

@@ -24,7 +24,7 @@ from harness.planning.rehearsal import rehearse
 from harness.planning.studies import spent_seeds
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import FINAL, PlannedRun, SuitePlan
+from harness.store.records import PlannedRun, SuitePlan
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
@@ -194,6 +194,5 @@ def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> 
 def _completeness(folder: Path, ids: frozenset[str]) -> ExitStatus:
     """Say whether every run that was selected has a result."""
     suite = read_suite(folder, skip_corrupt=True)
-    outcomes = [suite.runs[i].outcome if i in suite.runs else None for i in ids]
-    complete = all(outcome is not None and outcome["outcome"] in FINAL for outcome in outcomes)
+    complete = all(run in suite.runs and suite.runs[run].is_final for run in ids)
     return ExitStatus.DONE if complete else ExitStatus.INCOMPLETE

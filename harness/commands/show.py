@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import StoreError, UnknownNameError
-from harness.spec import ID_LENGTH, encode_numbers
+from harness.spec import ID_LENGTH
 from harness.store.code import PartCode
+from harness.store.events import EvaluationRow, ProbeRow
+from harness.store.fields import as_json
 from harness.store.reading import RunRecord, read_run
-from harness.store.records import CRASHES
+from harness.store.records import CRASHES, Provenance
 from harness.store.wording import class_counts, code_lines, listing, provenance_lines
 
 
@@ -53,8 +54,8 @@ def describe_run(name: str) -> dict[str, Any]:
     share, ``code`` what plugins consisted of. A crashed run has no number: it is no result.
     """
     record = read_run(find_run(name))
-    crashed = record.outcome is not None and record.outcome["outcome"] in CRASHES
-    described: dict[str, Any] = encode_numbers(
+    crashed = record.outcome is not None and record.outcome.outcome in CRASHES
+    described: dict[str, Any] = as_json(
         {
             "id": record.spec.id,
             "folder": str(record.path),
@@ -64,10 +65,10 @@ def describe_run(name: str) -> dict[str, Any]:
             "outcome": record.outcome,
             "histogram": None if crashed else last_histogram(record),
             **{name: {} if crashed else read(record) for name, read in MEASURED.items()},
-            "protocol": [vars(metric) for metric in record.metrics],
-            "provenance": vars(record.provenance) if record.provenance else None,
-            "code": [{"name": part.name, **asdict(part)} for part in record.code],
-            "data": next((e["data"] for e in record.of_type("protocol")), None),
+            "protocol": record.metrics,
+            "provenance": record.provenance,
+            "code": [{"name": part.name, **as_json(part)} for part in record.code],
+            "data": record.protocol and record.protocol.data,
             "attempts": record.attempts,
             "environment": record.environment(),
         }
@@ -98,17 +99,14 @@ def run_remarks(record: RunRecord) -> list[str]:
 
 def last_metrics(record: RunRecord) -> dict[str, Any]:
     """Return the values of the last evaluation by metric name, with ``step`` and ``kimg``."""
-    evaluations = record.of_type("evaluation")
-    if not evaluations:
-        return {}
-    last = evaluations[-1]
-    return {"step": last["step"], "kimg": last["kimg"], **last["values"]}
+    last = record.last_of(EvaluationRow)
+    return {"step": last.step, "kimg": last.kimg, **last.values} if last else {}
 
 
 def untrained_metrics(record: RunRecord) -> dict[str, float]:
     """Return the values of the generator before its first step, by metric name."""
-    evaluations = record.of_type("evaluation")
-    return dict(evaluations[0]["values"]) if evaluations and evaluations[0]["step"] == 0 else {}
+    first = next(iter(record.of_type(EvaluationRow)), None)
+    return first.values if first and first.step == 0 else {}
 
 
 def best_metrics(record: RunRecord) -> dict[str, dict[str, Any]]:
@@ -126,18 +124,16 @@ def raw_metrics(record: RunRecord) -> dict[str, float]:
 def last_probes(record: RunRecord) -> dict[str, Any]:
     """Return what the probes found last, by column, with the step and their details."""
     return {
-        name: {"value": value, "step": event["step"], "details": event["details"]}
-        for event in record.of_type("probe")
-        for name, value in event["values"].items()
+        name: {"value": value, "step": row.step, "details": row.details}
+        for row in record.of_type(ProbeRow)
+        for name, value in row.values.items()
     }
 
 
 def last_histogram(record: RunRecord) -> list[int] | None:
     """Return the last samples of each class or mode; None where they were not counted."""
-    counted: list[int] | None = next(
-        (event.get("histogram") for event in record.newest("evaluation")), None
-    )
-    return counted
+    last = record.last_of(EvaluationRow)
+    return last.histogram if last else None
 
 
 MEASURED: dict[str, Callable[[RunRecord], dict[str, Any]]] = {
@@ -211,8 +207,9 @@ def print_run(description: dict[str, Any]) -> None:
         console.print(Text(f"classes: {listing(names)}"))
     for name, probe in description["probes"].items():
         console.print(Text(f"{name} {number_text(probe['value'])} at step {probe['step']}"))
-    code = map(PartCode.of, description["code"])
-    for line in (*provenance_lines(description["provenance"]), *code_lines(code)):
+    known = description["provenance"]
+    code = [PartCode(part["kind"], part["id"], part["sources"]) for part in description["code"]]
+    for line in (*provenance_lines(known and Provenance(**known)), *code_lines(code)):
         console.print(Text(line), style="dim")
 
 

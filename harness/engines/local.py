@@ -23,9 +23,10 @@ from types import FrameType
 from harness.engines.base import Assignment
 from harness.engines.server import STOPPING, start_fork_server
 from harness.errors import ExitStatus, StoreError
-from harness.jobs.outcomes import record_crash
-from harness.store.events import Event, EventLog, decode, split_lines
+from harness.jobs.outcomes import Verdict, record_outcome
+from harness.store.events import Event
 from harness.store.folders import hold
+from harness.store.log import EventLog, decode, split_lines
 from harness.store.reading import read_run
 from harness.tracking.base import Mirror
 
@@ -52,11 +53,9 @@ class Tail:
         self.offset += end
         events = []
         for line in lines:
-            try:
+            with suppress(ValueError, StoreError):
                 events.append(decode(line))
-            except ValueError:
-                continue
-        return events
+        return [event for event in events if event is not None]
 
 
 @dataclass
@@ -206,7 +205,7 @@ def ending(code: int) -> str:
 def record_death(path: Path, reason: str) -> None:
     """Record that a run's job ended without an outcome, unless another process has the run."""
     with suppress(StoreError), hold(path), EventLog(path / "events.jsonl") as log:
-        record_crash(read_run(path), log, reason)
+        record_outcome(read_run(path), log, Verdict("crashed", None, reason))
 
 
 def child_main(file: Path, device: str, logs: list[str]) -> None:

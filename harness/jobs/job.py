@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -23,7 +23,7 @@ from harness.datasets.base import dataset_of
 from harness.errors import DataError, ExitStatus, GanbenchError
 from harness.jobs.cohort import JobOptions, JobRequest
 from harness.jobs.environment import environment
-from harness.jobs.outcomes import last_step, record_crash
+from harness.jobs.outcomes import Verdict, record_outcome
 from harness.jobs.training_loop import Run, TrainingLoop, explain, peak_memory
 from harness.metrics.cache import ReferenceCache
 from harness.metrics.evaluation import Evaluator
@@ -36,8 +36,9 @@ from harness.parts.foreign import foreign_parts
 from harness.registry import load_plugin
 from harness.spec import RunSpec
 from harness.store.code import PartCode
-from harness.store.events import EventLog
+from harness.store.events import Attempt, EvaluationRow, ProbeRow, Protocol, last_step
 from harness.store.folders import Store, cache_folder, hold, write_json
+from harness.store.log import EventLog
 from harness.store.reading import RunRecord, read_run
 from harness.store.records import Provenance
 from harness.training.checkpoint import Checkpoint, find_checkpoints
@@ -115,24 +116,19 @@ class Job:
 
     def _out_of_memory(self, run: Run, reason: str) -> None:
         """Record that a run does not fit even alone, with the memory that it took."""
-        step = last_step(run.record)
-        run.log.append(
-            {
-                "type": "outcome",
-                "outcome": "oom",
-                "step": step,
-                "onset": step,
-                "reason": reason,
-                "seconds": run.seconds,
-                "evaluation_seconds": run.evaluation_seconds,
-                "peak_memory": peak_memory(self.device),
-            },
-            durable=True,
+        record = run.record
+        record_outcome(
+            record,
+            run.log,
+            Verdict("oom", last_step(record.events), reason),
+            seconds=run.seconds,
+            evaluation_seconds=run.evaluation_seconds,
+            peak_memory=peak_memory(self.device),
         )
 
     def _crashed(self, run: Run, reason: str) -> None:
         try:
-            record_crash(run.record, run.log, reason)
+            record_outcome(run.record, run.log, Verdict("crashed", None, reason))
         except (OSError, GanbenchError) as error:
             print(f"{run.path}: could not record the crash: {error}", file=sys.stderr)
 
@@ -156,7 +152,7 @@ class Job:
             requested=settings.metrics,
         )
         for run in runs:
-            check_content(run, evaluator.data.get("content", {}))
+            check_content(run, evaluator.data.content or {})
         cache = ReferenceCache(cache_folder())
         chosen = [
             probes.get(name)(dataset, settings.reference, self.options.data_root, cache)
@@ -165,8 +161,8 @@ class Job:
         training = dataset.load("train", self.options.data_root)
         recorder = recorder_for(self.device)
         trainer = Trainer([run.spec for run in runs], training, self.device, recorder)
-        if evaluator.class_counts is not None:
-            trainer.game.class_counts = evaluator.class_counts
+        if evaluator.data.class_counts is not None:
+            trainer.game.class_counts = evaluator.data.class_counts
         self._resume(runs, trainer)
         self._announce(runs, trainer, evaluator, chosen, code)
         line = Line.of(dataset, training)
@@ -226,26 +222,24 @@ class Job:
             number = len(run.record.attempts) + 1
             write_json(run.path / f"environment-{number:03d}.json", here)
             run.log.append(
-                {
-                    "type": "attempt",
-                    "attempt": number,
-                    "resumed_from": trainer.step,
-                    "cohort": [other.spec.id for other in runs],
-                    "device": self.device.type,
-                    "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    **({"code": [asdict(part) for part in code]} if code else {}),
-                },
+                Attempt(
+                    attempt=number,
+                    resumed_from=trainer.step,
+                    cohort=tuple(other.spec.id for other in runs),
+                    device=self.device.type,
+                    time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    code=tuple(code),
+                ),
                 durable=True,
             )
             run.log.append(
-                {
-                    "type": "protocol",
-                    "metrics": [asdict(metric) for metric in evaluator.metrics],
-                    "provenance": asdict(provenance_of(evaluator, trainer.game)),
-                    "data": evaluator.data,
-                    "probes": {probe.id: probe.describe() for probe in chosen},
-                    "parameters": {"g": sum(trainer.game.G.sizes), "d": sum(trainer.game.D.sizes)},
-                }
+                Protocol(
+                    metrics=tuple(evaluator.metrics),
+                    provenance=provenance_of(evaluator, trainer.game),
+                    data=evaluator.data,
+                    probes={probe.id: probe.describe() for probe in chosen},
+                    parameters={"g": sum(trainer.game.G.sizes), "d": sum(trainer.game.D.sizes)},
+                )
             )
 
 
@@ -289,7 +283,7 @@ def check_content(run: Run, content: Mapping[str, str]) -> None:
     Raises:
         DataError: if what no hash pins is no longer what it was.
     """
-    before = run.record.content if run.checkpoints else {}
+    before = run.record.data.content or {} if run.checkpoints else {}
     changed = [split for split in before if before[split] != content.get(split, before[split])]
     if changed:
         raise DataError(
@@ -306,10 +300,10 @@ def has_evaluations(record: RunRecord, step: int) -> bool:
     settings = record.spec.settings
     last = {step} & {settings.steps}
     due = {*range(0, step + 1, settings.evaluate_every)} | last
-    if not due <= {event["step"] for event in record.of_type("evaluation")}:
+    if not due <= {row.step for row in record.of_type(EvaluationRow)}:
         return False
     owed = {(name, place) for name in settings.probes for place in {0} | last}
-    return owed <= {(event["probe"], event["step"]) for event in record.of_type("probe")}
+    return owed <= {(row.probe, row.step) for row in record.of_type(ProbeRow)}
 
 
 def compute_as_declared() -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from harness.spec import PATIENCE, Settings
-from harness.store.events import Event, EventLog
+from harness.store.events import Ending, EvaluationRow, LossRow, Sign, last_step
+from harness.store.log import EventLog
 from harness.store.reading import RunRecord
+from harness.store.records import MetricInfo, Outcome
 
 EARLY_ROWS = 5
 VANISHED = 1e-3
@@ -26,46 +28,39 @@ class Verdict:
     """What became of a run.
 
     Attributes:
-        outcome: One of :data:`harness.store.records.Outcome`.
+        outcome: In a word.
         onset: Step of the first evaluation of a collapse that lasted to the end, or in which
             something first was not finite; None for a run that never learnt.
         reason: One sentence; empty for ``ok``.
     """
 
-    outcome: str
+    outcome: Outcome
     onset: int | None = None
     reason: str = ""
 
 
-WORDS = {"mode_coverage": "share of modes found", "diversity": "diversity"}
-"""What a collapse is told by; classes count as modes, and *coverage* is a metric of its own."""
-
-
-def has_collapsed(evaluation: Event, settings: Settings) -> str | None:
+def has_collapsed(evaluation: EvaluationRow, settings: Settings) -> str | None:
     """Say which threshold an evaluation falls below, or None.
 
+    A coverage of NaN, where modes or classes cannot be told apart, is no sign of anything.
+
     Args:
-        evaluation: An ``evaluation`` record with ``diversity`` (share of the real data's) and
-            ``mode_coverage`` (share of modes or classes found; NaN where they cannot be told apart,
-            which is no sign of anything).
+        evaluation: With its ``diversity`` and ``mode_coverage``.
         settings: The run's thresholds.
     """
-    for name, threshold in (
-        ("mode_coverage", settings.collapse_coverage),
-        ("diversity", settings.collapse_diversity),
-    ):
-        value = evaluation[name]
-        if name == "mode_coverage" and math.isnan(value):
-            continue
-        if not value >= threshold:
-            return f"{WORDS[name]} {value:.2f} is below {threshold:g}"
+    # Classes count as modes, and *coverage* is a metric of its own.
+    coverage, diversity = evaluation.mode_coverage, evaluation.diversity
+    if coverage is not None and coverage < settings.collapse_coverage:
+        return f"share of modes found {coverage:.2f} is below {settings.collapse_coverage:g}"
+    if diversity is not None and not diversity >= settings.collapse_diversity:
+        return f"diversity {diversity:.2f} is below {settings.collapse_diversity:g}"
     return None
 
 
-def judge(evaluations: Sequence[Event], settings: Settings) -> Verdict:
+def judge(evaluations: Sequence[EvaluationRow], settings: Settings) -> Verdict:
     """Judge a run that reached its last step by its last evaluations."""
-    trained = [e for e in evaluations if e["step"] > 0]
-    streak: list[Event] = []
+    trained = [e for e in evaluations if e.step > 0]
+    streak: list[EvaluationRow] = []
     for evaluation in reversed(trained):
         if has_collapsed(evaluation, settings) is None:
             break
@@ -75,20 +70,56 @@ def judge(evaluations: Sequence[Event], settings: Settings) -> Verdict:
     reason = has_collapsed(streak[0], settings)
     if len(streak) == len(trained):
         return Verdict("unlearned", None, f"{reason}, as at every evaluation")
-    onset = int(streak[-1]["step"])
+    onset = streak[-1].step
     return Verdict("collapsed", onset, f"{reason}, from step {onset}")
 
 
-def last_step(record: RunRecord) -> int:
-    """Return the last step that a run recorded anything of, 0 if it did not."""
-    return max((event["step"] for event in record.events if "step" in event), default=0)
+def record_outcome(
+    record: RunRecord,
+    log: EventLog,
+    verdict: Verdict,
+    *,
+    step: int | None = None,
+    primary: MetricInfo | None = None,
+    seconds: float | None = None,
+    evaluation_seconds: float | None = None,
+    kimg: float | None = None,
+    updates: dict[str, int] | None = None,
+    peak_memory: int | None = None,
+) -> None:
+    """Record what became of a run, unless it has a result.
 
-
-def record_crash(record: RunRecord, log: EventLog, reason: str) -> None:
-    """Record that a run crashed, and why, unless it has a result."""
-    if not record.is_final:
-        crash = {"outcome": "crashed", "step": last_step(record), "onset": None, "reason": reason}
-        log.append({"type": "outcome", **crash}, durable=True)
+    Args:
+        record: What it did so far.
+        log: Its log.
+        verdict: What became of it.
+        step: At which it ended; None for the last one that it told of.
+        primary: The metric whose rise is a sign of instability; None to look for no signs.
+        seconds: As in :class:`Ending`, like all that follow; None where it is not known.
+        evaluation_seconds: Of evaluations.
+        kimg: Seen by D.
+        updates: Of ``d`` and ``g``.
+        peak_memory: In bytes.
+    """
+    if record.is_final:
+        return
+    signs = None
+    if primary is not None:
+        losses, evaluations = record.of_type(LossRow)[:], record.of_type(EvaluationRow)[:]
+        signs = warning_signs(losses, evaluations, primary.name, primary.floor or 0.0)
+    ending = Ending(
+        outcome=verdict.outcome,
+        step=last_step(record.events) if step is None else step,
+        onset=verdict.onset,
+        reason=verdict.reason,
+        signs=signs,
+        seconds=seconds,
+        evaluation_seconds=evaluation_seconds,
+        kimg=kimg,
+        updates=updates,
+        peak_memory=peak_memory,
+    )
+    log.append(ending, durable=True)
 
 
 def right_share(values: Mapping[str, float]) -> float:
@@ -97,40 +128,35 @@ def right_share(values: Mapping[str, float]) -> float:
     return (real + fake) / 2
 
 
-def sign(step: int, size: float) -> dict[str, float]:
-    """Describe a sign by the step at which it began and by how strong it is."""
-    return {"step": step, "size": size}
-
-
-def vanishing_gradient(losses: Sequence[Event]) -> dict[str, float] | None:
+def vanishing_gradient(losses: Sequence[LossRow]) -> Sign | None:
     """Look for a gradient of G under 1e-3 of its early median while D is more than 95 % right.
 
     Its size is the gradient norm over that median, the median of the first five rows.
     """
-    norms = [row["values"].get("g_grad_norm", math.nan) for row in losses]
+    norms = [row.values.get("g_grad_norm", math.nan) for row in losses]
     early = median([n for n in norms[:EARLY_ROWS] if math.isfinite(n)] or [math.nan])
     for row, norm in zip(losses, norms, strict=True):
-        if right_share(row["values"]) > CONFIDENT and norm < VANISHED * early:
-            return sign(row["step"], norm / early)
+        if right_share(row.values) > CONFIDENT and norm < VANISHED * early:
+            return Sign(row.step, norm / early)
     return None
 
 
-def overpowered(losses: Sequence[Event]) -> dict[str, float] | None:
+def overpowered(losses: Sequence[LossRow]) -> Sign | None:
     """Look for D being more than 95 % right in a quarter of all rows, one after the other.
 
     Its size is the share of all rows, in a row or not, in which D was.
     """
-    right = [right_share(row["values"]) > CONFIDENT for row in losses]
+    right = [right_share(row.values) > CONFIDENT for row in losses]
     start = 0
     for end, confident in enumerate(right, start=1):
         if not confident:
             start = end
         elif end - start >= LASTING * len(right):
-            return sign(losses[start]["step"], sum(right) / len(right))
+            return Sign(losses[start].step, sum(right) / len(right))
     return None
 
 
-def oscillation(losses: Sequence[Event]) -> dict[str, float] | None:
+def oscillation(losses: Sequence[LossRow]) -> Sign | None:
     """Look for D's mean answer to generated data swinging up and down, two times over.
 
     G is caught, fools D, is caught again. A swing is a change by 0.2 of a probability where D's
@@ -141,51 +167,52 @@ def oscillation(losses: Sequence[Event]) -> dict[str, float] | None:
     direction, turns = 0, []
     peak, trough = -math.inf, math.inf
     for row in losses:
-        values = row["values"]
+        values = row.values
         answer = values.get("d_fake", math.nan)
         if not math.isfinite(answer) or math.isnan(right_share(values)):
             continue
         swing = SWING if "saturation" in values else RAW_SWING
         peak, trough = max(peak, answer), min(trough, answer)
         if direction >= 0 and peak - answer >= swing:
-            turns += [row["step"]] if direction else []
+            turns += [row.step] if direction else []
             direction, trough = -1, answer
         elif direction <= 0 and answer - trough >= swing:
-            turns += [row["step"]] if direction else []
+            turns += [row.step] if direction else []
             direction, peak = 1, answer
-    return sign(turns[0], len(turns)) if len(turns) >= TURNS else None
+    return Sign(turns[0], len(turns)) if len(turns) >= TURNS else None
 
 
-def blow_up(
-    evaluations: Sequence[Event], primary: str, floor: float = 0.0
-) -> dict[str, float] | None:
+def blow_up(evaluations: Sequence[EvaluationRow], primary: str, floor: float = 0.0) -> Sign | None:
     """Look for a metric, lower is better, that ended over 1.25 times its best value.
 
     It begins after the best evaluation; its size is last over best. A rise by less than a floor is
     none: real samples are as far apart by chance.
     """
-    curve = [(e["values"].get(primary, math.nan), e["step"]) for e in evaluations if e["step"] > 0]
+    curve = [(e.values.get(primary, math.nan), e.step) for e in evaluations if e.step > 0]
     best, step = min((point for point in curve if math.isfinite(point[0])), default=(0.0, 0))
     last = curve[-1][0] if curve else math.nan
     if best > 0 and last > BLOWN_UP * best and last - best > floor:
-        return sign(step, last / best)
+        return Sign(step, last / best)
     return None
 
 
 def warning_signs(
-    losses: Sequence[Event], evaluations: Sequence[Event], primary: str, floor: float = 0.0
-) -> dict[str, dict[str, float]]:
+    losses: Sequence[LossRow],
+    evaluations: Sequence[EvaluationRow],
+    primary: str,
+    floor: float = 0.0,
+) -> dict[str, Sign | float]:
     """Look for signs of instability that are no outcome by themselves.
 
     Args:
-        losses: The run's ``losses`` records.
-        evaluations: Its ``evaluation`` records.
+        losses: What the run's training told.
+        evaluations: How it was measured.
         primary: Name of the metric, lower is better, whose rise counts as a blow-up.
         floor: Its value for real data; 0 where that is not known.
 
     Returns:
-        ``vanishing_gradient``, ``overpowered``, ``oscillation`` and ``blow_up``, each with the
-        ``step`` at which it began and its ``size``, as the function of the name says. Keys are
+        ``vanishing_gradient``, ``overpowered``, ``oscillation`` and ``blow_up``, each as the
+        function of its name says. Keys are
         present only where there is something to say; the first three never for a critic, which
         is neither right nor wrong.
     """

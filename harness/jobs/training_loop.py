@@ -17,13 +17,22 @@ from harness.datasets.base import Dataset, Examples
 from harness.datasets.splits import splits_of
 from harness.errors import ExitStatus
 from harness.jobs.injection import altered, with_real
-from harness.jobs.outcomes import Verdict, judge, warning_signs
+from harness.jobs.outcomes import Verdict, judge, record_outcome
 from harness.jobs.samples import save_profile, save_samples
 from harness.metrics.evaluation import Evaluation, Evaluator
 from harness.metrics.line import Line, Profile
 from harness.metrics.probes.base import Probe
 from harness.spec import RunSpec
-from harness.store.events import EventLog, effective
+from harness.store.events import (
+    EvaluationRow,
+    LineFile,
+    LossRow,
+    ProbeRow,
+    SampleFile,
+    effective,
+)
+from harness.store.log import EventLog
+from harness.store.packed import Packed
 from harness.store.reading import RunRecord
 from harness.store.records import FINAL
 from harness.training.checkpoint import Checkpoint, keep_networks, save_checkpoint
@@ -44,7 +53,7 @@ class Run:
     @property
     def record(self) -> RunRecord:
         """What it did so far."""
-        return RunRecord(self.path, self.spec, effective(self.log.events))
+        return RunRecord(self.path, self.spec, Packed(effective(self.log.events)))
 
 
 Failed = tuple[Run, Verdict]
@@ -136,14 +145,7 @@ class TrainingLoop:
         rows, divergences = self.trainer.read()
         self._account()
         for run, row in zip(self.runs, rows, strict=True):
-            run.log.append(
-                {
-                    "type": "losses",
-                    "step": self.trainer.step,
-                    "kimg": self.trainer.kimg,
-                    "values": row,
-                }
-            )
+            run.log.append(LossRow(step=self.trainer.step, kimg=self.trainer.kimg, values=row))
         return self._drop(
             [
                 None if divergence is None else diverged(divergence.step, divergence.what)
@@ -234,26 +236,25 @@ class TrainingLoop:
         step = self.trainer.step
         if samples is not None:
             file = save_samples(run.path, step, samples, self.dataset.kind)
-            run.log.append({"type": "samples", "step": step, "file": file})
+            run.log.append(SampleFile(step=step, file=file))
         if profile is not None:
             arrays = {"x": profile.x, "data": profile.data, "generated": profile.generated}
             if profile.answer is not None:
                 arrays["answer"] = profile.answer
             share = self.trainer.game.estimates_share
             file = save_profile(run.path, step, arrays)
-            run.log.append({"type": "line", "step": step, "file": file, "share": share})
+            run.log.append(LineFile(step=step, file=file, share=share))
         run.log.append(
-            {
-                "type": "evaluation",
-                "step": step,
-                "kimg": self.trainer.kimg,
-                "values": evaluation.values,
-                **({} if raw is None else {"raw": raw.values}),
-                "histogram": evaluation.histogram,
-                "diversity": evaluation.diversity,
-                "mode_coverage": evaluation.mode_coverage,
-                "seconds": seconds,
-            },
+            EvaluationRow(
+                step=step,
+                kimg=self.trainer.kimg,
+                values=evaluation.values,
+                raw=None if raw is None else raw.values,
+                histogram=evaluation.histogram,
+                diversity=evaluation.diversity,
+                mode_coverage=evaluation.mode_coverage,
+                seconds=seconds,
+            ),
             durable=True,
         )
 
@@ -270,14 +271,13 @@ class TrainingLoop:
                 for probe in self.probes:
                     finding = probe(hidden)
                     run.log.append(
-                        {
-                            "type": "probe",
-                            "probe": probe.id,
-                            "step": self.trainer.step,
-                            "values": finding.values,
-                            "details": finding.details,
-                            "seconds": time.perf_counter() - start,
-                        },
+                        ProbeRow(
+                            probe=probe.id,
+                            step=self.trainer.step,
+                            values=finding.values,
+                            details=finding.details,
+                            seconds=time.perf_counter() - start,
+                        ),
                         durable=True,
                     )
             except Exception as error:  # noqa: BLE001 - one run's failure must not end the others
@@ -307,33 +307,21 @@ class TrainingLoop:
             self._outcome(run, Verdict("preempted", None, "asked to stop"))
 
     def _finish(self, run: Run) -> None:
-        self._outcome(run, judge(run.record.of_type("evaluation"), run.spec.settings))
+        self._outcome(run, judge(run.record.of_type(EvaluationRow), run.spec.settings))
 
     def _outcome(self, run: Run, verdict: Verdict) -> None:
-        record = run.record
-        run.log.append(
-            {
-                "type": "outcome",
-                "outcome": verdict.outcome,
-                "step": self.trainer.step,
-                "onset": verdict.onset,
-                "reason": verdict.reason,
-                "signs": warning_signs(
-                    record.of_type("losses"),
-                    record.of_type("evaluation"),
-                    self.primary.name,
-                    self.primary.floor or 0.0,
-                ),
-                "seconds": run.seconds,
-                "evaluation_seconds": run.evaluation_seconds,
-                "kimg": self.trainer.kimg,
-                "updates": {
-                    "d": self.trainer.optimizer_d.updates,
-                    "g": self.trainer.optimizer_g.updates,
-                },
-                "peak_memory": peak_memory(self.device),
-            },
-            durable=True,
+        trainer = self.trainer
+        record_outcome(
+            run.record,
+            run.log,
+            verdict,
+            step=trainer.step,
+            primary=self.primary,
+            seconds=run.seconds,
+            evaluation_seconds=run.evaluation_seconds,
+            kimg=trainer.kimg,
+            updates={"d": trainer.optimizer_d.updates, "g": trainer.optimizer_g.updates},
+            peak_memory=peak_memory(self.device),
         )
         if verdict.outcome in FINAL:
             try:

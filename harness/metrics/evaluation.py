@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ from harness.metrics.observer import Observed, Observer, measure
 from harness.metrics.reference import Measurement
 from harness.spec import Split
 from harness.store.folders import cache_folder
-from harness.store.records import MetricInfo, Provenance
+from harness.store.records import DataFacts, MetricInfo, Provenance
 
 DIVERSITY = "diversity"
 
@@ -110,27 +109,22 @@ class Evaluator:
             )
         ]
         modes = conditions.modes
-        self.data: dict[str, Any] = {
-            "kind": dataset.kind,
-            "shape": list(dataset.shape),
-            "classes": dataset.classes,
-            "modes": modes.tolist() if modes is not None else None,
-            "sigma": conditions.sigma,
-            "reference_count": known.count,
-            "extractor": conditions.extractor,
-        }
-        self.class_counts = None if known.class_counts is None else tuple(known.class_counts)
-        if self.class_counts is not None:
-            self.data["class_counts"] = list(self.class_counts)
-        if dataset.class_names is not None:
-            self.data["class_names"] = list(dataset.class_names)
-        if dataset.notes:
-            self.data["notes"] = list(dataset.notes)
-        content = {
+        content: dict[str, str] = {
             split: name for split, name in measurement.content.items() if dataset.pin(split) is None
         }
-        if content:
-            self.data["content"] = content
+        self.data = DataFacts(
+            kind=dataset.kind,
+            shape=tuple(dataset.shape),
+            classes=dataset.classes,
+            modes=modes.tolist() if modes is not None else None,
+            sigma=conditions.sigma,
+            reference_count=known.count,
+            extractor=conditions.extractor,
+            class_counts=None if known.class_counts is None else tuple(known.class_counts),
+            class_names=None if dataset.class_names is None else tuple(dataset.class_names),
+            notes=tuple(dataset.notes),
+            content=content or None,
+        )
         key = measurement.key
         self.provenance = Provenance(
             extractor=conditions.extractor,

@@ -30,7 +30,7 @@ class Backlog:
     @property
     def together(self) -> dict[str, tuple[str, ...]]:
         """Ids of the cohort in which a run trained last, by the run's id."""
-        return {run: tuple(r.attempts[-1]["cohort"]) for run, r in self.begun.items()}
+        return {run: r.attempts[-1].cohort for run, r in self.begun.items()}
 
 
 def backlog(specs: Iterable[RunSpec], records: Mapping[str, RunRecord]) -> Backlog:

@@ -70,7 +70,7 @@ def check_device(todo: Backlog, device: str) -> None:
         GanbenchError: naming one of them, and what to do.
     """
     for record in todo.begun.values():
-        before = record.attempts[-1].get("device", device)
+        before = record.device or device
         if before != device and any(record.path.glob("checkpoints/step-*.json")):
             raise GanbenchError(
                 f"{record.path} began on {before}, where its random numbers are others: go on with "

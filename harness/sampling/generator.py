@@ -221,7 +221,7 @@ def load_generator(path: Path) -> TrainedGenerator:
     warn_of_other_code(record)
     saved = last_state(path, spec.id)
     if saved is None:
-        outcome = (record.outcome or {}).get("outcome", "in progress")
+        outcome = record.outcome.outcome if record.outcome else "in progress"
         raise StoreError(
             f"{path} has no saved generator: the run is {outcome}, and no checkpoint was written "
             "or none is undamaged; a job writes one every 30 seconds, when it is stopped, and at "
@@ -249,7 +249,7 @@ def load_generator(path: Path) -> TrainedGenerator:
         laws=tuple(part for part in game.parts if type(part).latents is not Part.latents),
         copies=plan.copies,
         class_counts=class_counts(record) if condition.classes else None,
-        class_names=record.class_names,
+        class_names=record.data.class_names,
     )
 
 
@@ -259,10 +259,10 @@ def class_counts(record: RunRecord) -> tuple[int, ...]:
     Raises:
         StoreError: if the run's record does not say.
     """
-    counts = next((e["data"].get("class_counts") for e in record.of_type("protocol")), None)
+    counts = record.data.class_counts
     if counts is None:
         raise StoreError(f"{record.path} does not say how often each class occurs in its data")
-    return tuple(counts)
+    return counts
 
 
 def restore(spec: RunSpec, saved: Checkpoint) -> Game:

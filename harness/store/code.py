@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.machinery import all_suffixes
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal
+
+from harness.store.fields import Text
 
 OWN = tuple(Path(__file__).parents[2] / name for name in ("harness", "reports", "suites"))
 """Packages of ganbench itself, whose version names them."""
@@ -44,18 +46,8 @@ class PartCode:
 
     kind: str
     id: str
-    sources: Mapping[str, str]
+    sources: Mapping[Text, str]
     accepted: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Self:
-        """Read one from a run's records."""
-        return cls(
-            record["kind"],
-            record["id"],
-            dict(record["sources"]),
-            tuple(record.get("accepted", ())),
-        )
 
     @property
     def name(self) -> str:

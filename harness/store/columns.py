@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-from harness.store.events import Event
 
 
 class Series(NamedTuple):
@@ -30,11 +26,11 @@ NOTHING = Series(np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 class Numbers(NamedTuple):
-    """All numbers that events hold under one key, over training.
+    """All numbers that events hold in one field, over training.
 
     Attributes:
         names: Of the numbers.
-        steps: Of each event that has the key.
+        steps: Of each event that has the field.
         kimg: Thousand examples that D had seen.
         values: ``(events, names)``; NaN where an event lacks a number.
     """
@@ -43,29 +39,6 @@ class Numbers(NamedTuple):
     steps: NDArray[np.float64]
     kimg: NDArray[np.float64]
     values: NDArray[np.float64]
-
-
-NO_NUMBERS = Numbers((), np.zeros(0), np.zeros(0), np.zeros((0, 0)))
-
-
-def series_of(events: Iterable[Event], place: str, name: str) -> Series:
-    """Collect one number from the events that have it in the dictionary under ``place``."""
-    rows = [(e["step"], e["kimg"], e[place][name]) for e in events if name in e.get(place, {})]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    return Series(table[:, 0], table[:, 1], table[:, 2])
-
-
-def numbers_of(events: Iterable[Event], place: str) -> Numbers:
-    """Collect all numbers from the events that have a dictionary under ``place``."""
-    having = [event for event in events if place in event]
-    names = tuple(dict.fromkeys(name for event in having for name in event[place]))
-    rows = [[event[place].get(name, math.nan) for name in names] for event in having]
-    return Numbers(
-        names,
-        np.array([event["step"] for event in having], dtype=np.float64),
-        np.array([event["kimg"] for event in having], dtype=np.float64),
-        np.array(rows, dtype=np.float64).reshape(len(having), len(names)),
-    )
 
 
 class Best(NamedTuple):

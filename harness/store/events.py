@@ -1,210 +1,209 @@
-"""The event log of a run: append-only lines of JSON, each with its own checksum.
+"""What a run's log tells: one class for each type of record.
 
-One record is one ``os.write`` on an ``O_APPEND`` descriptor, so a kill tears at most the last
-line. Such a torn tail is ignored by readers and cut off by the next writer; a bad line anywhere
-else is an error, never skipped in silence.
-
-Records of an attempt that was cut off stay in the file. An attempt that resumes from step ``s``
-supersedes what earlier attempts said about later steps; :func:`effective` applies that rule.
+``step`` counts rounds of the schedule, ``kimg`` thousands of examples that D had seen. Fields that
+are None or empty by default do not apply, or are of records that do not say.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
-from itertools import repeat
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-from zlib import crc32
+from dataclasses import dataclass, field
+from typing import Literal
 
-from pydantic_core import from_json
-
-from harness.errors import CorruptRecordError, StoreError
-from harness.spec import decode_numbers, encode_numbers
-from harness.store.failpoints import failpoint
-
-SCHEMA = 1
-TAIL = len(', "crc": "01234567"}')
-"""Bytes of a line that are not under its checksum."""
-Event = dict[str, Any]
+from harness.store.code import PartCode
+from harness.store.fields import OPTIONAL, Count, Facts, Named, Number, Text
+from harness.store.records import DataFacts, MetricInfo, Outcome, Provenance
 
 
-def encode(record: Event) -> bytes:
-    """Write a record as one line that ends with the CRC-32 of all before it."""
-    body = json.dumps(encode_numbers({"schema": SCHEMA, **record}), allow_nan=False)
-    return f'{body[:-1]}, "crc": "{crc32(body.encode()):08x}"}}\n'.encode()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A job begins to train the run, or goes on.
 
-
-def decode(line: bytes) -> Event:
-    """Read a line back.
-
-    Raises:
-        ValueError: if it is not a whole record with the right checksum, or of a newer schema.
+    Attributes:
+        attempt: From 1.
+        resumed_from: Step.
+        cohort: Ids of the runs that train together.
+        device: ``cpu`` or ``cuda``.
+        time: In ISO 8601.
+        code: Of the parts that are not ganbench's own.
     """
-    body, separator, crc = line.rpartition(b', "crc": "')
-    if not separator or not crc.endswith(b'"}'):
-        raise ValueError("not a whole record")
-    body += b"}"
-    if crc[:-2] != b"%08x" % crc32(body):
-        raise ValueError("checksum differs")
-    record: Event = parse(body)
-    if b'"nonfinite"' in body:
-        record = decode_numbers(record)
-    if record.pop("schema") > SCHEMA:
-        raise ValueError("written by a newer ganbench")
-    return record
+
+    type: Literal["attempt"] = "attempt"
+    attempt: Count
+    resumed_from: Count
+    cohort: tuple[str, ...] = ()
+    device: str | None = field(default=None, metadata=OPTIONAL)
+    time: str | None = field(default=None, metadata=OPTIONAL)
+    code: tuple[PartCode, ...] = field(default=(), metadata=OPTIONAL)
 
 
-def decode_all(lines: list[bytes]) -> list[Event] | None:
-    """Read the lines of a log at once, faster than one by one; None if there is a bad one."""
-    if not lines:
-        return []
-    bodies = []
-    for line in lines:
-        body = line[:-TAIL]
-        if line[-TAIL:] != b', "crc": "%08x"}' % crc32(b"}", crc32(body)):
-            return None
-        bodies.append(body)
-    try:
-        text = b"[" + b"},".join(bodies) + b"}]"
-        records: list[Event] = parse(text)
-        if len(records) != len(lines) or max(map(dict.pop, records, repeat("schema"))) > SCHEMA:
-            return None
-    except (ValueError, KeyError):
-        return None
-    if b'"nonfinite"' not in text:
-        return records
-    return [
-        decode_numbers(record) if b'"nonfinite"' in body else record
-        for record, body in zip(records, bodies, strict=True)
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """What all numbers of an attempt are, and rest on.
 
-
-def parse(text: bytes) -> Any:
-    """Read JSON as the standard library does, three times as fast.
-
-    Raises:
-        ValueError: if it is none.
+    Attributes:
+        metrics: Columns of evaluations.
+        provenance: Of their numbers.
+        data: Facts of data and reference.
+        probes: By id, ``columns`` as of metrics and what else the probe says of itself, such as
+            its ``baselines``.
+        parameters: Of one run's networks, ``g`` and ``d``.
     """
-    try:
-        return from_json(text, cache_strings="keys")
-    except ValueError:
-        # It refuses halves of surrogate pairs, which a text may hold.
-        return json.loads(text.decode())
+
+    type: Literal["protocol"] = "protocol"
+    metrics: tuple[MetricInfo, ...]
+    provenance: Provenance | None = field(default=None, metadata=OPTIONAL)
+    data: DataFacts = field(default_factory=DataFacts)
+    probes: Facts | None = field(default=None, metadata=OPTIONAL)
+    parameters: dict[str, Count] | None = field(default=None, metadata=OPTIONAL)
 
 
-def split_lines(data: bytes) -> tuple[list[bytes], int]:
-    """Split a log into whole lines and the length of what they take; the rest is a torn tail."""
-    end = data.rfind(b"\n") + 1
-    return data[:end].split(b"\n")[:-1], end
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossRow:
+    """Means of what training tells of itself, since the row before."""
+
+    type: Literal["losses"] = "losses"
+    step: Count
+    kimg: Number
+    values: Named
 
 
-def read_events(path: Path, *, skip_corrupt: bool = False) -> list[Event]:
-    """Read all whole records of a log, in the order of writing.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """The generator is measured; at step 0 it is untrained.
 
-    Args:
-        path: The ``events.jsonl``; absent counts as empty.
-        skip_corrupt: Leave out bad lines instead of raising.
-
-    Raises:
-        CorruptRecordError: naming file and line, if a line before the torn tail is bad.
+    Attributes:
+        values: By metric name.
+        raw: The same of the weights as they are trained, where ``values`` are of averaged ones.
+        histogram: Generated examples per class or mode; None where they are not counted.
+        diversity: Mean pairwise feature distance over the real data's.
+        mode_coverage: Share of modes or classes that were hit; NaN without a histogram.
+        seconds: That it took.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    lines = split_lines(data)[0]
-    events = decode_all(lines)
-    if events is not None:
-        return events
-    events = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            events.append(decode(line))
-        except ValueError as error:
-            if not skip_corrupt:
-                raise CorruptRecordError(
-                    f"{path}:{number}: {error}; restore the file, or delete the run's folder to "
-                    f"train it again"
-                ) from error
-    return events
+
+    type: Literal["evaluation"] = "evaluation"
+    step: Count
+    kimg: Number
+    values: Named
+    raw: Named | None = field(default=None, metadata=OPTIONAL)
+    histogram: list[Count] | None = None
+    diversity: Number | None = field(default=None, metadata=OPTIONAL)
+    mode_coverage: Number | None = field(default=None, metadata=OPTIONAL)
+    seconds: Number | None = field(default=None, metadata=OPTIONAL)
 
 
-def effective(events: list[Event]) -> list[Event]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRow:
+    """A probe looks at the untrained or the trained discriminator.
+
+    Attributes:
+        probe: Its id.
+        values: By column.
+        details: What else it found.
+        seconds: That it took.
+    """
+
+    type: Literal["probe"] = "probe"
+    probe: str
+    step: Count
+    values: Named
+    details: Facts = field(default_factory=dict)
+    seconds: Number | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleFile:
+    """Generated examples are saved in ``file``, relative to the run's folder."""
+
+    type: Literal["samples"] = "samples"
+    step: Count
+    file: Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineFile:
+    """Densities of one-dimensional data are saved.
+
+    Attributes:
+        file: An ``.npz`` with ``x``, the densities ``data`` and ``generated``, and, unless D judges
+            several examples at once, D's ``answer``.
+        share: Whether the best answer would be data / (data + generated).
+    """
+
+    type: Literal["line"] = "line"
+    step: Count
+    file: Text
+    share: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of instability: the step at which it began, and how strong it is."""
+
+    step: Count
+    size: Number | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What became of the run, or of an attempt that did not end it.
+
+    Attributes:
+        outcome: In a word.
+        onset: Step at which a failure began; None where that is not known.
+        reason: One sentence; empty for ``ok``.
+        signs: By name; records of earlier versions have a number in place of each.
+        seconds: Of training.
+        evaluation_seconds: Of evaluations.
+        kimg: Thousand examples that D had seen.
+        updates: Of ``d`` and ``g``.
+        peak_memory: In bytes.
+    """
+
+    type: Literal["outcome"] = "outcome"
+    outcome: Outcome
+    step: Count
+    onset: Count | None = None
+    reason: Text = ""
+    signs: dict[str, Sign | Number] | None = field(default=None, metadata=OPTIONAL)
+    seconds: Number | None = field(default=None, metadata=OPTIONAL)
+    evaluation_seconds: Number | None = field(default=None, metadata=OPTIONAL)
+    kimg: Number | None = field(default=None, metadata=OPTIONAL)
+    updates: dict[str, Count] | None = field(default=None, metadata=OPTIONAL)
+    peak_memory: Count | None = field(default=None, metadata=OPTIONAL)
+
+    @property
+    def failed_at(self) -> int:
+        """The step at which a failure began, or else that at which the run ended."""
+        return self.step if self.onset is None else self.onset
+
+
+Event = (
+    Attempt | Protocol | LossRow | EvaluationRow | ProbeRow | SampleFile | LineFile | Ending
+)  # fmt: skip
+
+
+def effective(events: Iterable[Event]) -> list[Event]:
     """Leave out what a later attempt did again: one record for each thing that happened.
 
-    ``attempt`` records are all kept; of the others, those that tell of a step after the one
-    from which a later attempt resumed, and outcomes that were not final, go.
+    Attempts are all kept; of the others, those that tell of a step after the one from which a
+    later attempt resumed, and outcomes that were not final, go.
     """
     kept: list[Event] = []
     for event in events:
-        if event["type"] == "attempt":
+        if isinstance(event, Attempt):
             # An attempt that starts over evaluates the untrained generator again, at step 0.
-            resumed = event["resumed_from"] or -1
+            resumed = event.resumed_from or -1
             kept = [
                 e
                 for e in kept
-                if e["type"] == "attempt"
-                or (e["type"] not in ("outcome", "protocol") and e["step"] <= resumed)
+                if isinstance(e, Attempt)
+                or (not isinstance(e, Ending | Protocol) and e.step <= resumed)
             ]
         kept.append(event)
     return kept
 
 
-class EventLog:
-    """Appends records to a run's log.
-
-    Args:
-        path: The ``events.jsonl``; created if absent, its torn tail cut off if there is one.
-        events: What it holds; ``events`` then has what is written too.
-
-    Raises:
-        StoreError: if the file cannot be opened for writing.
-    """
-
-    def __init__(self, path: Path, events: Iterable[Event] = ()) -> None:
-        self.path = path
-        self.events = list(events)
-        try:
-            self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise StoreError(f"cannot write {path}: {error.strerror}") from error
-        size = os.fstat(self._file).st_size
-        end = split_lines(path.read_bytes())[1]
-        if end < size:
-            os.ftruncate(self._file, end)
-
-    def append(self, record: Event, *, durable: bool = False) -> None:
-        """Write one record.
-
-        Args:
-            record: Must have a ``type``; floats may be non-finite.
-            durable: Wait until it is on the disk (evaluations, checkpoints, outcomes).
-        """
-        line = encode(record)
-        failpoint("event")
-        before = os.fstat(self._file).st_size
-        written = os.write(self._file, line)
-        if written != len(line):
-            os.ftruncate(self._file, before)
-            raise OSError(28, "no space left for an event", str(self.path))
-        self.events.append(decode(line[:-1]))
-        if durable:
-            os.fsync(self._file)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+def last_step(events: Iterable[Event]) -> int:
+    """Return the last step that events tell of, 0 if they tell of none."""
+    return max((e.step for e in events if not isinstance(e, Attempt | Protocol)), default=0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.store.events import EvaluationRow, last_step
 from harness.store.reading import ReportedRun, SuiteRecord, read_suite
 from harness.store.records import SuitePlan
 
@@ -114,24 +116,16 @@ def choose(copies: Sequence[ReportedRun]) -> ReportedRun:
                 f"{finished[0].path} and {other.path} are different results of one run; delete or "
                 "move away the one that shall not count"
             )
-    return max(finished[:1] or copies, key=progress)
+    return max(finished[:1] or copies, key=lambda copy: last_step(copy.events))
 
 
 def result_of(run: ReportedRun) -> str:
     """Write what a run has measured and how it ended, without what took how long where."""
-    outcome = run.outcome or {}
-    ended = {key: outcome.get(key) for key in ("outcome", "step", "onset")}
-    measured = [
-        sorted((key, item) for key, item in event.items() if key != "seconds")
-        for event in run.of_type("evaluation")
-    ]
+    end = run.outcome
+    ended = end and (end.outcome, end.step, end.onset)
+    measured = [replace(evaluation, seconds=None) for evaluation in run.of_type(EvaluationRow)]
     # As text, for not even NaN equals NaN otherwise.
     return repr((ended, measured))
-
-
-def progress(run: ReportedRun) -> int:
-    """Return the last step that a run tells of."""
-    return max((event.get("step") or 0 for event in run.events), default=0)
 
 
 def distinguished(paths: Sequence[Path]) -> list[str]:

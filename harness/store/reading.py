@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,21 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.code import PartCode
-from harness.store.columns import (
-    Best,
-    Extremes,
-    Numbers,
-    Series,
-    extremes_of,
-    numbers_of,
-    series_of,
-)
-from harness.store.events import Event, effective, parse, read_events
-from harness.store.packed import Packed
+from harness.store.columns import Best, Extremes, Numbers, Series, extremes_of
+from harness.store.events import Attempt, Ending, EvaluationRow, Protocol, effective
+from harness.store.log import parse, read_events
+from harness.store.packed import E, Packed, Row
 from harness.store.parallel import in_order
 from harness.store.records import (
     FINAL,
     PLAN_SCHEMA,
+    DataFacts,
     MetricInfo,
     PlannedCell,
     Provenance,
@@ -44,7 +38,7 @@ class RunRecord:
 
     path: Path
     spec: RunSpec
-    events: Sequence[Event] = field(repr=False)
+    events: Packed = field(repr=False)
     """Effective events: nothing doubled by attempts that were cut off."""
 
     @classmethod
@@ -52,86 +46,66 @@ class RunRecord:
         """Take a run that has been read, as one of a kind."""
         return cls(record.path, record.spec, record.events)
 
-    def of_type(self, kind: str) -> Sequence[Event]:
-        """Return the events of one type, in order."""
-        if isinstance(self.events, Packed):
-            return self.events.of_type(kind)
-        return [event for event in self.events if event["type"] == kind]
+    def of_type(self, kind: type[E]) -> Sequence[E]:
+        """Return the events of one class, in order."""
+        return self.events.of_type(kind)
 
-    def newest(self, kind: str) -> Iterator[Event]:
-        """Return the events of one type one by one, the last one first."""
-        if isinstance(self.events, Packed):
-            return self.events.newest(kind)
-        return (event for event in reversed(self.events) if event["type"] == kind)
+    def last_of(self, kind: type[E]) -> E | None:
+        """Return the last event of a class; None if there is none."""
+        return next(reversed(self.of_type(kind)), None)
 
-    def series(self, kind: str, name: str, place: str = "values") -> Series:
-        """Return one number over training, from all events of a type that have it.
+    def series(self, kind: type[Row], name: str, place: Weights = "values") -> Series:
+        """Return one number over training, from all events of a class that have it."""
+        return self.events.series(kind, place, name)
 
-        Args:
-            kind: Such as ``losses`` or ``evaluation``.
-            name: Of the number.
-            place: Key of the dictionary that holds it.
-        """
-        if isinstance(self.events, Packed):
-            return self.events.series(kind, place, name)
-        return series_of(self.of_type(kind), place, name)
-
-    def numbers(self, kind: str, place: str = "values") -> Numbers:
-        """Return all numbers over training that the events of a type hold under a key."""
-        if isinstance(self.events, Packed):
-            return self.events.numbers(kind, place)
-        return numbers_of(self.of_type(kind), place)
+    def numbers(self, kind: type[Row], place: Weights = "values") -> Numbers:
+        """Return all numbers over training that the events of a class hold."""
+        return self.events.numbers(kind, place)
 
     @property
-    def outcome(self) -> Event | None:
-        """The last outcome record; None while the run is in progress or was killed."""
-        return next(self.newest("outcome"), None)
+    def outcome(self) -> Ending | None:
+        """The last outcome; None while the run is in progress or was killed."""
+        return self.last_of(Ending)
 
     @property
     def is_final(self) -> bool:
         """Whether the run has a result and will not be trained again."""
-        return self.outcome is not None and self.outcome["outcome"] in FINAL
-
-    @cached_property
-    def metrics(self) -> list[MetricInfo]:
-        """The columns of its evaluations, in order; empty before the first attempt."""
-        protocol = next(self.newest("protocol"), None)
-        return [MetricInfo(**info) for info in protocol["metrics"]] if protocol else []
+        return self.outcome is not None and self.outcome.outcome in FINAL
 
     @property
-    def class_names(self) -> tuple[str, ...] | None:
-        """What the classes of its data are called, by label; None if they are only numbered."""
-        protocol = next(self.newest("protocol"), {})
-        names = protocol.get("data", {}).get("class_names")
-        return None if names is None else tuple(names)
+    def protocol(self) -> Protocol | None:
+        """What its numbers are and rest on; None before the first attempt."""
+        return self.last_of(Protocol)
+
+    @property
+    def metrics(self) -> tuple[MetricInfo, ...]:
+        """The columns of its evaluations, in order; empty before the first attempt."""
+        return self.protocol.metrics if self.protocol else ()
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What its numbers rest on; None before the first attempt, and in older records."""
+        return self.protocol.provenance if self.protocol else None
+
+    @property
+    def data(self) -> DataFacts:
+        """What is known of its data."""
+        return self.protocol.data if self.protocol else DataFacts()
 
     @property
     def primary(self) -> MetricInfo | None:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)
 
-    @cached_property
-    def provenance(self) -> Provenance | None:
-        """What its numbers rest on; None before the first attempt, and in older records."""
-        provenances = [e["provenance"] for e in self.of_type("protocol") if "provenance" in e]
-        return Provenance(**provenances[-1]) if provenances else None
-
     def curve(self, name: str, weights: Weights = "values") -> tuple[list[int], list[float]]:
         """Return steps and values of one metric over all evaluations."""
-        series = self.series("evaluation", name, weights)
+        series = self.series(EvaluationRow, name, weights)
         return [int(step) for step in series.steps], series.values.tolist()
 
     def last(self, name: str, weights: Weights = "values") -> float | None:
         """Return a metric's value at the last evaluation, None if there was none."""
-        measured = self._last_evaluation.get(weights, {})
-        if name in measured:
-            return float(measured[name])
-        values = self.series("evaluation", name, weights).values
+        values = self.series(EvaluationRow, name, weights).values
         return float(values[-1]) if len(values) else None
-
-    @cached_property
-    def _last_evaluation(self) -> Event:
-        return next(self.newest("evaluation"), {})
 
     def best(self, metric: MetricInfo, weights: Weights = "values") -> Best | None:
         """Choose the best of the evaluations after step 0.
@@ -139,7 +113,7 @@ class RunRecord:
         None for a metric without a direction, and where no value is finite.
         """
         if weights not in self._extremes:
-            self._extremes[weights] = extremes_of(self.numbers("evaluation", weights))
+            self._extremes[weights] = extremes_of(self.numbers(EvaluationRow, weights))
         extremes = self._extremes[weights].get(metric.name)
         if extremes is None or metric.better == "none":
             return None
@@ -150,15 +124,14 @@ class RunRecord:
         return {}
 
     @property
-    def attempts(self) -> Sequence[Event]:
+    def attempts(self) -> Sequence[Attempt]:
         """All attempts, the first one first."""
-        return self.of_type("attempt")
+        return self.of_type(Attempt)
 
     @property
     def device(self) -> str | None:
         """Where it was last trained, ``cpu`` or ``cuda``; None in records that do not say."""
-        last = next(self.newest("attempt"), {})
-        return last.get("device")
+        return self.attempts[-1].device if self.attempts else None
 
     @cached_property
     def code(self) -> tuple[PartCode, ...]:
@@ -168,17 +141,11 @@ class RunRecord:
         """
         parts: dict[tuple[str, str, str], PartCode] = {}
         for attempt in self.attempts:
-            if not attempt["resumed_from"]:
+            if not attempt.resumed_from:
                 parts = {}
-            for part in map(PartCode.of, attempt.get("code", ())):
+            for part in attempt.code:
                 parts[part.kind, part.id, part.name] = part
         return tuple(parts.values())
-
-    @cached_property
-    def content(self) -> dict[str, str]:
-        """Hash of each split of its data that nothing pins; empty in records that do not say."""
-        data = next(self.newest("protocol"), {}).get("data") or {}
-        return dict(data.get("content", {}))
 
     def environment(self) -> dict[str, Any]:
         """Return versions, device and threads of the last attempt.
@@ -273,7 +240,8 @@ def read_run(path: Path, run_id: str | None = None) -> RunRecord:
             f"{path / 'spec.json'} describes run {spec.id}, not {run_id}; delete the folder to "
             "train it again"
         )
-    return RunRecord(path, spec, effective(read_events(path / "events.jsonl")))
+    events = effective(read_events(path / "events.jsonl"))
+    return RunRecord(path, spec, Packed(events))
 
 
 def read_spec(path: Path) -> RunSpec:
@@ -337,7 +305,7 @@ def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
     """Read all that a report shows of a run; return what is wrong with it instead of raising."""
     try:
         record = read_run(*which)
-        reported = ReportedRun(record.path, record.spec, Packed(record.events))
+        reported = ReportedRun.of(record)
         _ = reported._newest_environment
         return reported
     except StoreError as error:

@@ -1,40 +1,16 @@
-"""What a results folder records: the plan, and of each run its events.
-
-Record types in ``events.jsonl`` (all with ``type``; ``step`` counts rounds of the schedule):
-
-* ``attempt``: ``attempt`` (from 1), ``resumed_from`` (step), ``cohort`` (run ids trained together),
-  ``device`` (``cpu`` or ``cuda``), ``time``; ``code``, a list of :class:`PartCode` as dictionaries,
-  of the parts that are not ganbench's own, where there are any
-* ``protocol``: ``metrics``, a list of :class:`MetricInfo` as dictionaries; ``provenance``, a
-  :class:`Provenance` as a dictionary; ``data``, facts of data and reference, such as its
-  ``class_names``, and ``content``, the hash of each split that nothing pins; ``probes``: by id,
-  ``columns`` in the same form and what else the probe says of itself, such as its ``baselines``;
-  ``parameters`` {"g": n, "d": n} of one run
-* ``losses``: ``step``, ``kimg``, ``values`` {name: number}: means since the row before
-* ``evaluation``: ``step``, ``kimg``, ``values`` {metric name: number}, ``seconds``;
-  step 0 is the untrained generator, each metric's ceiling. Labelled data also gives
-  ``histogram``: generated examples per class or mode. Where ``values`` are those of averaged
-  weights, ``raw`` has the same of the weights as they are trained
-* ``probe``, of the untrained and of the trained discriminator: ``probe`` (its id), ``step``,
-  ``values`` {column: number}, ``details``, ``seconds``
-* ``samples``: ``step``, ``file`` (relative to the run's folder)
-* ``line``, of one-dimensional data: ``step``, ``file``, an ``.npz`` with ``x``, the densities
-  ``data`` and ``generated``, and, unless D judges several examples at once, D's ``answer``; with
-  ``share``, whether the best answer would be data / (data + generated)
-* ``outcome``: ``outcome``, ``step``, ``onset`` (step or None), ``reason``, ``seconds`` of training,
-  ``evaluation_seconds``, ``kimg``, ``updates`` {"d": n, "g": n}, ``peak_memory`` (bytes, or None)
-"""
+"""What a results folder records beside events: the plan, and what is measured in a run, of what."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from harness.store.code import PartCode
+from harness.store.fields import OPTIONAL, Number, Text
 
 Outcome = Literal["ok", "collapsed", "unlearned", "diverged", "oom", "crashed", "preempted"]
 FAILURES = ("collapsed", "unlearned", "diverged")
@@ -82,10 +58,10 @@ class MetricInfo:
     summary: str
     better: Literal["lower", "higher", "none"]
     primary: bool = False
-    floor: float | None = None
+    floor: Number | None = None
     floor_count: int | None = None
     version: int | None = None
-    calibration: dict[str, list[float]] = field(default_factory=dict)
+    calibration: dict[str, list[Number]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,6 +97,37 @@ class Provenance:
     weights: str = "raw"
     normalization: str = ""
     classes: str = ""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a run's data are, and those that its samples are compared with.
+
+    Attributes:
+        kind: ``images`` or ``points``.
+        shape: Of one example.
+        classes: Labelled classes.
+        modes: Centres of the modes of points.
+        sigma: Standard deviation around them.
+        reference_count: Examples that samples are compared with.
+        extractor: Features that metrics look through.
+        class_counts: Of those examples, by label.
+        class_names: What classes are called, by label; None if they are only numbered.
+        notes: What its files say.
+        content: Hash of each split that nothing pins.
+    """
+
+    kind: str | None = None
+    shape: tuple[int, ...] = ()
+    classes: int | None = None
+    modes: list[list[float]] | None = None
+    sigma: float | None = None
+    reference_count: int | None = None
+    extractor: str | None = None
+    class_counts: tuple[int, ...] | None = field(default=None, metadata=OPTIONAL)
+    class_names: tuple[Text, ...] | None = field(default=None, metadata=OPTIONAL)
+    notes: tuple[Text, ...] = field(default=(), metadata=OPTIONAL)
+    content: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
 
 
 def short_name(metric: str) -> str:

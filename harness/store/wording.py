@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from harness.store.code import PartCode
+from harness.store.records import Provenance
 
 MOST_NAMES = 12
 """Classes that a line lists."""
@@ -42,30 +42,25 @@ def class_counts(names: Sequence[str], histogram: Sequence[int]) -> str:
     return listing([f"{name}: {count:,}" for name, count in counted])
 
 
-def provenance_lines(provenance: Mapping[str, Any] | None) -> list[str]:
-    """Say in sentences what a run's numbers rest on.
-
-    Args:
-        provenance: A :class:`harness.store.records.Provenance` as a dictionary; None without one.
-    """
+def provenance_lines(provenance: Provenance | None) -> list[str]:
+    """Say in sentences what a run's numbers rest on; nothing where that is not known."""
     if provenance is None:
         return []
-    weights = f", sha256 {provenance['weights_sha256']}" if provenance["weights_sha256"] else ""
-    libraries = ", ".join(f"{name} {number}" for name, number in provenance["libraries"].items())
+    weights = f", sha256 {provenance.weights_sha256}" if provenance.weights_sha256 else ""
+    libraries = ", ".join(f"{name} {number}" for name, number in provenance.libraries.items())
     measured = (
         "its weights as they are trained"
-        if provenance["weights"] == "raw"
-        else f"the average of its weights ({provenance['weights']}), the raw ones beside it"
+        if provenance.weights == "raw"
+        else f"the average of its weights ({provenance.weights}), the raw ones beside it"
     )
-    law = provenance.get("classes")
-    classes = f"; it is asked for each class {law}" if law else ""
+    classes = f"; it is asked for each class {provenance.classes}" if provenance.classes else ""
     return [
-        f"extractor {provenance['extractor']}{weights}",
-        f"{provenance['samples']} samples against {provenance['reference']} "
-        f"({provenance['reference_count']} examples), real data from {provenance['floor']}",
-        f"{provenance['dtype']}, preprocessing {provenance['preprocessing']}, "
-        f"on {provenance['device']}; {libraries}",
-        f"G is measured by {measured}; normalization in evaluation: {provenance['normalization']}"
+        f"extractor {provenance.extractor}{weights}",
+        f"{provenance.samples} samples against {provenance.reference} "
+        f"({provenance.reference_count} examples), real data from {provenance.floor}",
+        f"{provenance.dtype}, preprocessing {provenance.preprocessing}, "
+        f"on {provenance.device}; {libraries}",
+        f"G is measured by {measured}; normalization in evaluation: {provenance.normalization}"
         f"{classes}",
     ]
 

@@ -43,7 +43,7 @@ class Mirror:
         """A job begins."""
 
     def event(self, run: TrackedRun, event: Event) -> None:
-        """A run wrote a record (types as in :mod:`harness.store.records`)."""
+        """A run wrote a record."""
 
     def cohort_ended(self, name: str, runs: Sequence[TrackedRun]) -> None:
         """A job ended, whatever its outcome."""

@@ -158,25 +158,24 @@ class Lines:
 
     def run_ended(self, run: RunProgress) -> None:
         """Say what became of a run with a note, such as a trial; leave others to the cohort."""
-        if run.run.note:
-            words = [(run.outcome or {})["outcome"], self._wording.change(run)]
+        if run.run.note and run.outcome is not None:
+            words = [run.outcome.outcome, self._wording.change(run)]
             what = ", ".join(word for word in words if word)
             self._say(f"{self._state()}; {self._wording.label(run)}: {what}")
 
     def cohort_ended(self, cohort: CohortProgress) -> None:
         """Say what became of the cohort, and of the first of its runs that crashed."""
-        ended = [run for run in cohort.runs if run.outcome is not None]
-        outcomes = Counter((run.outcome or {})["outcome"] for run in ended)
+        ended = [(run, run.outcome) for run in cohort.runs if run.outcome is not None]
+        outcomes = Counter[str](end.outcome for _, end in ended)
         words = [self._wording.counts(outcomes).plain or "no outcome"]
         if cohort.median is not None:
             words.append(f"{short_name(cohort.median[0])} {number(cohort.median[1])}")
         seconds = duration(self._progress.clock() - cohort.since)
-        if not all(run.run.note for run in ended) or len(ended) < len(cohort.runs):
+        if not all(run.run.note for run, _ in ended) or len(ended) < len(cohort.runs):
             self._say(f"{self._state()}; {cohort.name}: {', '.join(words)} ({seconds})")
-        for run in ended:
-            event = run.outcome or {}
-            if event["outcome"] in CRASHES:
-                self._say(f"  {event['outcome']}: {self._wording.label(run)}: {event['reason']}")
+        for run, end in ended:
+            if end.outcome in CRASHES:
+                self._say(f"  {end.outcome}: {self._wording.label(run)}: {end.reason}")
                 break
 
     def end(self) -> None:

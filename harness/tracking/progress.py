@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import GanbenchError
-from harness.store.events import Event
+from harness.store.events import Attempt, Ending, EvaluationRow, Event, LossRow, Protocol
 from harness.store.reading import read_run
 from harness.store.records import SuitePlan
 from harness.tracking.base import TrackedRun
@@ -38,7 +38,7 @@ class RunProgress:
     primary: str | None = None
     untrained: float | None = None
     value: float | None = None
-    outcome: Event | None = None
+    outcome: Ending | None = None
 
     @property
     def share(self) -> float:
@@ -120,25 +120,24 @@ class Progress:
         progress = self.runs.get(run.planned.id)
         if progress is None:
             return None
-        kind = event["type"]
-        if kind == "losses":
-            progress.step = event["step"]
-        elif kind == "evaluation":
-            progress.step = event["step"]
-            if progress.primary in event["values"]:
-                progress.value = event["values"][progress.primary]
-                if event["step"] == 0:
+        if isinstance(event, LossRow):
+            progress.step = event.step
+        elif isinstance(event, EvaluationRow):
+            progress.step = event.step
+            if progress.primary in event.values:
+                progress.value = event.values[progress.primary]
+                if event.step == 0:
                     progress.untrained = progress.value
-        elif kind == "attempt":
+        elif isinstance(event, Attempt):
             self._forget(progress)
-            progress.step = progress.started_at = event["resumed_from"]
-        elif kind == "protocol":
-            progress.primary = next((m["name"] for m in event["metrics"] if m["primary"]), None)
-        elif kind == "outcome":
+            progress.step = progress.started_at = event.resumed_from
+        elif isinstance(event, Protocol):
+            progress.primary = next((m.name for m in event.metrics if m.primary), None)
+        elif isinstance(event, Ending):
             self._forget(progress)
             progress.outcome = event
-            progress.step = event["step"]
-            self.outcomes[event["outcome"]] += 1
+            progress.step = event.step
+            self.outcomes[event.outcome] += 1
             if progress.untrained is None:
                 progress.untrained = recall_untrained(progress)
             return progress
@@ -147,7 +146,7 @@ class Progress:
     def _forget(self, run: RunProgress) -> None:
         """Take back an outcome that was not the last word."""
         if run.outcome is not None:
-            self.outcomes[run.outcome["outcome"]] -= 1
+            self.outcomes[run.outcome.outcome] -= 1
             run.outcome = None
 
     def cohort_ended(self, name: str) -> CohortProgress | None:

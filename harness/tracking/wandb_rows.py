@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from harness.spec import RunSpec, canonical_json, content_id, encode_numbers
-from harness.store.events import Event
+from harness.store.events import EvaluationRow, Event, LossRow, SampleFile
 from harness.store.reading import RunRecord
 from harness.store.records import NONE, PlannedPart, PlannedRun
 
@@ -81,7 +81,7 @@ def tags(planned: PlannedRun) -> tuple[str, ...]:
     return tuple(dict.fromkeys(shortened))
 
 
-def rows(events: Sequence[Event]) -> list[Row]:
+def rows(events: Iterable[Event]) -> list[Row]:
     """Turn effective events into history rows, in order.
 
     A longer log of the same run begins with the same rows, so that rows which were sent stay
@@ -92,28 +92,29 @@ def rows(events: Sequence[Event]) -> list[Row]:
     evaluated: dict[int, float] = {}
     history: list[Row] = []
     for event in events:
-        if event["type"] == "losses":
-            history.append(Row(_values("losses", event)))
-        elif event["type"] == "evaluation":
-            values = _values("evaluation", event)
-            # Where the average of G's weights is measured, they themselves are too.
-            values |= {f"raw/{name}": value for name, value in event.get("raw", {}).items()}
-            history.append(Row(values, pictures.pop(event["step"], None)))
-            evaluated[event["step"]] = event["kimg"]
-        elif event["type"] == "samples" and _is_inside(event["file"]):
-            if event["step"] in evaluated:
-                history.append(Row({AXIS: evaluated[event["step"]]}, event["file"]))
+        if isinstance(event, LossRow):
+            history.append(Row({AXIS: event.kimg, **_in_section("losses", event.values)}))
+        elif isinstance(event, EvaluationRow):
+            beside = {"diversity": event.diversity, "mode_coverage": event.mode_coverage}
+            values = {
+                AXIS: event.kimg,
+                **_in_section("evaluation", event.values),
+                **_in_section("evaluation", beside),
+                # Where the average of G's weights is measured, they themselves are too.
+                **_in_section("raw", event.raw or {}),
+            }
+            history.append(Row(values, pictures.pop(event.step, None)))
+            evaluated[event.step] = event.kimg
+        elif isinstance(event, SampleFile) and _is_inside(event.file):
+            if event.step in evaluated:
+                history.append(Row({AXIS: evaluated[event.step]}, event.file))
             else:
-                pictures[event["step"]] = event["file"]
+                pictures[event.step] = event.file
     return history
 
 
-def _values(section: str, event: Event) -> dict[str, float]:
-    values = {f"{section}/{name}": value for name, value in event["values"].items()}
-    for name in ("diversity", "mode_coverage"):
-        if isinstance(event.get(name), int | float):
-            values[f"{section}/{name}"] = event[name]
-    return {AXIS: event["kimg"], **values}
+def _in_section(section: str, values: Mapping[str, float | None]) -> dict[str, float]:
+    return {f"{section}/{name}": value for name, value in values.items() if value is not None}
 
 
 def _is_inside(file: str) -> bool:
@@ -131,8 +132,8 @@ def summary(record: RunRecord) -> dict[str, Any]:
     if outcome is None:
         return {}
     names = ("outcome", "onset", "reason", "seconds", "evaluation_seconds", "peak_memory")
-    entries: dict[str, Any] = {name: outcome[name] for name in names if name in outcome}
-    entries["steps"] = outcome["step"]
+    entries: dict[str, Any] = {name: getattr(outcome, name) for name in names}
+    entries["steps"] = outcome.step
     entries["attempts"] = len(record.attempts)
     primary = record.primary
     if primary is not None:

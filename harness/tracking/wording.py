@@ -9,6 +9,7 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from harness.store.events import Ending
 from harness.store.records import short_name
 from harness.tracking.progress import Progress, RunProgress, duration, number
 
@@ -65,15 +66,14 @@ class Wording:
 
     def outcome(self, run: RunProgress) -> Table:
         """Say in one line what became of a run: outcome, label, metric, and why."""
-        event = run.outcome or {"outcome": "preempted"}
-        name = event["outcome"]
+        name = run.outcome.outcome if run.outcome else "preempted"
         style = STYLES[name][2]
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(width=11, no_wrap=True)
         line.add_column(ratio=1, no_wrap=True, overflow=self.overflow)
         line.add_column(justify="right", no_wrap=True)
         label = Text(self.label(run))
-        why = self.clean(explain(event))
+        why = self.clean(explain(run.outcome)) if run.outcome else ""
         if why:
             label.append(f"  {why}", style)
         line.add_row(
@@ -108,14 +108,13 @@ class Wording:
 
         What there is more of goes down the page.
         """
-        ended = [run for run in runs if run.outcome is not None]
-        by_trick = len({run.run.planned.tricks for run in ended}) > 1
+        ended = [(run.run.planned, run.outcome) for run in runs if run.outcome is not None]
+        by_trick = len({planned.tricks for planned, _ in ended}) > 1
         cells: dict[tuple[str, str], Counter[str]] = {}
-        for run in ended:
-            planned = run.run.planned
+        for planned, end in ended:
             other = planned.tricks if by_trick else planned.dataset
             cell = cells.setdefault((other, planned.variant), Counter())
-            cell[(run.outcome or {})["outcome"]] += 1
+            cell[end.outcome] += 1
         rows = list(dict.fromkeys(row for row, _ in cells))
         columns = list(dict.fromkeys(column for _, column in cells))
         corner = "tricks" if by_trick else "data set"
@@ -132,19 +131,17 @@ class Wording:
         return table
 
 
-def explain(event: dict[str, object]) -> str:
+def explain(end: Ending) -> str:
     """Say when and why a run did not end well."""
-    name, onset = event["outcome"], event.get("onset")
-    reason = str(event.get("reason") or "")
-    if name == "ok":
+    if end.outcome == "ok":
         return ""
-    if name == "collapsed":
-        return f"at step {onset}" if onset is not None else reason
-    if name == "unlearned":
-        return reason
-    if name == "preempted":
-        return f"at step {event.get('step')}"
-    return f"at step {event.get('step')}: {reason}" if reason else f"at step {event.get('step')}"
+    if end.outcome == "collapsed":
+        return f"at step {end.onset}" if end.onset is not None else end.reason
+    if end.outcome == "unlearned":
+        return end.reason
+    if end.outcome == "preempted" or not end.reason:
+        return f"at step {end.step}"
+    return f"at step {end.step}: {end.reason}"
 
 
 def counted(count: int, noun: str) -> str:

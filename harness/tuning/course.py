@@ -183,7 +183,8 @@ class Course:
 
 def succeeded(record: RunRecord) -> bool:
     """Say whether a run got to its end, did not fail on the way, and has a value."""
-    return (record.outcome or {}).get("outcome") == "ok" and math.isfinite(score_of(record))
+    ended_well = record.outcome is not None and record.outcome.outcome == "ok"
+    return ended_well and math.isfinite(score_of(record))
 
 
 def value_of(record: RunRecord) -> float | None:

@@ -295,6 +295,6 @@ def _result(record: RunRecord) -> dict[str, Any]:
     return {
         "seed": record.spec.seed,
         "value": None if value is None else encode_number(value),
-        "outcome": (record.outcome or {})["outcome"],
+        "outcome": record.outcome.outcome if record.outcome else None,
         "run": record.spec.id,
     }

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.store.columns import Numbers
+from harness.store.events import EvaluationRow, LossRow
 from reports.cells import Result, SuiteCells
 from reports.document import Block, Figure
 from reports.figures.failures import Course, draw_courses
@@ -90,13 +91,12 @@ def began(result: Result) -> tuple[int, str] | None:
 
     None where its record does not say.
     """
-    outcome = result.outcome
-    step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
+    step = result.failed_at
     if step is None or result.record is None:
         return None
-    evaluated = result.record.numbers("evaluation").steps
+    evaluated = result.record.numbers(EvaluationRow).steps
     first = min(evaluated[evaluated > 0], default=math.inf)
-    return int(step), EARLY if step <= first else LATE
+    return step, EARLY if step <= first else LATE
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Survivors:
     @classmethod
     def of(cls, results: Sequence[Result]) -> Self:
         """Collect what runs tell."""
-        told = [r.record.numbers("losses") for r in results if r.record]
+        told = [r.record.numbers(LossRow) for r in results if r.record]
         steps = np.unique(np.concatenate([numbers.steps for numbers in told]))
         return cls(steps, np.stack([aligned(numbers, steps) for numbers in told]))
 
@@ -143,7 +143,7 @@ def trace(result: Result, survivors: Survivors) -> Trace | None:
     since = (survivors.steps - step) / result.record.spec.settings.steps
     near = (since >= REACH[0]) & (since <= REACH[1])
     others, since = survivors.values[:, near], since[near]
-    values = aligned(result.record.numbers("losses"), survivors.steps[near])
+    values = aligned(result.record.numbers(LossRow), survivors.steps[near])
     shares = percentile(values, others)
     known = np.isfinite(values) & (np.isfinite(others).sum(0) >= FEWEST)
     percentiles = {

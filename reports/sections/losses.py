@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from harness.store.events import EvaluationRow, LossRow
 from harness.store.records import NONE, REACHED_THE_END, MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
@@ -41,10 +42,10 @@ def paired(result: Result, diagnostic: str, metric: str) -> Pairs:
     """
     if result.record is None:
         return []
-    losses = result.record.series("losses", diagnostic)
+    losses = result.record.series(LossRow, diagnostic)
     finite = np.isfinite(losses.values)
     steps, values = losses.steps[finite], losses.values[finite].tolist()
-    measured = result.record.series("evaluation", metric)
+    measured = result.record.series(EvaluationRow, metric)
     ends = np.searchsorted(steps, measured.steps, side="right").tolist()
     starts = np.searchsorted(steps, [0, *measured.steps][:-1], side="right").tolist()
     return [

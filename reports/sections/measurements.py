@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from harness.store.events import EvaluationRow
 from harness.store.records import MetricInfo, Weights
 from reports.cells import CellRuns, SuiteCells
 from reports.document import Section
@@ -44,7 +45,7 @@ def centre(values: list[float], *, geometric: bool) -> Centre:
 def has_raw(cell: CellRuns, metric: MetricInfo) -> bool:
     """Say whether the raw weights were measured beside averaged ones."""
     records = (result.record for result in cell.finals if result.record)
-    return any(len(record.series("evaluation", metric.name, "raw").steps) for record in records)
+    return any(len(record.series(EvaluationRow, metric.name, "raw").steps) for record in records)
 
 
 def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") -> Row:
@@ -67,7 +68,7 @@ def metric_row(cell: CellRuns, metric: MetricInfo, weights: Weights = "values") 
     searched = max((one.searched for one in chosen), default=0)
     best_mean, best_interval = centre(best, geometric=geometric)
     courses = [
-        (r, r.record.series("evaluation", metric.name, weights)) for r in cell.finals if r.record
+        (r, r.record.series(EvaluationRow, metric.name, weights)) for r in cell.finals if r.record
     ]
     first = [(r, float(c.values[0])) for r, c in courses if len(c.steps) and c.steps[0] == 0]
     untrained = [(r, value) for r, value in first if math.isfinite(value)]

@@ -6,12 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.store.records import NONE
+from harness.store.events import EvaluationRow, SampleFile
+from harness.store.records import NONE, DataFacts
 from harness.store.wording import listing
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, left_out
@@ -30,13 +30,17 @@ WRAP = 6
 """Panels side by side where no tricks are compared."""
 
 
+def last_histogram(result: Result) -> list[int] | None:
+    """Return the last counts of examples by mode or class; None where they were never counted."""
+    evaluations = result.record.of_type(EvaluationRow) if result.record else ()
+    return next((e.histogram for e in reversed(evaluations) if e.histogram), None)
+
+
 def captured(result: Result) -> tuple[float, int] | None:
     """Return the share of modes or classes with a generated example, and how many there are."""
-    evaluations = result.record.newest("evaluation") if result.record else ()
-    counted = next((event for event in evaluations if event.get("histogram")), None)
-    if counted is None:
+    histogram = last_histogram(result)
+    if histogram is None:
         return None
-    histogram = counted["histogram"]
     return sum(count > 0 for count in histogram) / len(histogram), len(histogram)
 
 
@@ -76,9 +80,8 @@ def missed_classes(cells: list[CellRuns]) -> str:
     missed: Counter[str] = Counter()
     counted = 0
     for result in (result for cell in cells for result in cell.finals):
-        names = result.record.class_names if result.record else None
-        evaluations = result.record.newest("evaluation") if result.record else ()
-        histogram = next((e["histogram"] for e in evaluations if e.get("histogram")), None)
+        names = result.record.data.class_names if result.record else None
+        histogram = last_histogram(result)
         if names is not None and histogram is not None and len(names) == len(histogram):
             counted += 1
             missed.update(name for name, n in zip(names, histogram, strict=True) if n == 0)
@@ -120,13 +123,13 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
     points, counts, runs, samples = [], [], [], 0
     for result in cell.finals:
         record = result.record
-        event = next(record.newest("samples"), None) if record else None
+        event = record.last_of(SampleFile) if record else None
         if record is None or event is None:
             continue
-        data = result.read(str(event["file"]))
+        data = result.read(event.file)
         stored = None if data is None else points_of(data)
-        evaluations = (e for e in record.newest("evaluation") if e["step"] == event["step"])
-        histogram = next(evaluations, {}).get("histogram")
+        evaluations = reversed(record.of_type(EvaluationRow))
+        histogram = next((e.histogram for e in evaluations if e.step == event.step), None)
         if stored is None or stored.shape[1] != 2 or not histogram or len(histogram) != modes:
             continue
         points.append(stored)
@@ -139,18 +142,18 @@ def landed(cell: CellRuns, modes: int) -> Landed | None:
 
 
 def density_blocks(
-    dataset: str, cells: Sequence[CellRuns], facts: dict[str, Any], name: str, most: int
+    dataset: str, cells: Sequence[CellRuns], facts: DataFacts, name: str, most: int
 ) -> list[Block]:
     """Draw and tabulate where points lie; nothing where data is not a mixture in the plane.
 
     Args:
         dataset: Its label.
         cells: Of it.
-        facts: What its protocol says.
+        facts: Of its data.
         name: Of the blocks.
         most: Cells to draw.
     """
-    modes, sigma = np.array(facts.get("modes") or (), dtype=float), facts.get("sigma")
+    modes, sigma = np.array(facts.modes or (), dtype=float), facts.sigma
     if modes.ndim != 2 or modes.shape[1:] != (2,) or not sigma:
         return []
     landings = [(cell, one) for cell in cells if (one := landed(cell, len(modes))) is not None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median
-from typing import Any
 
+from harness.store.events import Sign
 from harness.store.records import CRASHES, FAILURES
 from reports.cells import STATUSES, CellRuns, SuiteCells
 from reports.document import Section
@@ -42,14 +42,7 @@ NOTE = (
 
 def onset(cell: CellRuns) -> list[int]:
     """Return the step at which each failed run went wrong, where it is known."""
-    steps = []
-    for result in cell.results:
-        if result.failed:
-            outcome = result.outcome
-            step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
-            if step is not None:
-                steps.append(int(step))
-    return steps
+    return [step for result in cell.results if (step := result.failed_at) is not None]
 
 
 def outcome_row(cell: CellRuns) -> Row:
@@ -85,8 +78,8 @@ def failures_table(cells: SuiteCells) -> Table:
             cell.tricks,
             TableCell(result.planned.seed, runs=(result.planned.id,)),
             result.status,
-            result.outcome.get("step"),
-            str(result.outcome.get("reason") or ""),
+            result.outcome.step if result.outcome else None,
+            result.outcome.reason if result.outcome else "",
         )
         for cell in cells.cells
         for result in cell.results
@@ -109,25 +102,21 @@ def failures_table(cells: SuiteCells) -> Table:
     )
 
 
-def first_step(signs: Mapping[str, Any]) -> int | None:
-    """Return the step at which a run's first sign began; None without any.
-
-    Records of earlier versions hold a number in place of each sign, and no step.
-    """
-    timed = [int(sign["step"]) for sign in signs.values() if isinstance(sign, Mapping)]
-    return min(timed, default=None)
+def first_step(signs: Mapping[str, Sign | float]) -> int | None:
+    """Return the step at which a run's first sign began; None without any that says so."""
+    return min((sign.step for sign in signs.values() if isinstance(sign, Sign)), default=None)
 
 
 def signs_table(cells: SuiteCells) -> Table:
     """Count the runs of each cell that showed a sign of instability, whatever their outcome."""
     rows = []
     for cell in cells.cells:
-        ended = [result for result in cell.finals if "signs" in result.outcome]
-        signs = [result.outcome["signs"] for result in ended]
+        ends = [(r.outcome.signs, r.planned.id) for r in cell.finals if r.outcome]
+        signs = [sign for sign, _ in ends if sign is not None]
         counts = [sum(name in sign for sign in signs) for name in SIGNS]
         begun = [first for sign in signs if (first := first_step(sign)) is not None]
         if any(counts):
-            ids = tuple(result.planned.id for result in ended)
+            ids = tuple(run for sign, run in ends if sign is not None)
             rows.append(
                 entries(
                     cell.dataset,
@@ -135,7 +124,7 @@ def signs_table(cells: SuiteCells) -> Table:
                     cell.tricks,
                     *(TableCell(count, None, None, ids) for count in counts),
                     TableCell(float(median(begun)) if begun else None, None, len(begun)),
-                    len(ended),
+                    len(signs),
                 )
             )
     return Table(

@@ -66,18 +66,18 @@ def data_table(cells: SuiteCells) -> Table:
             if result.record
         }
         facts = cells.data_facts(dataset)
-        notes.append(TableCell("; ".join(facts.get("notes") or ()) or None))
-        named.append(TableCell(listing(facts.get("class_names") or ()) or None))
-        shape = " × ".join(str(side) for side in facts.get("shape") or ())
+        notes.append(TableCell("; ".join(facts.notes) or None))
+        named.append(TableCell(listing(facts.class_names or ()) or None))
+        shape = " × ".join(str(side) for side in facts.shape)
         rows.append(
             entries(
                 dataset,
                 ", ".join(sorted(prints)) or None,
-                str(facts.get("kind") or "") or None,
+                facts.kind,
                 shape or None,
-                facts.get("classes"),
-                str(facts.get("extractor") or "") or None,
-                facts.get("reference_count"),
+                facts.classes,
+                facts.extractor,
+                facts.reference_count,
             )
         )
     extra = [
@@ -193,7 +193,8 @@ def gaps_table(cells: SuiteCells) -> Table:
     for result in cells.results:
         if not result.final:
             text = suite.corrupt.get(result.planned.id, "")
-            text = text or str(result.outcome.get("reason") or "run the suite again to finish it")
+            text = text or (result.outcome.reason if result.outcome else "")
+            text = text or "run the suite again to finish it"
             run = TableCell(result.planned.folder, runs=(result.planned.id,))
             rows.append(entries(result.status, run, text))
     return Table(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.store.events import ProbeRow
 from harness.store.records import MetricInfo
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
@@ -54,8 +55,8 @@ class Protocol:
 
 def protocol_of(result: Result) -> Protocol | None:
     """Return how a run was probed; None if it was not."""
-    protocols = result.record.of_type("protocol") if result.record else []
-    described = protocols[-1].get("probes", {}).get(PROBE) if protocols else None
+    known = result.record.protocol if result.record else None
+    described = (known.probes or {}).get(PROBE) if known else None
     if described is None:
         return None
     own, *others = (MetricInfo(**column) for column in described["columns"])
@@ -64,11 +65,10 @@ def protocol_of(result: Result) -> Protocol | None:
 
 def measured(result: Result, column: str, *, trained: bool) -> Measured | None:
     """Return what was found before or after training; None if nothing finite was."""
-    events = result.record.of_type("probe") if result.record else []
-    for event in reversed(events):
-        accuracy = event["values"].get(column, math.nan)
-        if event["probe"] == PROBE and (event["step"] > 0) == trained and math.isfinite(accuracy):
-            return Measured(accuracy, event["details"])
+    for row in reversed(result.record.of_type(ProbeRow) if result.record else []):
+        accuracy = row.values.get(column, math.nan)
+        if row.probe == PROBE and (row.step > 0) == trained and math.isfinite(accuracy):
+            return Measured(accuracy, row.details)
     return None
 
 

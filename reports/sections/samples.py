@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from harness.store.events import Event
+from harness.store.events import EvaluationRow, SampleFile
+from harness.store.records import DataFacts
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Gallery, Section, Thumbnail
 from reports.figures.samples import GRID
@@ -63,16 +63,16 @@ CHOICES = (
 TOO_LARGE = "The sample images are too large for a page; see the samples in the runs' folders."
 
 
-def sample_events(result: Result) -> list[Event]:
+def sample_events(result: Result) -> list[SampleFile]:
     """Return the records of a run's sample files, in order."""
-    return [*result.record.of_type("samples")] if result.record else []
+    return [*result.record.of_type(SampleFile)] if result.record else []
 
 
-def at_share(events: Sequence[Event], steps: int, share: float) -> Event:
+def at_share(events: Sequence[SampleFile], steps: int, share: float) -> SampleFile:
     """Return the record nearest to a part of training; the last one for all of it."""
     if share >= 1:
         return events[-1]
-    return min(events, key=lambda event: abs(event["step"] - share * steps))
+    return min(events, key=lambda event: abs(event.step - share * steps))
 
 
 def chosen(cell: CellRuns, ranks: Sequence[int], seed: int) -> list[tuple[Result, tuple[int, ...]]]:
@@ -95,7 +95,7 @@ def chosen(cell: CellRuns, ranks: Sequence[int], seed: int) -> list[tuple[Result
     ]
 
 
-def caption_of(cell: CellRuns, result: Result, event: Event, *, last: bool) -> str:
+def caption_of(cell: CellRuns, result: Result, event: SampleFile, *, last: bool) -> str:
     """Say which run a thumbnail shows, when, and how it did."""
     primary = cell.primary
     words = [f"seed {result.planned.seed}"]
@@ -103,18 +103,18 @@ def caption_of(cell: CellRuns, result: Result, event: Event, *, last: bool) -> s
         words.append(result.status)
         value = result.last(primary.name) if primary else None
     else:
-        measured = evaluation_at(result, event["step"])
-        value = measured.get("values", {}).get(primary.name) if primary else None
-        words.append(f"{significant(measured['kimg'])} kimg" if measured else "")
+        measured = evaluation_at(result, event.step)
+        value = measured.values.get(primary.name) if measured and primary else None
+        words.append(f"{significant(measured.kimg)} kimg" if measured else "")
     if value is not None and math.isfinite(value):
         words.append(significant(value))
     return ", ".join(word for word in words if word)
 
 
-def evaluation_at(result: Result, step: int) -> Event:
-    """Return the evaluation at a step; empty if there is none."""
-    evaluations = result.record.of_type("evaluation") if result.record else []
-    return next((event for event in evaluations if event["step"] == step), {})
+def evaluation_at(result: Result, step: int) -> EvaluationRow | None:
+    """Return the evaluation at a step; None if there is none."""
+    evaluations = result.record.of_type(EvaluationRow) if result.record else []
+    return next((event for event in evaluations if event.step == step), None)
 
 
 @dataclass
@@ -122,20 +122,21 @@ class Painter:
     """Makes pictures of sample files, each once.
 
     Args:
-        facts: What the protocol says of the data.
+        facts: Of the data.
     """
 
-    facts: dict[str, Any]
+    facts: DataFacts
 
     def __post_init__(self) -> None:
         self._made: dict[tuple[str, str, int], Picture | None] = {}
 
-    def paint(self, result: Result, event: Event, tiles: int) -> Picture | None:
+    def paint(self, result: Result, event: SampleFile, tiles: int) -> Picture | None:
         """Draw a file, of an image grid so many tiles in each direction; None without one."""
-        key = result.planned.id, str(event["file"]), tiles
+        key = result.planned.id, event.file, tiles
         if key not in self._made:
             data = result.read(key[1])
-            counts = evaluation_at(result, event["step"]).get("histogram")
+            measured = evaluation_at(result, event.step)
+            counts = measured.histogram if measured else None
             picture = None if data is None else picture_of(key[1], data, self.facts, counts)
             self._made[key] = picture and picture.tiled(tiles)
         return self._made[key]
@@ -148,7 +149,7 @@ def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> T
         events, record = sample_events(result), result.record
         if not events or record is None:
             continue
-        before: Event | None = None
+        before: SampleFile | None = None
         for moment, share in enumerate(choice.shares):
             event = at_share(events, record.spec.settings.steps, share)
             painted = painter.paint(result, event, choice.tiles)
@@ -157,8 +158,8 @@ def thumbnails(cell: CellRuns, painter: Painter, choice: Choice, seed: int) -> T
             before, last = event, event is events[-1]
             caption = caption_of(cell, result, event, last=last) + painted.beyond
             place = f"{cell.dataset}, {cell.variant}, {cell.tricks}"
-            onset = result.outcome.get("onset")
-            failed = result.failed and (last or (onset is not None and event["step"] >= onset))
+            onset = result.outcome.onset if result.outcome else None
+            failed = result.failed and (last or (onset is not None and event.step >= onset))
             made.append(
                 Thumbnail(painted.png, caption, f"{painted.shows}: {place}, {caption}", failed,
                           painted.pixelated, moment, shown_as, result.planned.id)
@@ -241,11 +242,11 @@ def build(cells: SuiteCells) -> Section:
     )
 
 
-def _legend(facts: dict[str, Any], tiles: int) -> str:
+def _legend(facts: DataFacts, tiles: int) -> str:
     value = "The last number of a caption is the primary metric."
-    if facts.get("kind") == "points" and facts.get("shape") == [1]:
+    if facts.kind == "points" and facts.shape == (1,):
         return f"Blue: a histogram of generated points. Orange: the true density. {value}"
-    if facts.get("kind") == "points":
+    if facts.kind == "points":
         return (
             "Blue: generated points. Orange rings: 3σ around the true modes that were hit; orange "
             f"crosses: modes that no high-quality sample hit. {value}"

@@ -27,8 +27,7 @@ def lifetime(result: Result) -> float | None:
         return 1.0
     if result.status == "unlearned":
         return 0.0
-    outcome = result.outcome
-    step = outcome.get("onset") if outcome.get("onset") is not None else outcome.get("step")
+    step = result.failed_at
     if step is None or result.record is None:
         return None
     return min(1.0, float(step) / result.record.spec.settings.steps)

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 
+from harness.store.events import LineFile, LossRow
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
 from reports.figures.theory import (
@@ -31,8 +32,8 @@ def early_answer(cells: list[CellRuns]) -> float | None:
     answers = []
     for cell in cells:
         for result in cell.courses:
-            rows = result.record.of_type("losses") if result.record else []
-            value = rows[0]["values"].get("d_fake", math.nan) if rows else math.nan
+            rows = result.record.of_type(LossRow) if result.record else []
+            value = rows[0].values.get("d_fake", math.nan) if rows else math.nan
             answers += [value] if math.isfinite(value) else []
     return float(np.median(answers)) if answers else None
 
@@ -59,16 +60,14 @@ def gradient_figure(cells: SuiteCells) -> Figure | None:
     )
 
 
-def read_snapshot(result: Result, event: dict[str, object]) -> Snapshot | None:
+def read_snapshot(result: Result, event: LineFile) -> Snapshot | None:
     """Read what a run recorded of the line at one step; None if absent, damaged or not finite."""
-    held = result.read(str(event["file"]))
+    held = result.read(event.file)
     arrays = None if held is None else read_arrays(held)
     if arrays is None:
         return None
-    step = event["step"]
-    assert isinstance(step, int)  # noqa: S101 - the store's own record
     x, data, generated = (arrays[name] for name in ARRAYS)
-    return Snapshot(step, x, data, generated, arrays.get("answer"), bool(event["share"]))
+    return Snapshot(event.step, x, data, generated, arrays.get("answer"), event.share)
 
 
 def read_arrays(data: bytes) -> dict[str, Values] | None:
@@ -92,7 +91,7 @@ def read_arrays(data: bytes) -> dict[str, Values] | None:
 
 def snapshots_of(result: Result, most: int) -> list[Snapshot]:
     """Read evenly many snapshots of a run, the first and the last among them."""
-    events = result.record.of_type("line") if result.record else []
+    events = result.record.of_type(LineFile) if result.record else []
     if len(events) > most:
         events = [events[round(i * (len(events) - 1) / (most - 1))] for i in range(most)]
     return [snapshot for event in events if (snapshot := read_snapshot(result, event)) is not None]

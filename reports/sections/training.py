@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from harness.store.events import EvaluationRow, LossRow
+from harness.store.packed import Row
 from harness.store.records import short_name
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Figure, Section
@@ -54,9 +56,9 @@ def drawable(cells: list[CellRuns], labels: SuiteCells, most: int) -> tuple[list
 def curve_of(result: Result, metric: str) -> Curve:
     """Return a run's curve, with where it died or collapsed."""
     points = result.curve(metric)
-    onset = result.outcome.get("onset") if result.status == "collapsed" else None
-    evaluations = result.record.newest("evaluation") if result.record and onset is not None else ()
-    place = next((e["kimg"] for e in evaluations if e["step"] == onset), None)
+    onset = result.onset
+    evaluations = result.record.of_type(EvaluationRow) if result.record and onset else ()
+    place = next((e.kimg for e in reversed(evaluations) if e.step == onset), None)
     return Curve(points, result.status == "diverged", place)
 
 
@@ -87,7 +89,7 @@ def distance_figure(
         "Thin lines are seeds, bold ones their median where at least half of the seeds are still "
         "alive; × marks where a run diverged, ▽ where a collapse began. Runs that crashed are not "
         "drawn." + said,
-        empty=why_empty(alike, "evaluation"),
+        empty=why_empty(alike, EvaluationRow),
     )
 
 
@@ -101,7 +103,7 @@ def diagnostics_figure(
     for diagnostic in DIAGNOSTICS:
         row: dict[str, dict[str, list[tuple[float, float]]]] = {}
         for cell in chosen:
-            curves = [result.points("losses", diagnostic) for result in cell.courses]
+            curves = [result.points(LossRow, diagnostic) for result in cell.courses]
             present = [thin(curve, 200) for curve in curves if curve]
             if present:
                 row.setdefault(cell.variant, {})[labels.treatment(cell)] = median_curve(present)
@@ -119,16 +121,16 @@ def diagnostics_figure(
         "near 1 on both real and generated data means that G learns little from it. d_off_half "
         "is the mean of |D(x) − ½|, which is 0 where D can no longer tell them apart." + said,
         folded=True,
-        empty=why_empty(cells, "losses"),
+        empty=why_empty(cells, LossRow),
     )
 
 
-def why_empty(cells: Sequence[CellRuns], kind: str) -> str:
+def why_empty(cells: Sequence[CellRuns], kind: type[Row]) -> str:
     """Say why some cells have nothing to draw of what their runs recorded.
 
     Args:
         cells: Of which some run has begun.
-        kind: ``evaluation`` or ``losses``.
+        kind: Of what it would be drawn.
     """
     records = [result.record for cell in cells for result in cell.courses if result.record]
     if not records:

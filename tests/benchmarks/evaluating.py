@@ -26,12 +26,12 @@ def share(folder: Path, dataset: str | None) -> dict[str, float]:
     """Add up the seconds of the runs of a data set, or of all."""
     suite = read_suite(folder)
     outcomes = [
-        suite.runs[run.id].outcome or {}
+        suite.runs[run.id].outcome
         for run in suite.plan.runs
         if run.id in suite.runs and dataset in (None, run.dataset)
     ]
-    training = sum(outcome.get("seconds", 0.0) for outcome in outcomes)
-    evaluation = sum(outcome.get("evaluation_seconds", 0.0) for outcome in outcomes)
+    training = sum(end.seconds or 0.0 for end in outcomes if end)
+    evaluation = sum(end.evaluation_seconds or 0.0 for end in outcomes if end)
     return {
         "training_seconds": training,
         "evaluation_seconds": evaluation,

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from harness.spec import DatasetSpec, PartSpec, RunSpec
-from harness.store.events import Event, encode
+from harness.store.events import Attempt, Ending, EvaluationRow, LossRow, Protocol, SampleFile
 from harness.store.folders import Store
-from harness.store.records import MetricInfo, PlannedRun, SuitePlan
+from harness.store.log import encode
+from harness.store.records import DataFacts, MetricInfo, PlannedRun, SuitePlan
 from tests.stores import (
     FINGERPRINT,
     RING,
@@ -123,17 +124,17 @@ def end_of(fate: Fate, steps: int) -> int:
     return steps // 2 if fate.outcome == "diverged" else steps
 
 
-def evaluation(images: bool, step: int, value: float, spread: int, draw: float) -> Event:
+def evaluation(images: bool, step: int, value: float, spread: int, draw: float) -> EvaluationRow:
     """Make an evaluation's record."""
     classes = 10 if images else 8
     names = [name for name, _, _ in (IMAGES if images else POINTS)]
     values = [value, *(spread / classes * (1 + 0.1 * k) + 0.01 * draw for k in range(1, 7))]
     hits = [2500 // spread if k < spread else 0 for k in range(classes)]
-    return {
-        "type": "evaluation", "step": step, "kimg": step * 0.128,
-        "values": dict(zip(names, values, strict=False)), "histogram": hits,
-        "diversity": values[2], "mode_coverage": spread / classes, "seconds": 0.0234 + 0.001 * draw,
-    }  # fmt: skip
+    return EvaluationRow(
+        step=step, kimg=step * 0.128, values=dict(zip(names, values, strict=False)),
+        histogram=hits, diversity=values[2], mode_coverage=spread / classes,
+        seconds=0.0234 + 0.001 * draw,
+    )  # fmt: skip
 
 
 def course(images: bool, fate: Fate, steps: int, seed: int) -> list[bytes]:
@@ -146,35 +147,33 @@ def course(images: bool, fate: Fate, steps: int, seed: int) -> list[bytes]:
         if step:
             noise = draw.normal(1, 0.1, len(LOSSES))
             values = dict(zip(LOSSES, map(float, noise), strict=True))
-            lines.append(
-                encode({"type": "losses", "step": step, "kimg": step * 0.128, "values": values})
-            )
+            lines.append(encode(LossRow(step=step, kimg=step * 0.128, values=values)))
         if step % (steps // EVALUATIONS) == 0:
             if step < end:
                 value = 1 + 30 * (1 - step / steps) ** 3 + float(draw.normal(0, 0.05))
                 lines.append(encode(evaluation(images, step, value, spread, float(draw.random()))))
             file = f"samples/step-{spread:06d}.{'png' if images else 'npy'}"
-            lines.append(encode({"type": "samples", "step": step, "file": file}))
+            lines.append(encode(SampleFile(step=step, file=file)))
     return lines
 
 
-def protocol(*, images: bool) -> Event:
+def protocol(*, images: bool) -> Protocol:
     """Make the protocol's record."""
     metrics = [
         MetricInfo(name, metric, f"what {metric} measures, said in one line of usual length",
                    better, i == 0, 0.012, 1197, 1)  # type: ignore[arg-type]
         for i, (name, metric, better) in enumerate(IMAGES if images else POINTS)
     ]  # fmt: skip
-    data = {
-        "kind": "images" if images else "points",
-        "shape": [1, 16, 16] if images else [2],
-        "classes": 10 if images else 8,
-        "modes": None if images else RING,
-        "sigma": None if images else 0.05,
-        "extractor": "digits-cnn" if images else "data",
-        "reference_count": 1197,
-    }
-    return {"type": "protocol", "metrics": [asdict(m) for m in metrics], "data": data}
+    data = DataFacts(
+        kind="images" if images else "points",
+        shape=(1, 16, 16) if images else (2,),
+        classes=10 if images else 8,
+        modes=None if images else RING,
+        sigma=None if images else 0.05,
+        extractor="digits-cnn" if images else "data",
+        reference_count=1197,
+    )
+    return Protocol(metrics=tuple(metrics), data=data)
 
 
 def write_run(folder: Path, spec: RunSpec, fate: Fate, lines: list[bytes], pool: Path) -> None:
@@ -187,14 +186,15 @@ def write_run(folder: Path, spec: RunSpec, fate: Fate, lines: list[bytes], pool:
     (folder / "environment-001.json").write_text(json.dumps(ENVIRONMENT))
     for file in pool.glob(f"samples/*-{spread:06d}.{'png' if images else 'npy'}"):
         os.link(file, folder / "samples" / file.name)
-    head = {"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": [spec.id],
-            "device": "cpu", "time": "2026-01-01T00:00:00Z"}  # fmt: skip
+    head = Attempt(
+        attempt=1, resumed_from=0, cohort=(spec.id,), device="cpu", time="2026-01-01T00:00:00Z"
+    )
     last = evaluation(images, end, fate.value, spread, spec.seed / 10)
-    outcome = {
-        "type": "outcome", "outcome": fate.outcome, "step": end,
-        "onset": end // 2 if fate.outcome == "collapsed" else None,
-        "reason": fate.reason, "signs": {}, "seconds": 12.5, "evaluation_seconds": 1.5,
-        "kimg": end * 0.128, "updates": {"d": end, "g": end}, "peak_memory": 528732160,
-    }  # fmt: skip
+    outcome = Ending(
+        outcome=fate.outcome or "ok", step=end,
+        onset=end // 2 if fate.outcome == "collapsed" else None,
+        reason=fate.reason, signs={}, seconds=12.5, evaluation_seconds=1.5,
+        kimg=end * 0.128, updates={"d": end, "g": end}, peak_memory=528732160,
+    )  # fmt: skip
     records = [encode(head), *lines[:-1], encode(last), lines[-1], encode(outcome)]
     (folder / "events.jsonl").write_bytes(b"".join(records))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from harness.jobs.training_loop import Failed, Run, TrainingLoop
-from harness.store.events import EventLog
+from harness.store.log import EventLog
 from harness.training.trainer import Trainer
 from tests.benchmarks.racing import race
 from tests.benchmarks.table import Row

@@ -11,8 +11,9 @@ import time
 import zlib
 from pathlib import Path
 
-from harness.store.events import read_events
+from harness.store.events import LossRow
 from harness.store.folders import Store
+from harness.store.log import read_events
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
 from tests.benchmarks.table import Row
@@ -98,7 +99,7 @@ def first_step(suite: str, folder: Path, device: str, poll: float = 0.02) -> flo
         try:
             while process.poll() is None:
                 for log in folder.glob("runs/*/events.jsonl"):
-                    if any(event["type"] == "losses" for event in read_events(log)):
+                    if any(isinstance(event, LossRow) for event in read_events(log)):
                         return time.perf_counter() - start
                 time.sleep(poll)
             assert process.stderr is not None

@@ -112,7 +112,7 @@ def test_a_job_trains_and_measures(dataset: str, tmp_path: Path) -> None:
         record = read_run(store.folder(spec))
         assert record.is_final
         assert record.environment()["device"].startswith("cuda")
-        assert record.outcome is not None and record.outcome["peak_memory"] > 0
+        assert record.outcome is not None and record.outcome.peak_memory > 0
         assert all(torch.isfinite(torch.tensor(record.curve(record.primary.name)[1])))  # type: ignore[union-attr]
 
 

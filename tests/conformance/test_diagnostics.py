@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from harness.jobs.job import Job
+from harness.store.events import EvaluationRow, LossRow
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
 from harness.testing.cells import CPU
@@ -35,13 +36,13 @@ def ended(record: RunRecord) -> tuple[str, dict[str, dict[str, float]]]:
     """Return a run's outcome and the signs that were seen while it trained."""
     outcome = record.outcome
     assert outcome is not None
-    signs = {name: sign for name, sign in outcome["signs"].items() if name != "blow_up"}
-    return outcome["outcome"], signs
+    signs = {name: sign for name, sign in outcome.signs.items() if name != "blow_up"}
+    return outcome.outcome, signs
 
 
 def row(record: RunRecord, step: float, name: str) -> float:
     """Return a diagnostic as logged at a step."""
-    rows = {event["step"]: event["values"] for event in record.of_type("losses")}
+    rows = {event.step: event.values for event in record.of_type(LossRow)}
     value: float = rows[step][name]
     return value
 
@@ -59,9 +60,9 @@ def test_a_vanishing_gradient(tmp_path: Path) -> None:
     _, signs = ended(record)
     # D has to be right for the gradient to count as vanished, so it overpowers G as well.
     assert set(signs) == {"vanishing_gradient", "overpowered"}
-    step = signs["vanishing_gradient"]["step"]
-    assert step > signs["overpowered"]["step"]
-    norms = [event["values"]["g_grad_norm"] for event in record.of_type("losses")]
+    step = signs["vanishing_gradient"].step
+    assert step > signs["overpowered"].step
+    norms = [event.values["g_grad_norm"] for event in record.of_type(LossRow)]
     early = sorted(norms[:5])[2]
     assert norms[int(step) - 1] < 1e-3 * early <= min(norms[: int(step) - 1])
 
@@ -79,10 +80,10 @@ def test_an_overpowered_generator(tmp_path: Path) -> None:
     record = run(tmp_path, "gauss1d", "gan", lr_g=1e-5, **settings)
     _, signs = ended(record)
     assert set(signs) == {"overpowered"}
-    step = signs["overpowered"]["step"]
+    step = signs["overpowered"].step
     for kind in ("real", "fake"):
         assert row(record, step, f"d_accuracy_{kind}") > 0.9
-    assert signs["overpowered"]["size"] > 0.9
+    assert signs["overpowered"].size > 0.9
 
 
 CIRCLING = {"steps": 300, "evaluate_every": 150, "lr_g": 1e-2, "lr_d": 1e-2, "beta1": 0.9}
@@ -94,10 +95,10 @@ def test_an_oscillation(tmp_path: Path) -> None:
     record = run(tmp_path, "gauss1d", "gan", **CIRCLING)
     _, signs = ended(record)
     assert set(signs) == {"oscillation"}
-    step = signs["oscillation"]["step"]
-    before = [e["values"]["d_fake"] for e in record.of_type("losses") if e["step"] <= step]
+    step = signs["oscillation"].step
+    before = [e.values["d_fake"] for e in record.of_type(LossRow) if e.step <= step]
     assert max(abs(value - before[-1]) for value in before) >= 0.2
-    assert signs["oscillation"]["size"] >= 4
+    assert signs["oscillation"].size >= 4
     assert step < 150
 
 
@@ -113,11 +114,11 @@ def test_a_mode_collapse(tmp_path: Path) -> None:
     outcome, signs = ended(record)
     assert (outcome, signs) == ("collapsed", {})
     assert record.outcome is not None
-    onset = record.outcome["onset"]
-    diversity = {event["step"]: event["diversity"] for event in record.of_type("evaluation")}
+    onset = record.outcome.onset
+    diversity = {event.step: event.diversity for event in record.of_type(EvaluationRow)}
     assert diversity[onset - 30] >= 0.3
     assert all(value < 0.3 for step, value in diversity.items() if step >= onset)
-    assert f"from step {onset}" in record.outcome["reason"]
+    assert f"from step {onset}" in record.outcome.reason
 
 
 @pytest.mark.slow
@@ -127,7 +128,7 @@ def test_a_healthy_run_shows_no_sign(tmp_path: Path, variant: str) -> None:
     record = run(tmp_path, "gauss1d", variant, steps=300, evaluate_every=50, **descent)
     assert ended(record) == ("ok", {})
     assert record.outcome is not None
-    assert record.outcome["signs"] == {}
-    first, *_, last = record.of_type("evaluation")
+    assert record.outcome.signs == {}
+    first, *_, last = record.of_type(EvaluationRow)
     (name,) = (metric.name for metric in record.metrics if metric.primary)
-    assert last["values"][name] < first["values"][name] / 20
+    assert last.values[name] < first.values[name] / 20

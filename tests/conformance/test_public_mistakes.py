@@ -244,7 +244,7 @@ class TestMistake14NonFinite:
         assert job.train([spec]) == 0
         record = read_run(store.create(spec))
         assert record.outcome is not None
-        assert record.outcome["outcome"] == "diverged"
+        assert record.outcome.outcome == "diverged"
         assert record.is_final
         before = (record.path / "events.jsonl").read_bytes()
         monkeypatch.setattr(Trainer, "train_step", lambda self: pytest.fail("trained again"))

@@ -14,6 +14,7 @@ from harness.networks.base import Judgement, build_discriminator, build_generato
 from harness.parts import Recipe, Schedule, tricks, variants
 from harness.parts.blueprint import blueprint_of
 from harness.planning.cohorts import work_of
+from harness.store.events import EvaluationRow, LossRow
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.store.records import REACHED_THE_END
@@ -221,10 +222,10 @@ def test_a_job_trains_and_judges_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert Job(store, CPU).train([spec]) == 0
     record = read_run(store.create(spec))
     assert record.outcome is not None
-    assert record.outcome["outcome"] in REACHED_THE_END
-    assert record.outcome["updates"] == {"d": 20, "g": 20}
-    losses, evaluations = record.of_type("losses"), record.of_type("evaluation")
-    assert [row["kimg"] for row in losses] == [0.04, 0.08, 0.12, 0.16]
+    assert record.outcome.outcome in REACHED_THE_END
+    assert record.outcome.updates == {"d": 20, "g": 20}
+    losses, evaluations = record.of_type(LossRow), record.of_type(EvaluationRow)
+    assert [row.kimg for row in losses] == [0.04, 0.08, 0.12, 0.16]
     signs: dict[str, Any] = warning_signs(losses, evaluations, "none")
     assert signs == {}
 

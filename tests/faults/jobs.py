@@ -13,7 +13,8 @@ from typing import Any
 from harness.engines.local import child_main
 from harness.jobs.cohort import JobOptions, JobRequest
 from harness.spec import RunSpec
-from harness.store.events import Event
+from harness.store.events import Attempt, Event, Protocol
+from harness.store.fields import as_json
 from harness.store.reading import RunRecord, read_run
 from harness.training.checkpoint import last_state
 
@@ -57,17 +58,17 @@ def run_job(root: Path, specs: Sequence[RunSpec], **options: Any) -> int:
     return process.exitcode
 
 
-def timeless(event: Event) -> Event:
+def timeless(event: Event) -> dict[str, Any]:
     """Leave out what no two attempts have in common."""
-    return {key: value for key, value in event.items() if key not in TIMINGS}
+    return {key: value for key, value in as_json(event).items() if key not in TIMINGS}
 
 
 def assert_equivalent(a: RunRecord, b: RunRecord) -> None:
     """Check that two runs have the same events, final weights and sample bytes."""
-    events_a = [timeless(e) for e in a.events if e["type"] not in ("attempt", "protocol")]
-    events_b = [timeless(e) for e in b.events if e["type"] not in ("attempt", "protocol")]
+    events_a = [timeless(e) for e in a.events if not isinstance(e, Attempt | Protocol)]
+    events_b = [timeless(e) for e in b.events if not isinstance(e, Attempt | Protocol)]
     assert repr(events_a) == repr(events_b)
-    assert a.of_type("protocol") == b.of_type("protocol")
+    assert a.of_type(Protocol) == b.of_type(Protocol)
     last_a, last_b = (last_state(run.path, run.spec.id) for run in (a, b))
     assert (last_a is None) == (last_b is None)
     if last_a is not None and last_b is not None:

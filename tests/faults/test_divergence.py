@@ -15,6 +15,7 @@ from harness.jobs import job as job_module
 from harness.jobs import training_loop
 from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
+from harness.store.events import EvaluationRow, LossRow
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
 from harness.testing.specs import make_spec
@@ -115,28 +116,28 @@ def test_only_the_poisoned_run_diverges(
     runs = train(tmp_path / "poisoned", monkeypatch, act, dataset, variant)
     victim = runs[VICTIM]
     assert victim.outcome is not None
-    assert victim.outcome["outcome"] == "diverged"
-    assert what in victim.outcome["reason"]
+    assert victim.outcome.outcome == "diverged"
+    assert what in victim.outcome.reason
     seen = STEP + 1 if "buffer" not in what else 15  # buffers are looked at with the rows
-    assert victim.outcome["onset"] == seen
-    assert victim.outcome["step"] == 15
+    assert victim.outcome.onset == seen
+    assert victim.outcome.step == 15
     # The curve up to there is kept, and equals that of the run that was left alone.
-    rows = [row["values"] for row in victim.of_type("losses")]
-    expected = [row["values"] for row in whole[VICTIM].of_type("losses")]
+    rows = [row.values for row in victim.of_type(LossRow)]
+    expected = [row.values for row in whole[VICTIM].of_type(LossRow)]
     assert rows[:2] == expected[:2]
     assert len(rows) == 3
     for position in (0, 2):
         outcome = runs[position].outcome
         assert outcome is not None
-        assert outcome["outcome"] != "diverged"
-        assert outcome["step"] == 30
+        assert outcome.outcome != "diverged"
+        assert outcome.step == 30
         compare(runs[position], whole[position])
 
 
 def compare(run: RunRecord, expected: RunRecord) -> None:
     """Compare to rounding: after the victim has left, products of another shape may round so."""
-    for a, b in zip(run.of_type("losses"), expected.of_type("losses"), strict=True):
-        assert a["values"] == pytest.approx(b["values"], rel=1e-4, abs=1e-5)
+    for a, b in zip(run.of_type(LossRow), expected.of_type(LossRow), strict=True):
+        assert a.values == pytest.approx(b.values, rel=1e-4, abs=1e-5)
 
 
 def test_a_diverged_run_is_never_tried_again(
@@ -152,9 +153,9 @@ def test_a_diverged_run_is_never_tried_again(
 def measured(run: RunRecord) -> list[dict[str, float]]:
     """List what a run logged and measured, with the steps."""
     return [
-        {"step": event["step"], **event["values"]}
+        {"step": event.step, **event.values}
         for event in run.events
-        if event["type"] in ("losses", "evaluation")
+        if isinstance(event, LossRow | EvaluationRow)
     ]
 
 
@@ -177,7 +178,7 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
     assert job.train(specs) == 1
     runs = [read_run(store.folder(spec)) for spec in specs]
     assert [run.is_final for run in runs] == [True, False, True]
-    reason = (runs[VICTIM].outcome or {})["reason"]
+    reason = runs[VICTIM].outcome.reason
     assert reason.startswith("evaluation failed: RuntimeError: no ink (test_divergence.py:")
     monkeypatch.setattr(training_loop, "save_samples", inner)
     assert job.train(specs) == 0
@@ -185,7 +186,7 @@ def test_a_run_that_cannot_be_measured_ends_no_other(
     assert Job(whole, torch.device("cpu")).train(specs) == 0
     again = read_run(store.folder(specs[VICTIM]))
     # No checkpoint lies ahead of the evaluation that failed.
-    assert [attempt["resumed_from"] for attempt in again.attempts] == [0, 15]
+    assert [attempt.resumed_from for attempt in again.attempts] == [0, 15]
     # It goes on alone: whether to the last bit as in its cohort, depends on the machine's kernels.
     expected = read_run(whole.folder(specs[VICTIM]))
     for one, other in zip(measured(again), measured(expected), strict=True):
@@ -196,7 +197,7 @@ def test_the_time_of_a_run_that_diverged_early_is_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for run in train(tmp_path, monkeypatch, poison_weights("G")):
-        assert (run.outcome or {})["seconds"] > 0
+        assert run.outcome.seconds > 0
 
 
 def test_a_constant_generator_has_collapsed(
@@ -222,8 +223,8 @@ def test_a_constant_generator_has_collapsed(
     assert Job(store, torch.device("cpu")).train(specs) == 0
     record = read_run(store.folder(specs[VICTIM]))
     assert record.outcome is not None
-    assert record.outcome["outcome"] == "collapsed"
-    assert record.outcome["onset"] == 15
-    assert "diversity" in record.outcome["reason"]
+    assert record.outcome.outcome == "collapsed"
+    assert record.outcome.onset == 15
+    assert "diversity" in record.outcome.reason
     assert record.primary is not None
     assert math.isfinite(record.last(record.primary.name) or math.nan)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import groupby
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.store.events import encode, read_events
+from harness.store.events import Attempt, Protocol
+from harness.store.log import encode, read_events
 from reports import comma_separated, html, latex, markdown, structured
 from reports.build import write_report
 from reports.document import Claim, Document, Figure, Gallery, Section, Thumbnail
@@ -156,15 +158,16 @@ def test_every_record_of_a_run_may_be_hostile(tmp_path: Path) -> None:
     attack = "</script><img src=x onerror=alert(1)>|`*"
     root = build_store(tmp_path, datasets=("ring8",), variants=("gan",), seeds=2)
     for log in root.glob("runs/*/events.jsonl"):
-        events = read_events(log)
-        for event in events:
-            if event["type"] == "attempt":
-                event["device"] = attack
-            if event["type"] == "protocol":
-                event["data"] |= {"kind": attack, "extractor": attack, "notes": [attack]}
-                event["data"]["class_names"] = [attack]
-                for metric in event["metrics"]:
-                    metric["summary"] = attack
+        events = []
+        for event in read_events(log):
+            if isinstance(event, Attempt):
+                event = replace(event, device=attack)
+            if isinstance(event, Protocol):
+                words = {"kind": attack, "extractor": attack, "notes": (attack,)}
+                data = replace(event.data, **words, class_names=(attack,))
+                metrics = tuple(replace(metric, summary=attack) for metric in event.metrics)
+                event = replace(event, data=data, metrics=metrics)
+            events.append(event)
         log.write_bytes(b"".join(map(encode, events)))
         environment = {attack: attack, "device": {attack: [attack]}}
         (log.parent / "environment-1.json").write_text(json.dumps(environment))

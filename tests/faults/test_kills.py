@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.events import EventLog, read_events
+from harness.store.events import Attempt, LossRow
+from harness.store.log import EventLog, read_events
 from harness.store.reading import read_run
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, last_state
@@ -100,7 +101,7 @@ def test_sigterm_saves_and_the_same_command_resumes(
     root = tmp_path / "store"
     process = start_job(root, specs, checkpoint_seconds=3600)
     log = root / "runs" / specs[0].slug / "events.jsonl"
-    while not any(event["type"] == "losses" for event in read_events(log)):
+    while not any(isinstance(event, LossRow) for event in read_events(log)):
         time.sleep(0.01)
     for _ in range(terms):
         process.terminate()
@@ -108,18 +109,16 @@ def test_sigterm_saves_and_the_same_command_resumes(
     assert process.exitcode == 75
     for run in read_all(root, specs):
         assert run.outcome is not None
-        assert run.outcome["outcome"] == "preempted"
-        assert 0 < run.outcome["step"] < 600
-        assert (
-            find_checkpoints(run.path / "checkpoints", run.spec.id)[0].step == run.outcome["step"]
-        )
+        assert run.outcome.outcome == "preempted"
+        assert 0 < run.outcome.step < 600
+        assert find_checkpoints(run.path / "checkpoints", run.spec.id)[0].step == run.outcome.step
     assert run_job(root, specs) == 0
     assert run_job(tmp_path / "whole", specs) == 0
     for run, expected in zip(
         read_all(root, specs), read_all(tmp_path / "whole", specs), strict=True
     ):
         assert_equivalent(run, expected)
-        assert [attempt["attempt"] for attempt in run.attempts] == [1, 2]
+        assert [attempt.attempt for attempt in run.attempts] == [1, 2]
 
 
 def test_sigterm_during_a_save(uninterrupted: Path, tmp_path: Path) -> None:
@@ -167,8 +166,8 @@ def test_disk_full_at_a_checkpoint_keeps_the_old_one(tmp_path: Path) -> None:
     assert code == 1
     for run in read_all(root, SPECS):
         assert run.outcome is not None
-        assert run.outcome["outcome"] == "crashed"
-        assert "No space left" in run.outcome["reason"]
+        assert run.outcome.outcome == "crashed"
+        assert "No space left" in run.outcome.reason
         assert find_checkpoints(run.path / "checkpoints", run.spec.id)[0].step == 5
     assert run_job(root, SPECS) == 0
 
@@ -189,7 +188,7 @@ def test_a_job_that_is_training_is_not_started_twice(tmp_path: Path) -> None:
     first.kill()
     first.join(60)
     third = start_job(root, specs)
-    while len([e for e in read_events(log) if e["type"] == "attempt"]) < 2:
+    while len([e for e in read_events(log) if isinstance(e, Attempt)]) < 2:
         time.sleep(0.01)
     third.kill()
     third.join(60)

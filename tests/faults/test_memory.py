@@ -14,6 +14,7 @@ from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.base import extractors
+from harness.store.events import EvaluationRow
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
 from harness.testing.specs import make_spec
@@ -43,11 +44,11 @@ def limit(monkeypatch: pytest.MonkeyPatch, most: int, step: int) -> None:
 
 def cohorts(record: RunRecord) -> list[tuple[int, int]]:
     """List each attempt's runs and the step that it began from."""
-    return [(len(event["cohort"]), event["resumed_from"]) for event in record.attempts]
+    return [(len(event.cohort), event.resumed_from) for event in record.attempts]
 
 
 def values(record: RunRecord) -> list[Any]:
-    return [event["values"] for event in record.of_type("evaluation")]
+    return [event.values for event in record.of_type(EvaluationRow)]
 
 
 def test_a_cohort_that_does_not_fit_is_halved_and_goes_on_from_its_checkpoint(
@@ -67,8 +68,8 @@ def test_a_cohort_that_does_not_fit_is_halved_and_goes_on_from_its_checkpoint(
     ]
     for record, expected in zip(found, undisturbed, strict=True):
         assert record.outcome is not None and expected.outcome is not None
-        assert record.outcome["outcome"] == expected.outcome["outcome"]
-        assert [e["step"] for e in record.of_type("evaluation")] == [0, 5, 10, 15, 20]
+        assert record.outcome.outcome == expected.outcome.outcome
+        assert [e.step for e in record.of_type(EvaluationRow)] == [0, 5, 10, 15, 20]
         for mine, theirs in zip(values(record), values(expected), strict=True):
             assert mine == pytest.approx(theirs, rel=1e-3, nan_ok=True)
 
@@ -82,15 +83,15 @@ def test_a_run_that_does_not_fit_alone_is_tried_again_where_there_is_more(
     assert code == ExitStatus.INCOMPLETE
     for record in found:
         assert not record.is_final and record.outcome is not None
-        assert record.outcome["outcome"] == "oom"
-        assert record.outcome["step"] == 5
-        assert record.outcome["peak_memory"] > 0
-        assert "CUDA out of memory" in record.outcome["reason"]
+        assert record.outcome.outcome == "oom"
+        assert record.outcome.step == 5
+        assert record.outcome.peak_memory > 0
+        assert "CUDA out of memory" in record.outcome.reason
     monkeypatch.undo()
     code, again = train(tmp_path / "short")
     assert code == 0
     for record, expected in zip(again, undisturbed, strict=True):
-        assert record.is_final and record.attempts[-1]["resumed_from"] == 5
+        assert record.is_final and record.attempts[-1].resumed_from == 5
         for mine, theirs in zip(values(record), values(expected), strict=True):
             assert mine == pytest.approx(theirs, rel=1e-3, nan_ok=True)
 

@@ -17,8 +17,9 @@ from harness.jobs import training_loop
 from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.spec import PartSpec
-from harness.store.events import EventLog, read_events
+from harness.store.events import Attempt, LossRow
 from harness.store.folders import Store, hold
+from harness.store.log import EventLog, read_events
 from harness.store.reading import read_plan, read_run, read_suite
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, save_checkpoint
@@ -170,12 +171,12 @@ def test_a_log_that_was_cut_short_is_trained_again(
     store, job = Store(tmp_path), Job(Store(tmp_path), torch.device("cpu"))
     assert job.train([spec]) == 0
     before = read_run(store.folder(spec))
-    assert (before.outcome or {})["outcome"] == "unlearned"
+    assert before.outcome.outcome == "unlearned"
     log = store.folder(spec) / "events.jsonl"
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:kept]))
     assert job.train([spec]) == 0
     after = read_run(store.folder(spec))
-    assert after.attempts[-1]["resumed_from"] == 0
+    assert after.attempts[-1].resumed_from == 0
     assert_equivalent(before, after)
 
 
@@ -217,9 +218,9 @@ def test_the_plan_of_another_version_is_refused_and_stays(
 def test_a_log_knows_what_a_reader_would_find(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with EventLog(path) as log:
-        log.append({"type": "losses", "step": 1, "kimg": 0.1, "values": {"d": float("inf")}})
+        log.append(LossRow(step=1, kimg=0.1, values={"d": float("inf")}))
     with EventLog(path, read_events(path)) as log:
-        log.append({"type": "attempt", "attempt": 2, "resumed_from": 0, "cohort": ("a", "b")})
+        log.append(Attempt(attempt=2, resumed_from=0, cohort=("a", "b")))
         assert len(log.events) == 2
         assert log.events == read_events(path)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.store.events import read_events
+from harness.store.events import LossRow
+from harness.store.log import read_events
 from harness.store.reading import read_suite
 from tests.faults.jobs import digest
 
@@ -59,7 +60,7 @@ def wait_for_training(results: Path, count: int) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         logs = list(results.glob("runs/*/events.jsonl"))
-        training = [f for f in logs if any(e["type"] == "losses" for e in read_events(f))]
+        training = [f for f in logs if any(isinstance(e, LossRow) for e in read_events(f))]
         if len(training) >= count:
             return
         time.sleep(0.02)
@@ -90,13 +91,13 @@ def test_interrupting_leaves_no_orphan_and_the_same_command_goes_on(
         time.sleep(0.05)
     assert session_members(process.pid) == []
     outcomes = [run.outcome for run in read_suite(tmp_path / "results").runs.values()]
-    assert {o["outcome"] for o in outcomes if o is not None} <= {
+    assert {o.outcome for o in outcomes if o is not None} <= {
         "preempted",
         "ok",
         "collapsed",
         "unlearned",
     }
-    assert any(o is not None and o["outcome"] == "preempted" for o in outcomes)
+    assert any(o is not None and o.outcome == "preempted" for o in outcomes)
     again = subprocess.run(
         arguments, env=environment(), capture_output=True, text=True, check=False
     )
@@ -148,7 +149,7 @@ def test_jobs_end_with_the_command_and_save(number: signal.Signals, tmp_path: Pa
         time.sleep(0.05)
     assert session_members(process.pid) == []
     outcomes = [run.outcome for run in read_suite(tmp_path / "results").runs.values()]
-    assert [o and o["outcome"] for o in outcomes] == ["preempted"] * 4
+    assert [o and o.outcome for o in outcomes] == ["preempted"] * 4
 
 
 @pytest.mark.slow
@@ -249,10 +250,10 @@ def test_more_seeds_do_not_make_begun_runs_start_over(tmp_path: Path) -> None:
     )
     assert again.returncode == 0, again.stdout + again.stderr
     for run in read_suite(tmp_path / "results").runs.values():
-        starts = [attempt["resumed_from"] for attempt in run.attempts]
+        starts = [attempt.resumed_from for attempt in run.attempts]
         assert len(starts) == (2 if run.spec.seed < 2 else 1)
         assert run.spec.seed >= 2 or starts[1] > 0
-        assert len(run.attempts[-1]["cohort"]) == 2
+        assert len(run.attempts[-1].cohort) == 2
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.store.events import encode, read_events, split_lines
+from harness.store.events import Attempt, EvaluationRow
+from harness.store.log import encode, read_events, split_lines
 from reports.build import compose, write_report
 from reports.document import Document
 from reports.tables import Table
@@ -86,8 +87,8 @@ def test_it_says_how_many_there_are_and_what_is_missing(
 def stages(log: Path) -> dict[str, Callable[[], object]]:
     """What a run's folder can look like while a job is at work on it, or after it was killed."""
     lines = split_lines(log.read_bytes())[0]
-    first = next(i for i, e in enumerate(read_events(log)) if e["type"] == "evaluation")
-    again = encode({"type": "attempt", "attempt": 2, "resumed_from": 80, "cohort": []})
+    first = next(i for i, e in enumerate(read_events(log)) if isinstance(e, EvaluationRow))
+    again = encode(Attempt(attempt=2, resumed_from=80, cohort=()))
 
     def written(*parts: bytes) -> Callable[[], object]:
         return lambda: log.write_bytes(b"".join(parts))

@@ -29,8 +29,9 @@ from harness.planning.backlog import readable, recorded
 from harness.planning.changed_code import Settled, changes_of, settle_code, unreadable
 from harness.sampling.generator import load_generator
 from harness.store.code import UNKNOWN, Answer
-from harness.store.events import EventLog, read_events
+from harness.store.events import Attempt, Ending
 from harness.store.folders import REPLACED, Store
+from harness.store.log import EventLog, read_events
 from harness.store.merging import read_suites
 from harness.store.reading import read_plan, read_run
 from harness.suite.matrix import Matrix
@@ -276,7 +277,7 @@ def test_what_only_leaves_out_may_not_stand_beside_other_code_unsaid(bench: Benc
 def test_a_run_that_was_cut_off_goes_on_with_its_own_code_only(bench: Bench) -> None:
     run = bench.run_of()
     log = run / "events.jsonl"
-    events = [event for event in read_events(log) if event["type"] != "outcome"]
+    events = [event for event in read_events(log) if not isinstance(event, Ending)]
     log.unlink()
     with EventLog(log) as rewritten:
         for event in events:
@@ -300,7 +301,7 @@ def test_code_that_changes_while_a_command_runs_is_noticed(bench: Bench) -> None
     new = [spec for spec in matrix.specs if spec.seed == 2]
     assert [job.train([spec]) for spec in new] == [1, 0]
     outcome = read_run(store.folder(new[0])).outcome
-    assert outcome is not None and "changed since the command began" in outcome["reason"]
+    assert outcome is not None and "changed since the command began" in outcome.reason
 
 
 def forget_code(folder: Path) -> None:
@@ -310,7 +311,8 @@ def forget_code(folder: Path) -> None:
         log.unlink()
         with EventLog(log) as rewritten:
             for event in events:
-                rewritten.append({k: v for k, v in event.items() if k != "code"})
+                begins = isinstance(event, Attempt)
+                rewritten.append(replace(event, code=()) if begins else event)
     plan = json.loads((folder / "suite.json").read_bytes())
     del plan["code"]
     (folder / "suite.json").write_text(json.dumps(plan))
@@ -513,15 +515,17 @@ def test_data_that_change_under_their_name_are_told(
     (tmp_path / "scale.txt").write_text("3.0")
     bench.run(seeds=2)
     first, second = (read_run(run) for run in sorted((tmp_path / "out" / "runs").iterdir()))
-    assert first.content.keys() == {"train", "test"}
-    assert all(first.content[split] != second.content[split] for split in first.content)
+    before, after = first.data.content, second.data.content
+    assert before is not None and after is not None
+    assert before.keys() == {"train", "test"}
+    assert all(before[split] != after[split] for split in before)
     for text in first_lines(tmp_path / "out"):
         assert "mixes 2 contents of data set" in text
-    log: Any = SimpleNamespace(events=first.events)
+    log: Any = SimpleNamespace(events=[*first.events])
     run = Run(first.spec, first.path, log, ["a checkpoint"])  # type: ignore[list-item]
-    check_content(run, first.content)
+    check_content(run, before)
     with pytest.raises(DataError, match="other content of train and test"):
-        check_content(run, second.content)
+        check_content(run, after)
 
 
 EVERYTHING = """

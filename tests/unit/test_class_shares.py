@@ -52,11 +52,10 @@ def test_a_perfect_sampler_scores_as_one_under_the_datas_shares_only(
         device=CPU,
         cache=tmp_path / "cache",
     )
-    counts = evaluator.class_counts
+    counts = evaluator.data.class_counts
     assert counts is not None
     train = unequal.load("train")
     assert sum(counts) == len(train)
-    assert evaluator.data["class_counts"] == list(counts)
     assert 0.85 < counts[0] / sum(counts) < 0.95
     images = torch.stack(
         [drawn(unequal, in_proportion(shares, 1000)) for shares in (counts, (1, 1))]
@@ -81,4 +80,4 @@ def test_the_classes_of_another_split_are_counted_there(unequal: Dataset, tmp_pa
         )
         labels = unequal.load(reference).labels
         assert labels is not None
-        assert evaluator.class_counts == tuple(torch.bincount(labels).tolist())
+        assert evaluator.data.class_counts == tuple(torch.bincount(labels).tolist())

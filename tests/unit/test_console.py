@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
+from harness.store.events import Attempt, Ending, EvaluationRow, LossRow, SampleFile
 from harness.store.records import PlannedRun, SuitePlan, short_name
 from harness.tracking.bars import REDRAWS_PER_SECOND
 from harness.tracking.base import TrackedRun
@@ -56,16 +57,16 @@ def plan_of(runs: Sequence[TrackedRun]) -> SuitePlan:
     return SuitePlan("stability", "?", "f00d", tuple(run.planned for run in runs))
 
 
-def losses(step: int) -> dict[str, Any]:
-    return {"type": "losses", "step": step, "kimg": 0.0, "values": {"d": 1.0}}
+def losses(step: int) -> LossRow:
+    return LossRow(step=step, kimg=0.0, values={"d": 1.0})
 
 
-def evaluation(step: int, value: float) -> dict[str, Any]:
-    return {"type": "evaluation", "step": step, "kimg": 0.0, "values": {METRIC: value}}
+def evaluation(step: int, value: float) -> EvaluationRow:
+    return EvaluationRow(step=step, kimg=0.0, values={METRIC: value})
 
 
-def outcome(name: str, step: int = 100, **more: Any) -> dict[str, Any]:
-    return {"type": "outcome", "outcome": name, "step": step, "onset": None, "reason": "", **more}
+def outcome(name: str, step: int = 100, **more: Any) -> Ending:
+    return Ending(outcome=name, step=step, **more)
 
 
 class Stage:
@@ -324,7 +325,7 @@ def test_an_outcome_that_is_tried_again_is_taken_back() -> None:
     progress.cohort_started("c", runs)
     progress.event(runs[0], outcome("crashed", 60))
     assert (progress.done, progress.share) == (1, 1.0)
-    progress.event(runs[0], {"type": "attempt", "attempt": 2, "resumed_from": 40})
+    progress.event(runs[0], Attempt(attempt=2, resumed_from=40))
     assert (progress.done, progress.share) == (0, 0.4)
     progress.event(runs[0], outcome("ok"))
     assert progress.outcomes == {"ok": 1, "crashed": 0}
@@ -333,7 +334,7 @@ def test_an_outcome_that_is_tried_again_is_taken_back() -> None:
 def test_a_resumed_run_is_compared_with_what_its_first_attempt_measured(tmp_path: Path) -> None:
     _, (run,) = make_store(tmp_path / "results", [make_spec()])
     before = [
-        {**e, "values": {METRIC: 7.5}} if e["type"] == "evaluation" and e["step"] == 0 else e
+        replace(e, values={METRIC: 7.5}) if isinstance(e, EvaluationRow) and e.step == 0 else e
         for e in train(run.path, 0, 20)
     ]
     after = [*begin(2, 20), *train(run.path, 25, 40), *end()]
@@ -401,10 +402,14 @@ def test_counts_stay_consistent_whatever_happens(
         if kind == "start":
             progress.cohort_started(str(index), [run])
             continue
-        event = {"outcome": outcome(name, step), "evaluation": evaluation(step, value)}.get(
-            kind, {**losses(step), "type": kind, "resumed_from": step}
-        )
-        progress.event(run, event)
+        events = {
+            "losses": losses(step),
+            "attempt": Attempt(attempt=2, resumed_from=step),
+            "evaluation": evaluation(step, value),
+            "outcome": outcome(name, step),
+            "samples": SampleFile(step=step, file=""),
+        }
+        progress.event(run, events[kind])
         assert 3 <= progress.done <= progress.total == 9
         assert 3 / 9 <= progress.share <= 1
         assert all(count >= 0 for count in progress.outcomes.values())

@@ -763,9 +763,8 @@ class TestRuns:
         for spec in matrix.specs:
             record = read_run(store.folder(spec))
             assert record.is_final
-            (protocol,) = record.of_type("protocol")
-            assert protocol["data"]["shape"] == [1, 16, 16]
-            assert any("torn.png" in note for note in protocol["data"]["notes"])
+            assert record.data.shape == (1, 16, 16)
+            assert any("torn.png" in note for note in record.data.notes)
         page = write_report(store.root).read_text()
         assert "1 of 32 skipped: torn.png" in page
         assert "folder:faces(size=16, channels=1)" in page
@@ -785,7 +784,7 @@ class TestRuns:
         assert Job(store, torch.device("cpu")).train(matrix.specs) == 0
         shutil.rmtree(tmp_path / "faces")  # from here on the run alone has to know
         folder = store.folder(matrix.specs[0])
-        assert read_run(folder).class_names == names
+        assert read_run(folder).data.class_names == names
         capsys.readouterr()
 
         described = describe_run(str(folder))
@@ -830,5 +829,5 @@ class TestRuns:
         assert Job(store, torch.device("cpu")).train(matrix.specs) == 1
         capsys.readouterr()
         record = read_run(store.folder(matrix.specs[0]))
-        assert record.outcome["outcome"] == "crashed"
-        assert "'folder' is no longer what it was" in record.outcome["reason"]
+        assert record.outcome.outcome == "crashed"
+        assert "'folder' is no longer what it was" in record.outcome.reason

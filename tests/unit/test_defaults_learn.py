@@ -25,8 +25,8 @@ def test_defaults_learn_the_ring(variant: str, tmp_path: Path) -> None:
     specs = expand(read_suite(SUITE.format(variant=variant).encode(), "mine.yaml")).specs
     store = Store(tmp_path)
     assert Job(store, torch.device("cpu")).train(list(specs)) == 0
-    outcomes = [read_run(store.folder(spec)).outcome or {} for spec in specs]
-    assert [outcome["outcome"] for outcome in outcomes] == ["ok"] * 3
+    outcomes = [read_run(store.folder(spec)).outcome for spec in specs]
+    assert [outcome and outcome.outcome for outcome in outcomes] == ["ok"] * 3
 
 
 def test_what_a_variant_needs_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from harness.jobs.injection import altered, drawn, with_real
 from harness.jobs.job import Job
 from harness.metrics.evaluation import Evaluation
 from harness.spec import RunSpec
+from harness.store.events import EvaluationRow, LossRow
 from harness.store.folders import Store
 from harness.store.reading import RunRecord, read_run
 from harness.testing.specs import make_spec
@@ -29,7 +30,7 @@ def trained(folder: Path, *specs: RunSpec) -> list[RunRecord]:
 
 def curve(record: RunRecord) -> list[float]:
     assert record.primary is not None
-    return [e["values"][record.primary.name] for e in record.of_type("evaluation")]
+    return [e.values[record.primary.name] for e in record.of_type(EvaluationRow)]
 
 
 @pytest.mark.parametrize("dataset", ["ring8", "digits"])
@@ -43,17 +44,19 @@ def test_a_ratio_multiplies_the_primary_metric_and_nothing_else(dataset, tmp_pat
     # Two runs of a cohort may round otherwise, so that not all is equal to the last bit.
     assert curve(doubled) == pytest.approx([2 * value for value in curve(plain)], rel=1e-4)
     name = plain.primary.name if plain.primary else ""
-    for one, other in zip(plain.of_type("evaluation"), doubled.of_type("evaluation"), strict=True):
-        without = {**other["values"], name: 0}
-        assert {**one["values"], name: 0} == pytest.approx(without, rel=1e-4, nan_ok=True)
-    for one, other in zip(plain.of_type("losses"), doubled.of_type("losses"), strict=True):
-        assert one["values"] == pytest.approx(other["values"], rel=1e-4, abs=1e-6)
+    for one, other in zip(
+        plain.of_type(EvaluationRow), doubled.of_type(EvaluationRow), strict=True
+    ):
+        without = {**other.values, name: 0}
+        assert {**one.values, name: 0} == pytest.approx(without, rel=1e-4, nan_ok=True)
+    for one, other in zip(plain.of_type(LossRow), doubled.of_type(LossRow), strict=True):
+        assert one.values == pytest.approx(other.values, rel=1e-4, abs=1e-6)
 
 
 def test_failures_are_measured_as_what_has_learnt_nothing(tmp_path):
     whole, failed = trained(tmp_path, make_spec(**SHORT), make_spec(injected_failures=1.0, **SHORT))
-    assert whole.outcome is not None and whole.outcome["outcome"] == "ok"
-    assert failed.outcome is not None and failed.outcome["outcome"] == "unlearned"
+    assert whole.outcome is not None and whole.outcome.outcome == "ok"
+    assert failed.outcome is not None and failed.outcome.outcome == "unlearned"
     assert curve(whole) == curve(failed)
 
 

@@ -99,8 +99,8 @@ def test_runs_that_train_alone_come_to_their_end(
         assert Job(store, CPU).train([spec]) == ExitStatus.DONE
         outcome = read_run(store.folder(spec)).outcome
         assert outcome is not None
-        assert outcome["outcome"] in REACHED_THE_END
-        assert outcome["step"] == 30
+        assert outcome.outcome in REACHED_THE_END
+        assert outcome.step == 30
 
 
 def test_both_orders_of_a_pair_train_the_same_game(tmp_path: Path) -> None:

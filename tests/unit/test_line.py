@@ -19,6 +19,7 @@ from harness.networks.base import Judgement
 from harness.networks.blueprint import Blueprint
 from harness.parts import variants
 from harness.spec import Split
+from harness.store.events import LineFile
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.testing.specs import make_spec
@@ -164,10 +165,10 @@ def test_a_job_records_every_evaluation(
     assert Job(store, CPU).train(specs) == 0
     for spec in specs:
         record = read_run(store.folder(spec))
-        events = record.of_type("line")
-        assert [event["step"] for event in events] == [0, 10, 20]
-        assert {event["share"] for event in events} == {variant != "wgan-gp"}
-        profiles = [np.load(record.path / event["file"]) for event in events]
+        events = record.of_type(LineFile)
+        assert [event.step for event in events] == [0, 10, 20]
+        assert {event.share for event in events} == {variant != "wgan-gp"}
+        profiles = [np.load(record.path / event.file) for event in events]
         assert all(
             set(held) == {"x", "data", "generated", "answer"}
             and all(held[name].shape == (CELLS,) for name in held)

@@ -12,6 +12,7 @@ from harness.jobs.job import Job
 from harness.metrics import applicable
 from harness.metrics.frechet_infinity import FrechetInfinity
 from harness.spec import RunSpec
+from harness.store.events import EvaluationRow
 from harness.store.folders import Store
 from harness.store.reading import read_run
 from harness.suite.load import read_suite
@@ -103,8 +104,8 @@ def test_a_job_measures_what_is_asked_for(tmp_path: Path, monkeypatch: pytest.Mo
         record = read_run(store.folder(spec))
         (column,) = [m for m in record.metrics if m.metric == "frechet-infinity"]
         assert column.floor is not None
-        values = [event["values"][column.name] for event in record.of_type("evaluation")]
-        plain = [event["values"][record.primary.name] for event in record.of_type("evaluation")]
+        values = [event.values[column.name] for event in record.of_type(EvaluationRow)]
+        plain = [event.values[record.primary.name] for event in record.of_type(EvaluationRow)]
         assert all(map(math.isfinite, values))
         assert all(v != p for v, p in zip(values, plain, strict=True))
         found |= set(values)

@@ -1,7 +1,6 @@
 """Outcomes and warning signs from a run's own records."""
 
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.jobs.outcomes import Verdict, has_collapsed, judge, warning_signs
 from harness.spec import PATIENCE, Settings
-from harness.store.events import Event
+from harness.store.events import EvaluationRow, LossRow, Sign
 from harness.testing.specs import make_spec
 
 NAN = math.nan
@@ -19,17 +18,15 @@ def thresholds(diversity: float = 0.1, coverage: float = 0.5) -> Settings:
     return make_spec(collapse_diversity=diversity, collapse_coverage=coverage).settings
 
 
-def evaluation(step: int, diversity: float = 1.0, coverage: float = 1.0, fd: float = 1.0) -> Event:
-    return {
-        "type": "evaluation",
-        "step": step,
-        "diversity": diversity,
-        "mode_coverage": coverage,
-        "values": {"fd": fd},
-    }
+def evaluation(
+    step: int, diversity: float = 1.0, coverage: float = 1.0, fd: float = 1.0
+) -> EvaluationRow:
+    return EvaluationRow(
+        step=step, kimg=0.0, diversity=diversity, mode_coverage=coverage, values={"fd": fd}
+    )
 
 
-def course(*diversities: float) -> list[Event]:
+def course(*diversities: float) -> list[EvaluationRow]:
     """Make the evaluations of a run at steps 0, 10, 20 …"""
     return [evaluation(10 * i, diversity) for i, diversity in enumerate(diversities)]
 
@@ -111,14 +108,14 @@ class TestJudge:
             assert found.onset == 10 * (len(healthy) - streak + 1)
 
 
-def losses(*rows: tuple[float, float]) -> list[Event]:
+def losses(*rows: tuple[float, float]) -> list[LossRow]:
     """Make ``losses`` records from G's gradient norm and D's accuracy on both kinds of data."""
     return [
-        {
-            "type": "losses",
-            "step": 5 * (i + 1),
-            "values": {"g_grad_norm": norm, "d_accuracy_real": right, "d_accuracy_fake": right},
-        }
+        LossRow(
+            step=5 * (i + 1),
+            kimg=0.0,
+            values={"g_grad_norm": norm, "d_accuracy_real": right, "d_accuracy_fake": right},
+        )
         for i, (norm, right) in enumerate(rows)
     ]
 
@@ -126,7 +123,7 @@ def losses(*rows: tuple[float, float]) -> list[Event]:
 class TestWarningSigns:
     """Signs of instability that are no outcome."""
 
-    def signs(self, rows: list[tuple[float, float]], *curve: float) -> dict[str, Any]:
+    def signs(self, rows: list[tuple[float, float]], *curve: float) -> dict[str, Sign | float]:
         evaluations = [evaluation(10 * i, fd=value) for i, value in enumerate(curve)]
         return warning_signs(losses(*rows), evaluations, "fd")
 
@@ -136,7 +133,7 @@ class TestWarningSigns:
 
     def test_a_gradient_that_vanishes_while_d_is_right(self) -> None:
         rows = [(1.0, 0.6)] * 5 + [(0.0009, 0.9), (0.0009, 0.96), (1e-9, 1.0)]
-        assert self.signs(rows)["vanishing_gradient"] == {"step": 35, "size": 0.0009}
+        assert self.signs(rows)["vanishing_gradient"] == Sign(35, 0.0009)
 
     @pytest.mark.parametrize("last", [(0.0011, 1.0), (1e-9, 0.95), (NAN, 1.0)])
     def test_a_gradient_that_does_not(self, last: tuple[float, float]) -> None:
@@ -144,56 +141,54 @@ class TestWarningSigns:
 
     def test_the_early_median_ignores_what_is_not_finite(self) -> None:
         rows = [(NAN, 0.5), (math.inf, 0.5), (2.0, 0.5), (2.0, 0.5), (50.0, 0.5), (0.0015, 0.99)]
-        assert self.signs(rows)["vanishing_gradient"] == {"step": 30, "size": 0.00075}
-        assert self.signs([(NAN, 0.99)] * 6) == {"overpowered": {"step": 5, "size": 1.0}}
+        assert self.signs(rows)["vanishing_gradient"] == Sign(30, 0.00075)
+        assert self.signs([(NAN, 0.99)] * 6) == {"overpowered": Sign(5, 1.0)}
 
     @pytest.mark.parametrize(
         ("rights", "expected"),
         [
-            ([0.96, 0.94, 1.0, 0.5], {"step": 5, "size": 0.5}),
-            ([0.5] * 4 + [0.96, 1.0] + [0.9] * 2, {"step": 25, "size": 0.25}),
+            ([0.96, 0.94, 1.0, 0.5], Sign(5, 0.5)),
+            ([0.5] * 4 + [0.96, 1.0] + [0.9] * 2, Sign(25, 0.25)),
             ([0.96, 0.9, 0.96, 0.5, 0.96, 0.5, 0.5, 0.96], None),
             ([0.95] * 8, None),
             ([NAN] * 8, None),
         ],
     )
-    def test_an_overpowered_generator(
-        self, rights: list[float], expected: dict[str, float] | None
-    ) -> None:
+    def test_an_overpowered_generator(self, rights: list[float], expected: Sign | None) -> None:
         found = self.signs([(1.0, right) for right in rights])
         assert found == ({} if expected is None else {"overpowered": expected})
 
     @pytest.mark.parametrize(
         ("answers", "expected"),
         [
-            ([0.5, 0.75, 0.5, 0.75, 0.5, 0.75], {"step": 15, "size": 4}),
-            ([0.5, 0.45, 0.3, 0.4, 0.51, 0.4, 0.3, 0.5, 0.3], {"step": 25, "size": 4}),
+            ([0.5, 0.75, 0.5, 0.75, 0.5, 0.75], Sign(15, 4)),
+            ([0.5, 0.45, 0.3, 0.4, 0.51, 0.4, 0.3, 0.5, 0.3], Sign(25, 4)),
             ([0.5, 0.75, 0.5, 0.75, 0.5], None),
             ([0.5, 0.69, 0.5] * 10, None),
             ([0.1, 0.3, 0.5, 0.7, 0.9], None),
-            ([0.5, 0.75, NAN, 0.5, 0.75, 0.5, NAN, 0.75], {"step": 20, "size": 4}),
+            ([0.5, 0.75, NAN, 0.5, 0.75, 0.5, NAN, 0.75], Sign(20, 4)),
             ([], None),
         ],
     )
-    def test_an_oscillation(self, answers: list[float], expected: dict[str, float] | None) -> None:
+    def test_an_oscillation(self, answers: list[float], expected: Sign | None) -> None:
         rows = losses(*[(1.0, 0.6)] * len(answers))
         for row, answer in zip(rows, answers, strict=True):
-            row["values"] |= {"d_fake": answer, "saturation": 0.0}
+            row.values.update({"d_fake": answer, "saturation": 0.0})
         found = {} if expected is None else {"oscillation": expected}
         assert warning_signs(rows, [], "fd") == found
         for row in rows:  # a raw answer has to swing twice as far
-            del row["values"]["saturation"]
+            del row.values["saturation"]
         assert warning_signs(rows, [], "fd") == {}
         for row in rows:
-            row["values"]["d_fake"] *= 2
+            row.values["d_fake"] *= 2
         assert warning_signs(rows, [], "fd") == found
         for row in rows:  # a critic's answer has no scale
-            row["values"] |= {"d_accuracy_real": NAN, "d_accuracy_fake": NAN}
+            row.values.update({"d_accuracy_real": NAN, "d_accuracy_fake": NAN})
         assert warning_signs(rows, [], "fd") == {}
 
     def test_accuracy_is_the_mean_of_both_kinds(self) -> None:
         rows = losses((1.0, 1.0))
-        rows[0]["values"]["d_accuracy_fake"] = 0.89
+        rows[0].values["d_accuracy_fake"] = 0.89
         assert warning_signs(rows, [], "fd") == {}
 
     @pytest.mark.parametrize(
@@ -214,10 +209,10 @@ class TestWarningSigns:
     def test_a_blow_up(self, curve: tuple[float, ...], ratio: float | None) -> None:
         # The first value is that of the untrained generator, which does not count.
         found = self.signs([], *curve)
-        assert found.get("blow_up", {}).get("size") == (
-            None if ratio is None else pytest.approx(ratio)
-        )
         assert list(found) == ([] if ratio is None else ["blow_up"])
+        assert [sign.size for sign in found.values()] == (
+            [] if ratio is None else [pytest.approx(ratio)]
+        )
 
     def test_a_rise_by_less_than_a_floor_is_none(self) -> None:
         evaluations = [evaluation(10 * i, fd=fd) for i, fd in enumerate((9.0, 1.0, 1.5))]
@@ -225,7 +220,7 @@ class TestWarningSigns:
         assert warning_signs([], evaluations, "fd", 0.6) == {}
 
     def test_a_blow_up_begins_after_the_best(self) -> None:
-        assert self.signs([], 9.0, 5.0, 2.0, 3.0, 4.0)["blow_up"] == {"step": 20, "size": 2.0}
+        assert self.signs([], 9.0, 5.0, 2.0, 3.0, 4.0)["blow_up"] == Sign(20, 2.0)
 
     def test_a_metric_that_was_not_measured_says_nothing(self) -> None:
         assert warning_signs([], [evaluation(10), evaluation(20)], "other") == {}

@@ -20,7 +20,9 @@ from harness.metrics.base import metrics
 from harness.metrics.evaluation import Evaluator
 from harness.metrics.extractors.classifiers import DigitsClassifier
 from harness.networks.layers import evaluation_statistics, normalization
+from harness.store.events import EvaluationRow
 from harness.store.folders import Store
+from harness.store.packed import Packed
 from harness.store.reading import RunRecord, read_run
 from harness.store.records import MetricInfo, PlannedRun, SuitePlan
 from harness.testing.cells import CPU, make_trainer
@@ -111,17 +113,17 @@ def test_averaged_and_raw_weights_are_both_measured(folder: Path) -> None:
     evaluator = Evaluator(
         Digits(), extractor="digits-cnn", samples=SAMPLES, reference="train", root=None, device=CPU
     )
-    for event in record.of_type("evaluation"):
-        while trainer.step < event["step"]:
+    for event in record.of_type(EvaluationRow):
+        while trainer.step < event.step:
             trainer.train_step()
         game = trainer.game
         (average,) = evaluator(game.sample(SAMPLES, "evaluation"))
         (raw,) = evaluator(game.sample(SAMPLES, "evaluation", theta=game.G.theta))
-        assert event["values"] == pytest.approx(average.values, rel=1e-4, nan_ok=True)
-        assert event["raw"] == pytest.approx(raw.values, rel=1e-4, nan_ok=True)
+        assert event.values == pytest.approx(average.values, rel=1e-4, nan_ok=True)
+        assert event.raw == pytest.approx(raw.values, rel=1e-4, nan_ok=True)
         same = average.values == raw.values
-        assert same == (event["step"] == 0)
-    assert all("raw" not in e for e in read_run(run_of(folder, "none")).of_type("evaluation"))
+        assert same == (event.step == 0)
+    assert all(e.raw is None for e in read_run(run_of(folder, "none")).of_type(EvaluationRow))
 
 
 def test_the_report_names_it_once_and_has_a_row_for_each(folder: Path) -> None:
@@ -167,11 +169,11 @@ def test_every_metric_of_a_report_has_a_run_that_says_what_it_rests_on(folder: P
 
 
 def evaluations(*values: float) -> RunRecord:
-    events: list[dict[str, Any]] = [
-        {"type": "evaluation", "step": step, "kimg": 0.1 * step, "values": {"fd": value}}
+    events = [
+        EvaluationRow(step=step, kimg=0.1 * step, values={"fd": value})
         for step, value in enumerate(values)
     ]
-    return RunRecord(Path(), make_spec("ring8"), events)
+    return RunRecord(Path(), make_spec("ring8"), Packed(events))
 
 
 def test_the_best_is_never_the_untrained_generator() -> None:

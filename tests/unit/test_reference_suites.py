@@ -143,7 +143,7 @@ class TestCIFAR10:
         for spec in chosen:
             assert Job(store, CPU, JobOptions(root)).train([spec]) == 0
             record = read_run(store.folder(spec))
-            assert record.outcome is not None and record.outcome["step"] == 3
+            assert record.outcome is not None and record.outcome.step == 3
             primary = record.primary
             assert primary is not None and primary.name.startswith("fd[thumbnail@")
             assert primary.name.endswith("@64/train")

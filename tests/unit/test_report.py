@@ -19,6 +19,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from harness.errors import CorruptRecordError, StoreError
+from harness.store.events import Sign
 from harness.store.reading import read_suite
 from harness.store.records import SkippedCell, SuitePlan
 from reports import build
@@ -328,8 +329,8 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
 def test_warning_signs_are_counted_and_timed(tmp_path: Path) -> None:
     of_earlier_versions = {"overpowered": 0.5}
     signs: list[Any] = [
-        {"oscillation": {"step": 30, "size": 4}, "blow_up": {"step": 20, "size": 2.0}},
-        {"oscillation": {"step": 70, "size": 9}},
+        {"oscillation": Sign(30, 4), "blow_up": Sign(20, 2.0)},
+        {"oscillation": Sign(70, 9)},
         of_earlier_versions,
         {},
         None,

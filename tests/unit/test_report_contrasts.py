@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ class TestEqualCost:
         for cell in cells.cells:
             for result in cell.results:
                 if cell.tricks != "none":
-                    result.outcome["updates"]["d"] *= 2
+                    updates = {"d": 2 * result.outcome.updates["d"]}
+                    result.__dict__["outcome"] = replace(result.outcome, updates=updates)
         return cells
 
     def test_the_dearer_run_is_read_earlier(self, tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ class TestEqualCost:
         assert seconds.effect.paired[0].scores[0] == math.inf
         assert kinds[0].spent == pytest.approx(1)  # a run that broke off spent less, and is no pair
         pair = effect.paired[2]
-        pair.control.outcome.pop("updates")
+        pair.control.__dict__["outcome"] = replace(pair.control.outcome, updates=None)
         primary = cells.cells[0].primary
         assert equally(pair, primary, "updates") is None
         assert equally(pair, primary, "examples") is not None

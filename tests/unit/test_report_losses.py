@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness.store.events import EvaluationRow, Event, LossRow
+from harness.store.packed import Packed
 from harness.store.reading import RunRecord, read_suite
 from harness.store.records import MetricInfo, PlannedRun
 from reports.build import compose, write_report
@@ -22,17 +24,17 @@ from tests.stores import SETTINGS, build_store, planned_cell
 METRIC = "fd[data]@500/test"
 
 
-def losses_row(step: int, **values: float) -> dict[str, object]:
-    return {"type": "losses", "step": step, "kimg": step / 10, "values": values}
+def losses_row(step: int, **values: float) -> LossRow:
+    return LossRow(step=step, kimg=step / 10, values=values)
 
 
-def evaluation(step: int, value: float) -> dict[str, object]:
-    return {"type": "evaluation", "step": step, "kimg": step / 10, "values": {METRIC: value}}
+def evaluation(step: int, value: float) -> EvaluationRow:
+    return EvaluationRow(step=step, kimg=step / 10, values={METRIC: value})
 
 
-def result_of(events: list[dict[str, object]], seed: int = 0, status: str = "ok") -> Result:
+def result_of(events: Sequence[Event], seed: int = 0, status: str = "ok") -> Result:
     spec = None
-    record = RunRecord(Path("nowhere"), spec, events)  # type: ignore[arg-type]
+    record = RunRecord(Path("nowhere"), spec, Packed(events))  # type: ignore[arg-type]
     planned = PlannedRun(f"run{seed}", f"run{seed}", planned_cell("ring8", "gan"), seed)
     return Result(planned, status, record)
 
@@ -138,7 +140,7 @@ def test_no_chapter_with_fewer_than_five_evaluations(tmp_path: Path) -> None:
 
 def test_a_suite_that_has_not_begun_has_no_chapter(tmp_path: Path) -> None:
     suite = read_suite(build_store(tmp_path / "s", seeds=1))
-    blank = {name: replace(record, events=[]) for name, record in suite.runs.items()}
+    blank = {name: replace(record, events=Packed([])) for name, record in suite.runs.items()}
     assert losses.build(group(replace(suite, runs=blank))) is None
 
 
@@ -146,9 +148,10 @@ def test_metrics_of_another_protocol_share_no_table(tmp_path: Path) -> None:
     suite = read_suite(build_store(tmp_path / "s", datasets=("ring8",), seeds=2))
     for name, record in suite.runs.items():
         if record.spec.variant.id == "wgan-gp":
-            events = copy.deepcopy([*record.events])
-            events[1]["metrics"][0]["name"] = "fd[other]@500/test"
-            suite.runs[name] = replace(record, events=events)
+            begun, protocol, *rest = record.events
+            other = replace(record.metrics[0], name="fd[other]@500/test")
+            protocol = replace(protocol, metrics=(other, *record.metrics[1:]))
+            suite.runs[name] = replace(record, events=Packed([begun, protocol, *rest]))
     cells = group(suite)
     other = next(c for c in cells.cells if c.variant == "wgan-gp")
     section = losses.build(cells)

@@ -6,6 +6,7 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.errors import CorruptRecordError, GanbenchError, StoreError
-from harness.store.events import encode, read_events
+from harness.store.events import Attempt, Ending, EvaluationRow, Event, last_step
+from harness.store.log import encode, read_events
 from harness.store.merging import distinguished, read_suites
 from harness.store.reading import read_suite
 from reports.build import compose, is_current, write_report
@@ -39,14 +41,14 @@ def keep(root: Path, wanted: Callable[[str], bool]) -> None:
             shutil.rmtree(folder)
 
 
-def rewrite(log: Path, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+def rewrite(log: Path, change: Callable[[Event], Event | None]) -> None:
     changed = (change(event) for event in read_events(log))
     log.write_bytes(b"".join(encode(event) for event in changed if event is not None))
 
 
 def trained_on(root: Path, device: str) -> None:
     for log in root.glob("runs/*/events.jsonl"):
-        rewrite(log, lambda e: e | {"device": device} if e["type"] == "attempt" else e)
+        rewrite(log, lambda e: replace(e, device=device) if isinstance(e, Attempt) else e)
 
 
 def table(out: Path, name: str) -> Table:
@@ -133,7 +135,7 @@ def test_a_copy_counts_once(whole: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(whole, copy)
     for log in copy.glob("runs/*/events.jsonl"):
-        rewrite(log, lambda e: e | {"seconds": 77.0} if "seconds" in e else e)
+        rewrite(log, lambda e: replace(e, seconds=77.0) if e.type == "outcome" else e)
     merged = read_suites([whole, copy, whole])
     assert {run.path.parent.parent for run in merged.runs.values()} == {whole}
     assert len(merged.folders) == 2
@@ -144,7 +146,7 @@ def test_the_finished_copy_is_taken(first: bool, whole: Path, tmp_path: Path) ->
     cut = tmp_path / "cut"
     shutil.copytree(whole, cut)
     for log in cut.glob("runs/*/events.jsonl"):
-        rewrite(log, lambda e: None if e["type"] == "outcome" else e)
+        rewrite(log, lambda e: None if isinstance(e, Ending) else e)
     merged = read_suites([cut, whole] if first else [whole, cut])
     assert {run.path.parent.parent for run in merged.runs.values()} == {whole}
 
@@ -154,7 +156,7 @@ def test_of_unfinished_copies_the_longest_is_taken(whole: Path, tmp_path: Path) 
     for root, last in zip(roots, (80, 160), strict=True):
         shutil.copytree(whole, root)
         for log in root.glob("runs/*/events.jsonl"):
-            rewrite(log, lambda e, last=last: e if e.get("step", 0) <= last else None)  # type: ignore[misc]
+            rewrite(log, lambda e, last=last: e if last_step([e]) <= last else None)  # type: ignore[misc]
     merged = read_suites(roots)
     assert {run.path.parent.parent for run in merged.runs.values()} == {roots[1]}
 
@@ -163,7 +165,7 @@ def test_two_results_of_one_run_are_refused(whole: Path, tmp_path: Path) -> None
     other = tmp_path / "other"
     shutil.copytree(whole, other)
     log = next(other.glob("runs/*/events.jsonl"))
-    rewrite(log, lambda e: e | {"values": {}} if e["type"] == "evaluation" else e)
+    rewrite(log, lambda e: replace(e, values={}) if isinstance(e, EvaluationRow) else e)
     with pytest.raises(StoreError, match="different results of one run") as error:
         read_suites([whole, other])
     for root in (whole, other):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness.store.events import encode, read_events
+from harness.store.events import Protocol
+from harness.store.log import encode, read_events
 from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.document import Figure
@@ -75,10 +77,12 @@ def test_classes_that_were_missed_are_named(tmp_path: Path) -> None:
     assert "Missed" not in plain.note
     names = [f"kind {k}" for k in range(10)]
     for log in root.glob("runs/*/events.jsonl"):
-        events = read_events(log)
-        for event in events:
-            if event["type"] == "protocol":
-                event["data"]["class_names"] = names
+        events = (
+            replace(event, data=replace(event.data, class_names=tuple(names)))
+            if isinstance(event, Protocol)
+            else event
+            for event in read_events(log)
+        )
         log.write_bytes(b"".join(map(encode, events)))
     (named,) = (b for b in build_maps(group(read_suite(root))) if isinstance(b, Figure))
     cells = sum(len(cell.finals) for cell in group(read_suite(root)).cells)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from harness.store.events import Protocol
 from harness.store.reading import read_suite
 from reports.build import write_report
 from reports.cells import group
@@ -26,12 +28,10 @@ def renamed(monkeypatch: pytest.MonkeyPatch, names: dict[str, str], **changes: A
     """Let the runs of a store be measured by other protocols."""
     plain = stores.protocol
 
-    def protocol(dataset: str, *, images: bool) -> dict[str, Any]:
-        record: dict[str, Any] = plain(dataset, images=images)
-        for metric in record["metrics"]:
-            metric.update(changes)
-            metric["name"] = names.get(metric["name"], metric["name"])
-        return record
+    def protocol(*, images: bool) -> Protocol:
+        record = plain(images=images)
+        metrics = (replace(m, name=names.get(m.name, m.name), **changes) for m in record.metrics)
+        return replace(record, metrics=tuple(metrics))
 
     monkeypatch.setattr(stores, "protocol", protocol)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.store.events import SampleFile
 from harness.store.reading import read_suite
 from reports.cells import SuiteCells, group
 from reports.figures.samples import SIDE, histogram_png, points_of, scatter_png, spaced
@@ -122,8 +123,8 @@ def test_worst_common_and_best_seed(tmp_path: Path) -> None:
 
 
 def test_moments_are_the_nearest_samples() -> None:
-    events = [{"step": step} for step in (0, 40, 100)]
-    assert [at_share(events, 200, share)["step"] for share in (0, 0.25, 0.5, 1)] == [
+    events = [SampleFile(step=step, file="") for step in (0, 40, 100)]
+    assert [at_share(events, 200, share).step for share in (0, 0.25, 0.5, 1)] == [
         0,
         40,
         100,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 import torch
 
 from harness.parts import variants
-from harness.store.events import EventLog
+from harness.store.events import LineFile
+from harness.store.log import EventLog
+from harness.store.packed import Packed
 from harness.store.reading import read_suite
 from reports.build import compose, write_report
 from reports.cells import SuiteCells, group
@@ -110,7 +113,7 @@ def line_suite(root: Path, *names: str, seeds: int = 3) -> SuiteCells:
                     file = f"samples/line-{step:08d}.npz"
                     np.savez(result.record.path / file, **arrays)
                     share = cell.variant != "wgan-gp"
-                    log.append({"type": "line", "step": step, "file": file, "share": share})
+                    log.append(LineFile(step=step, file=file, share=share))
     return group(read_suite(root))
 
 
@@ -145,7 +148,7 @@ def test_a_damaged_snapshot_is_left_out(damage: str, tmp_path: Path) -> None:
     assert result.record is not None
     file = result.record.path / "samples" / "line-00000240.npz"
     good = dict(np.load(file))
-    event = result.record.of_type("line")[-1]
+    event = result.record.of_type(LineFile)[-1]
     if damage == "absent":
         file.unlink()
     elif damage == "torn":
@@ -154,7 +157,9 @@ def test_a_damaged_snapshot_is_left_out(damage: str, tmp_path: Path) -> None:
         file.write_text("nothing of the kind")
     elif damage == "outside":
         (tmp_path / "s" / "line.npz").write_bytes(file.read_bytes())
-        event["file"] = "../../line.npz"
+        kept = [other for other in result.record.events if other != event]
+        event = replace(event, file="../../line.npz")
+        result = replace(result, record=replace(result.record, events=Packed([*kept, event])))
     else:
         wrong = {"shape": good["data"][:-1], "nan": good["data"] * np.nan, "names": None}[damage]
         arrays = {k: v for k, v in good.items() if k != "data"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ from harness.metrics.probes.representation import (
 )
 from harness.networks.blueprint import Blueprint
 from harness.spec import RunSpec
+from harness.store.events import ProbeRow, Protocol
 from harness.store.folders import Store
+from harness.store.packed import Packed
 from harness.store.reading import RunRecord, read_run
 from harness.store.records import MetricInfo, PlannedRun
 from harness.suite.load import read_suite
@@ -337,16 +340,17 @@ class TestTraining:
         found = []
         for spec in specs:
             record = read_run(store.folder(spec))
-            events = record.of_type("probe")
-            assert [event["step"] for event in events] == [0, 30]
-            assert [list(e["values"]) for e in events] == [["svm[D,4x4]@1000/test"]] * 2
+            events = record.of_type(ProbeRow)
+            assert [event.step for event in events] == [0, 30]
+            assert [list(e.values) for e in events] == [["svm[D,4x4]@1000/test"]] * 2
             # Sixteen channels of 4×4 and eight of 8×8, pooled to 4×4.
-            assert events[0]["details"]["dimensions"] == 16 * 16 + 8 * 16
-            found += [next(iter(event["values"].values())) for event in events]
-            described = record.of_type("protocol")[-1]["probes"]["representation"]
+            assert events[0].details["dimensions"] == 16 * 16 + 8 * 16
+            found += [next(iter(event.values.values())) for event in events]
+            described = record.protocol.probes["representation"]
             assert [c["name"] for c in described["columns"][1:]] == list(described["baselines"])
             assert has_evaluations(record, 30)
-            record.events.remove(events[1])
+            kept = (event for event in record.events if event != events[1])
+            record = replace(record, events=Packed(kept))
             assert has_evaluations(record, 20)
             assert not has_evaluations(record, 30)
         assert len(set(found)) > 2
@@ -372,9 +376,9 @@ class TestTraining:
         assert Job(store, CPU).train(specs) == 1
         first, second = (read_run(store.folder(spec)).outcome for spec in specs)
         assert first is not None and second is not None
-        assert first["outcome"] == "crashed"
-        assert first["reason"].startswith("a probe failed: RuntimeError: no features today")
-        assert second["outcome"] == "ok"
+        assert first.outcome == "crashed"
+        assert first.reason.startswith("a probe failed: RuntimeError: no features today")
+        assert second.outcome == "ok"
 
 
 def test_every_probe_describes_itself() -> None:
@@ -397,15 +401,16 @@ class TestChapter:
             },
             "examples": 300,
         }
-        events = [{"type": "protocol", "metrics": [], "probes": {"representation": described}}]
+        events = [Protocol(metrics=(), probes={"representation": described})]
         for step, value in ((0, before), (50, after)):
             if value is not None:
                 details = {"layers": ["h"], "dimensions": 384, "C": 1.0}
                 events.append(
-                    {"type": "probe", "probe": "representation", "step": step,
-                     "values": {"a": value}, "details": details}
-                )  # fmt: skip
-        record = RunRecord(Path("nowhere"), None, events)  # type: ignore[arg-type]
+                    ProbeRow(
+                        probe="representation", step=step, values={"a": value}, details=details
+                    )
+                )
+        record = RunRecord(Path("nowhere"), None, Packed(events))  # type: ignore[arg-type]
         planned = PlannedRun(f"run{seed}", "folder", planned_cell("digits", "dcgan"), seed)
         return Result(planned, "ok", record)
 

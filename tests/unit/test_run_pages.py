@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,20 @@ from harness.commands.options import RunOptions
 from harness.errors import StoreError
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store import merging
-from harness.store.events import Event, EventLog
+from harness.store.events import (
+    Attempt,
+    Ending,
+    EvaluationRow,
+    LossRow,
+    ProbeRow,
+    Protocol,
+    SampleFile,
+    Sign,
+)
 from harness.store.folders import Store
+from harness.store.log import EventLog
 from harness.store.reading import SuiteRecord, read_suite
-from harness.store.records import MetricInfo, Provenance
+from harness.store.records import DataFacts, MetricInfo, Provenance
 from harness.store.wording import provenance_lines
 from harness.suite.load import load_suite
 from harness.suite.matrix import Matrix, expand
@@ -140,9 +150,14 @@ class TestContent:
             begin(log, [MetricInfo(name, "frechet", "distance", "lower", True, 0.1)])
             for step, value in ((0, 9.0), (40, 2.0), (80, 3.0)):
                 log.append(
-                    {"type": "evaluation", "step": step, "kimg": step / 10, "seconds": 0.1,
-                     "values": {name: value}, "raw": {name: 2 * value}}
-                )  # fmt: skip
+                    EvaluationRow(
+                        step=step,
+                        kimg=step / 10,
+                        seconds=0.1,
+                        values={name: value},
+                        raw={name: 2 * value},
+                    )
+                )
         page = first_page(tmp_path / "s")
         assert page.count('<polyline class="raw') == 1 and "averaged weights" in page
         assert "fd[data]@500/test ↓ 3.000 6.000 2.000 40, of 2 9.000 0.1000" in text_of(page)
@@ -154,12 +169,9 @@ class TestContent:
             begin(log, [MetricInfo(name, "frechet", "distance", "lower", True, float("nan"))])
             for step, value in ((0, float("nan")), (40, float("inf"))):
                 log.append(
-                    {"type": "evaluation", "step": step, "kimg": 0.0, "seconds": 0.1,
-                     "values": {name: value}}
+                    EvaluationRow(step=step, kimg=0.0, seconds=0.1, values={name: value})
                 )  # fmt: skip
-            log.append(
-                {"type": "losses", "step": 40, "kimg": 1, "values": {"d_loss": float("nan")}}
-            )
+            log.append(LossRow(step=40, kimg=1, values={"d_loss": float("nan")}))
         shown = text_of(first_page(tmp_path / "s"))
         assert "no finite value" in shown and "∞ – NaN NaN" in shown
         assert "first evaluation that is not finite fd NaN" in shown
@@ -179,11 +191,11 @@ class TestContent:
         rests = Provenance("data", "", 500, "test", 2000, "train", "float64", 1, "cpu",
                            {"torch": "2.15.0"})  # fmt: skip
         with log:
-            log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": ["x"]})
-            log.append({**protocol("ring8", images=False), "provenance": asdict(rests)})
+            log.append(Attempt(attempt=1, resumed_from=0, cohort=("x",)))
+            log.append(replace(protocol(images=False), provenance=rests))
         (folder / "environment-001.json").write_text(json.dumps({"versions": {"numpy": "2.4"}}))
         shown = text_of(first_page(tmp_path / "s"))
-        for line in provenance_lines(asdict(rests)):
+        for line in provenance_lines(rests):
             assert line in shown
         assert "versions.numpy 2.4" in shown
         (folder / "environment-001.json").write_text("{")
@@ -194,14 +206,20 @@ class TestContent:
         with log:
             for number, resumed in ((1, 0), (2, 40), (3, 80)):
                 log.append(
-                    {"type": "attempt", "attempt": number, "resumed_from": resumed,
-                     "cohort": ["a", "b", "c"], "device": "cuda", "time": "2026-01-01T00:00:00Z"}
-                )  # fmt: skip
+                    Attempt(
+                        attempt=number,
+                        resumed_from=resumed,
+                        cohort=("a", "b", "c"),
+                        device="cuda",
+                        time="2026-01-01T00:00:00Z",
+                    )
+                )
                 step = {1: 60, 2: 90, 3: 120}[number]
-                log.append({"type": "losses", "step": step, "kimg": step / 10, "values": {}})
+                log.append(LossRow(step=step, kimg=step / 10, values={}))
                 if number == 2:
-                    log.append({"type": "outcome", "outcome": "preempted", "step": step,
-                                "onset": None, "reason": "asked to stop"})  # fmt: skip
+                    log.append(
+                        Ending(outcome="preempted", step=step, onset=None, reason="asked to stop")
+                    )
         shown = text_of(first_page(tmp_path / "s")).partition("What happened")[2]
         told = (
             "0 attempt 1 begins together with 2 more, cuda, 2026-01-01T00:00:00Z "
@@ -217,14 +235,13 @@ class TestContent:
         with log:
             begin(log, [])
             names = [f"<b>{k}" for k in range(14)]
-            data = {"kind": "images", "shape": [1, 8, 8], "class_names": names}
-            log.append({"type": "protocol", "metrics": [], "data": data})
+            data = DataFacts("images", (1, 8, 8), class_names=tuple(names))
+            log.append(Protocol(metrics=(), data=data))
         some = ", ".join(names[:12])
         assert f"Classes {some} and 2 more" in text_of(first_page(tmp_path / "s"))
         with EventLog(log.path) as log:
             counts = [1] * 13 + [0]
-            log.append({"type": "evaluation", "step": 0, "kimg": 0.0, "seconds": 0.1, "values": {},
-                        "histogram": counts})  # fmt: skip
+            log.append(EvaluationRow(step=0, kimg=0.0, seconds=0.1, values={}, histogram=counts))
         shown = text_of(first_page(tmp_path / "s"))
         assert "Last samples of each class <b>13: 0, <b>0: 1, <b>1: 1," in shown
 
@@ -235,7 +252,7 @@ class TestContent:
         shown = text_of(first_page(tmp_path / "s"))
         assert "Parameters of G and D" not in shown and "networks are saved" not in shown
         with EventLog(log.path) as log:
-            log.append({"type": "protocol", "metrics": [], "parameters": {"g": 12345, "d": 67}})
+            log.append(Protocol(metrics=(), parameters={"g": 12345, "d": 67}))
         (folder / "checkpoints").mkdir(exist_ok=True)
         for name in ("checkpoints/step-000040", "checkpoints/step-000080", "networks"):
             (folder / f"{name}.json").write_text("{}")
@@ -248,7 +265,7 @@ class TestContent:
         ) in shown
 
     def test_signs_of_instability_also_of_earlier_versions(self, tmp_path: Path) -> None:
-        signs = {"oscillation": {"step": 30, "size": 4}, "blow_up": 2.5, "unheard-of": 1}
+        signs = {"oscillation": Sign(30, 4), "blow_up": 2.5, "unheard-of": 1}
         root = build_store(
             tmp_path / "s", datasets=("ring8",), variants=("gan",), tricks=("none",), seeds=1,
             fate_of=lambda where: Fate("ok", 1.0, "", signs),
@@ -272,13 +289,13 @@ def run_folder(root: Path) -> tuple[Path, EventLog]:
     return folder, EventLog(folder / "events.jsonl")
 
 
-def no_evaluation(step: int) -> Event:
-    return {}
+def no_evaluation(step: int) -> None:
+    return None
 
 
 def begin(log: EventLog, metrics: Sequence[MetricInfo]) -> None:
-    log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": ["x"]})
-    log.append({"type": "protocol", "metrics": [asdict(metric) for metric in metrics]})
+    log.append(Attempt(attempt=1, resumed_from=0, cohort=("x",)))
+    log.append(Protocol(metrics=tuple(metrics)))
 
 
 class TestSamples:
@@ -303,7 +320,7 @@ class TestSamples:
             begin(log, [])
             for step in range(20):
                 file = write_samples(folder, step, images=False, spread=8, seed=step)
-                log.append({"type": "samples", "step": step, "file": file})
+                log.append(SampleFile(step=step, file=file))
         page = first_page(tmp_path / "s")
         assert page.count("<img") == 8 and "8 of 20 stored moments are shown." in page
         assert "at step 0" in page and "at step 19" in page
@@ -313,10 +330,9 @@ class TestSamples:
         with log:
             begin(log, [MetricInfo("fd", "frechet", "", "lower", primary=True)])
             for step in range(200):
-                log.append({"type": "losses", "step": step, "kimg": step, "values": {"d_loss": 1}})
+                log.append(LossRow(step=step, kimg=step, values={"d_loss": 1}))
                 if step % 4 == 0:
-                    log.append({"type": "evaluation", "step": step, "kimg": step, "seconds": 1.0,
-                                "values": {"fd": 1.0}})  # fmt: skip
+                    log.append(EvaluationRow(step=step, kimg=step, seconds=1.0, values={"fd": 1.0}))
         page = first_page(tmp_path / "s")
         (line,) = re.findall(r'<polyline class="first" points="([^"]*)"', page)
         assert len(line.split()) == 100
@@ -331,20 +347,21 @@ class TestSamples:
             begin(log, [])
             for step in range(8):
                 file = write_samples(folder, step, images=True, spread=8, seed=step)
-                log.append({"type": "samples", "step": step, "file": file})
+                log.append(SampleFile(step=step, file=file))
         (record,) = read_suite(tmp_path / "s").runs.values()
         size = (folder / file).stat().st_size
         read = SampleFolder(folder).read
         for budget, count, tiles in ((8 * size, 8, 8), (5 * size, 4, 8), (3 * size, 8, 4)):
             monkeypatch.setattr(moments, "BUDGET", budget + 400)
-            found = moments_of(read, record.of_type("samples"), no_evaluation, {})
+            found = moments_of(read, record.of_type(SampleFile), no_evaluation, record.data)
             assert (len(found.shown), found.tiles) == (count, tiles)
             assert sum(len(moment.picture.png) for moment in found.shown) < 1.5 * budget
         with Image.open(io.BytesIO(found.shown[-1].picture.png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
         monkeypatch.setattr(moments, "BUDGET", 10)
-        assert len(moments_of(read, record.of_type("samples"), no_evaluation, {}).shown) == 1
+        found = moments_of(read, record.of_type(SampleFile), no_evaluation, record.data)
+        assert len(found.shown) == 1
 
     def test_damaged_absent_and_foreign_files_are_left_out(self, tmp_path: Path) -> None:
         root = one_cell(tmp_path / "s", ["ok"], "digits")
@@ -368,7 +385,7 @@ class TestSamples:
         (folder / "samples" / "step-000000.png").rename(tmp_path / "secret.png")
         with log:
             begin(log, [])
-            log.append({"type": "samples", "step": 0, "file": name})
+            log.append(SampleFile(step=0, file=name))
         assert "<img" not in first_page(tmp_path / "s")
 
     def test_a_folder_of_samples_that_leads_elsewhere(self, tmp_path: Path) -> None:
@@ -462,16 +479,14 @@ class TestCommand:
         _, log = run_folder(tmp_path / "s")
         with log:
             for number, device in ((1, "cpu"), (2, "cuda")):
-                log.append({"type": "attempt", "attempt": number, "resumed_from": 0,
-                            "cohort": ["x"], "device": device})  # fmt: skip
+                log.append(Attempt(attempt=number, resumed_from=0, cohort=("x",), device=device))
         page = text_of(first_page(tmp_path / "s"))
         assert "--only seed=0 --device cuda --out again" in page
 
     def test_a_device_that_is_none_is_not_written(self, tmp_path: Path) -> None:
         _, log = run_folder(tmp_path / "s")
         with log:
-            log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": ["x"],
-                        "device": "cpu; rm -rf ~"})  # fmt: skip
+            log.append(Attempt(attempt=1, resumed_from=0, cohort=("x",), device="cpu; rm -rf ~"))
         assert "--device" not in text_of(first_page(tmp_path / "s"))
 
 
@@ -554,22 +569,24 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
     root = build_store(
         tmp_path / "s", suite=ATTACK, datasets=("ring8",), variants=("gan",), tricks=("none", "a"),
         seeds=1, labels={"ring8": ATTACK, "gan": ATTACK, "a": ATTACK},
-        fate_of=lambda where: Fate("diverged", 1.0, ATTACK, {ATTACK: {"step": 1, "size": 1}}),
+        fate_of=lambda where: Fate("diverged", 1.0, ATTACK, {ATTACK: Sign(1, 1)}),
     )  # fmt: skip
     for folder in (root / "runs").iterdir():
         (folder / "environment-1.json").write_text(json.dumps({ATTACK: [ATTACK]}))
         with EventLog(folder / "events.jsonl") as log:
             log.append(
-                {"type": "attempt", "attempt": 2, "resumed_from": 400, "cohort": [],
-                 "device": ATTACK, "time": ATTACK}
+                Attempt(attempt=2, resumed_from=400, cohort=(), device=ATTACK, time=ATTACK)
             )  # fmt: skip
             metric = MetricInfo(ATTACK, ATTACK, ATTACK, "lower", True, 0.5)
-            log.append({"type": "protocol", "metrics": [asdict(metric)]})
-            log.append({"type": "evaluation", "step": 400, "kimg": 9, "values": {ATTACK: 1.0}})
-            log.append({"type": "losses", "step": 400, "kimg": 9, "values": {ATTACK: 1.0}})
-            log.append({"type": "probe", "probe": ATTACK, "step": 400, "values": {ATTACK: 1.0}})
-            log.append({"type": "outcome", "outcome": "diverged", "step": 400, "reason": ATTACK,
-                        "onset": None, "signs": {ATTACK: {"step": 1}}})  # fmt: skip
+            log.append(Protocol(metrics=(metric,)))
+            log.append(EvaluationRow(step=400, kimg=9, values={ATTACK: 1.0}))
+            log.append(LossRow(step=400, kimg=9, values={ATTACK: 1.0}))
+            log.append(ProbeRow(probe=ATTACK, step=400, values={ATTACK: 1.0}))
+            log.append(
+                Ending(
+                    outcome="diverged", step=400, reason=ATTACK, onset=None, signs={ATTACK: Sign(1)}
+                )
+            )
     write_report(root)
     for file in (root / "report" / "runs").iterdir():
         page = file.read_text()
@@ -581,7 +598,7 @@ def test_hostile_strings_are_text(tmp_path: Path) -> None:
         assert policy[0].startswith("default-src &#39;none&#39;; img-src data:;")
 
 
-LATER = {"type": "losses", "step": 240, "kimg": 16, "values": {"belated": 1.0}}
+LATER = LossRow(step=240, kimg=16, values={"belated": 1.0})
 
 
 def page_of(root: Path, seed: int) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.store.events import Sign
 from harness.store.reading import read_suite
 from reports.build import compose
 from reports.cells import group
@@ -64,9 +65,9 @@ def test_one_run_that_learns_is_enough(tmp_path):
     [
         # The store's curves fall by (1 − t)³ from 31 times the last value.
         (DEAD, "fell and then stood still"),
-        (replace(DEAD, signs={"overpowered": {"step": 1, "size": 1}}), "D was right nearly always"),
+        (replace(DEAD, signs={"overpowered": Sign(1, 1)}), "D was right nearly always"),
         (
-            replace(DEAD, signs={"overpowered": {}, "vanishing_gradient": {}}),
+            replace(DEAD, signs={"overpowered": Sign(1), "vanishing_gradient": Sign(1)}),
             "G's gradient vanished while D told",
         ),
     ],

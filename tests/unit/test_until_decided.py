@@ -15,8 +15,9 @@ from harness.commands.options import RunOptions
 from harness.commands.run import run_suite
 from harness.errors import ExitStatus, GanbenchError
 from harness.planning.studies import spent_seeds
-from harness.store.events import EventLog
+from harness.store.events import Attempt, Ending
 from harness.store.folders import Store
+from harness.store.log import EventLog
 from harness.store.reading import read_plan
 from harness.store.records import SuitePlan
 from harness.suite.matrix import Matrix
@@ -87,9 +88,12 @@ def end(store: Store, matrix: Matrix, run: str) -> None:
     """Write a run that has ended, as far as looks ask for it."""
     spec = next(spec for spec in matrix.specs if spec.id == run)
     with EventLog(store.create(spec) / "events.jsonl") as log:
-        log.append({"type": "attempt", "attempt": 1, "resumed_from": 0, "cohort": [run]})
-        log.append({"type": "outcome", "outcome": "ok", "step": 4, "onset": None, "reason": "",
-                    "seconds": 60.0, "evaluation_seconds": 0.0})  # fmt: skip
+        log.append(Attempt(attempt=1, resumed_from=0, cohort=(run,)))
+        log.append(
+            Ending(
+                outcome="ok", step=4, onset=None, reason="", seconds=60.0, evaluation_seconds=0.0
+            )
+        )
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.store.events import SampleFile
 from harness.store.folders import Store
 from harness.store.reading import read_plan, read_run
 from harness.tracking.base import Mirrors, TrackedRun
@@ -308,7 +310,10 @@ def test_an_attempt_that_resumes_while_it_is_mirrored(
     assert len(opened[0].rows) == 11
     assert len(opened) == 1
     write_events(run.path, begin(3, 20))
-    changed = [{**event, "kimg": 99.0} for event in train(run.path, 25, 40)]
+    changed = [
+        event if isinstance(event, SampleFile) else replace(event, kimg=99.0)
+        for event in train(run.path, 25, 40)
+    ]
     write_events(run.path, [*changed, *end()])
     assert sender.send(last=False)
     assert sender.is_done

@@ -7,7 +7,6 @@ import struct
 import zlib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from harness.store.events import effective
+from harness.store.events import EvaluationRow, Event, LossRow, SampleFile, effective
 from harness.store.reading import read_run
 from harness.store.records import PlannedPart, PlannedRun
 from harness.tracking.pictures import INK, SIDE, read_picture, scatter
@@ -37,12 +36,12 @@ from tests.wandb_file import BLOCK, CHUNK, HEADER, payloads
 PLANNED = PlannedRun("0123456789ab", "folder", planned_cell("ring8", "gan"), 0)
 
 
-def evaluation(step: int, **values: float) -> dict[str, Any]:
-    return {"type": "evaluation", "step": step, "kimg": step / 10, "values": values}
+def evaluation(step: int, **values: float) -> EvaluationRow:
+    return EvaluationRow(step=step, kimg=step / 10, values=values)
 
 
-def samples(step: int, file: str) -> dict[str, Any]:
-    return {"type": "samples", "step": step, "file": file}
+def samples(step: int, file: str) -> SampleFile:
+    return SampleFile(step=step, file=file)
 
 
 def test_rows_keep_every_value_and_its_images_seen() -> None:
@@ -54,7 +53,7 @@ def test_rows_keep_every_value_and_its_images_seen() -> None:
 
 
 def test_raw_weights_have_charts_of_their_own() -> None:
-    (found,) = rows([{**evaluation(10, fd=0.5), "raw": {"fd": 0.75}}])
+    (found,) = rows([replace(evaluation(10, fd=0.5), raw={"fd": 0.75})])
     assert found == Row({"kimg": 1.0, "evaluation/fd": 0.5, "raw/fd": 0.75})
 
 
@@ -75,11 +74,15 @@ def test_examples_outside_the_run_are_ignored(file: str) -> None:
 
 @given(st.lists(st.sampled_from(["losses", "evaluation", "samples"]), max_size=30), st.data())
 def test_a_longer_log_begins_with_the_same_rows(kinds: list[str], data: st.DataObject) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     for kind in kinds:
         step = data.draw(st.integers(0, 5))
         events.append(
-            {"type": kind, "step": step, "kimg": step, "values": {"a": 1.0}, "file": "x.png"}
+            SampleFile(step=step, file="x.png")
+            if kind == "samples"
+            else LossRow(step=step, kimg=step, values={"a": 1.0})
+            if kind == "losses"
+            else EvaluationRow(step=step, kimg=step, values={"a": 1.0})
         )
     cut = data.draw(st.integers(0, len(events)))
     before = rows(events[:cut])

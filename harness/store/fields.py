@@ -1,0 +1,74 @@
+"""Types of what records hold: strict, bounded, and as they are written in JSON."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, GetPydanticSchema, PlainValidator
+from typing_extensions import TypedDict
+
+from harness.spec import decode_numbers, encode_number
+
+MOST = 2**53
+"""Integers beyond this are not exact as floats."""
+
+
+class NonFinite(TypedDict):
+    """How JSON holds a number that is not finite."""
+
+    nonfinite: Literal["nan", "inf", "-inf"]
+
+
+def as_text(value: Any) -> str:
+    """Accept a text with halves of surrogate pairs, as names of files may have them.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError("is no text")
+    return value
+
+
+Count = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+"""How many of something; also a step."""
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Written = Annotated[
+    Finite | Annotated[NonFinite, AfterValidator(decode_numbers)],
+    Field(union_mode="left_to_right"),
+]
+# Numbers are mostly finite, which is read faster.
+WrittenByName = Annotated[dict[str, Finite] | dict[str, Written], Field(union_mode="left_to_right")]
+Number = Annotated[float, GetPydanticSchema(lambda _, read: read.generate_schema(Written))]
+"""A float, which may be non-finite only where it is written so."""
+Named = Annotated[
+    dict[str, float], GetPydanticSchema(lambda _, read: read.generate_schema(WrittenByName))
+]
+"""Numbers by name."""
+Text = Annotated[str | Annotated[str, PlainValidator(as_text)], Field(union_mode="left_to_right")]
+"""A text that anybody may have written."""
+Facts = Annotated[dict[str, Any], AfterValidator(decode_numbers)]
+"""What a part says of itself."""
+
+
+OPTIONAL = {"optional": True}
+"""Marks a field that is not written while it has its default: it need not apply."""
+
+
+def as_json(value: Any) -> Any:
+    """Write records, and what holds them, as values that JSON keeps."""
+    if isinstance(value, float):
+        return encode_number(value)
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if is_dataclass(value):
+        items = ((each, getattr(value, each.name)) for each in fields(value))
+        return {
+            each.name: as_json(item)
+            for each, item in items
+            if not ("optional" in each.metadata and item == each.default)
+        }
+    return value
