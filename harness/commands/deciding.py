@@ -26,16 +26,14 @@ from harness.commands.run import run_suite
 from harness.errors import ExitStatus, GanbenchError
 from harness.jobs.environment import choose_device
 from harness.planning.machine import slots
-from harness.planning.studies import SEEDS_FOR_A_CLAIM, spent_seeds
+from harness.planning.studies import spent_seeds
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import CellKey, Look, PlannedRun
+from harness.store.records import LOOKS, SEEDS_FOR_A_CLAIM, CellKey, Look, PlannedRun
 from harness.suite.matrix import Matrix, fingerprint
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
 
-LOOKS = (5, 10, 20, 40)
-"""Seeds at which results are looked at; ``--max-seeds`` ends them."""
 MOST_SEEDS = 40
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 

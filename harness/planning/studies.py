@@ -6,10 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from harness.store.reading import read_suite
-from harness.store.records import PlannedRun, SuitePlan
-
-SEEDS_FOR_A_CLAIM = 5
-"""With fewer, a report claims nothing."""
+from harness.store.records import SEEDS_FOR_A_CLAIM, PlannedRun, SuitePlan
 
 
 def spent_seeds(folder: Path, before: SuitePlan | None, runs: Iterable[PlannedRun]) -> set[int]:

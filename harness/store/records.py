@@ -248,6 +248,12 @@ class SkippedCell:
     reason: str
 
 
+SEEDS_FOR_A_CLAIM = 5
+"""With fewer, a report claims nothing."""
+LOOKS = (5, 10, 20, 40)
+"""Seeds at which a suite that goes on until it is decided looks at its results."""
+
+
 @dataclass(frozen=True)
 class Look:
     """A look at the results of a suite that goes on until it is decided.

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from harness.store.records import SEEDS_FOR_A_CLAIM
 from reports.cells import SuiteCells
 from reports.document import Block, Figure, Section, left_out
 from reports.effects import Effect
 from reports.figures.curves import Cliff, draw_cliff
-from reports.statistics.claims import SEEDS_FOR_A_CLAIM, Verdict
+from reports.statistics.claims import Verdict
 from reports.statistics.intervals import geometric_interval, geometric_mean
 from reports.statistics.paired import CELLS_FOR_STUDENT
 from reports.tables import Column, Row, Table, TableCell, entries, unique_names

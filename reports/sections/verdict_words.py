@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from harness.store.records import SuitePlan
+from harness.store.records import SEEDS_FOR_A_CLAIM, SuitePlan
 from reports.cells import SuiteCells
 from reports.cost import Surcharge
 from reports.effects import Effect
@@ -17,7 +17,6 @@ from reports.statistics.claims import (
     MOST_SEEDS,
     PAIRS_FOR_NO_DIFFERENCE,
     RANK_LEVEL,
-    SEEDS_FOR_A_CLAIM,
     Judgement,
     Verdict,
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness.store.records import NONE, SuitePlan
+from harness.store.records import NONE, SEEDS_FOR_A_CLAIM, SuitePlan
 from reports.cells import SuiteCells
 from reports.cost import surcharges
 from reports.document import Block, Claim, Figure, Section, left_out
@@ -52,7 +52,6 @@ from reports.statistics.claims import (
     FEW_SEEDS_LEVEL,
     PAIRS_FOR_NO_DIFFERENCE,
     RANK_LEVEL,
-    SEEDS_FOR_A_CLAIM,
     SEEDS_FOR_ANY_LEVEL,
 )
 from reports.statistics.intervals import LEVEL

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
+from harness.store.records import SEEDS_FOR_A_CLAIM
 from reports.statistics.intervals import Interval, paired_rate_change
 from reports.statistics.paired import (
     Numbers,
@@ -53,11 +54,8 @@ ERROR = 0.05
 """Chance that a suite claims anything where nothing differs."""
 RANK_LEVEL, FAILURE_LEVEL = 0.04, 0.01
 """How the two tests share it."""
-SEEDS_FOR_A_CLAIM = 5
 SEEDS_FOR_ANY_LEVEL, FEW_SEEDS_LEVEL = 7, 0.0125
 """Below so many seeds, no larger level is used."""
-LOOKS = (5, 10, 20, 40)
-"""Seeds at which a suite that stops when it is decided looks at its results."""
 FAILURE_MARGIN = 0.10
 """Change of the failure rate that is negligible."""
 PAIRS_FOR_NO_DIFFERENCE = 25

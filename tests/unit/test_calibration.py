@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from harness.store.records import LOOKS
 from reports.statistics.claims import (
     ERROR,
     FAILURE_LEVEL,
     FAILURE_MARGIN,
-    LOOKS,
     PAIRS_FOR_NO_DIFFERENCE,
     RANK_LEVEL,
     adjusted,

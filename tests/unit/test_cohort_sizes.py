@@ -340,13 +340,13 @@ class TestMeasuring:
         recorder = calibration.recorder_for(cpu)
         trainer = calibration.Trainer([spec], calibration.examples_like(spec), cpu, recorder)
         run_as_they_are: list[int] = []
-        update = trainer.update
+        loss = trainer.game.discriminator_loss
 
-        def watched(*given: Any) -> None:
+        def watched(batch: Any) -> Any:
             run_as_they_are.append(trainer.step)
-            update(*given)
+            return loss(batch)
 
-        monkeypatch.setattr(trainer, "update", watched)
+        monkeypatch.setattr(trainer.game, "discriminator_loss", watched)
         assert calibration.update_seconds(trainer) > 0
         assert trainer.step == calibration.WARM_UPS["cpu"] + 1
         assert max(run_as_they_are) < calibration.WARM_UPS["cpu"]

@@ -36,7 +36,7 @@ from harness.metrics.extractors.thumbnail import ThumbnailExtractor
 from harness.metrics.observer import Observer
 from harness.metrics.reference import Measurement
 from harness.store.folders import cache_folder
-from harness.store.records import MetricInfo
+from harness.store.records import DataFacts, MetricInfo
 from reports.sections.measurements import metric_table
 
 CPU = torch.device("cpu")
@@ -350,20 +350,18 @@ class TestDescription:
             assert info.floor == wanted.floor
 
     def test_data_for_reports(self, digits, ring):
-        assert digits.data == {
-            "kind": "images",
-            "shape": [1, 16, 16],
-            "classes": 10,
-            "modes": None,
-            "sigma": None,
-            "reference_count": 1197,
-            "extractor": DigitsClassifier.label(),
-            "class_counts": [118, 122, 117, 123, 121, 122, 121, 119, 114, 120],
-            "class_names": list("0123456789"),
-        }
-        assert "class_names" not in ring.data
-        assert ring.data["modes"] == Ring8.modes.tolist()
-        assert (ring.data["sigma"], ring.data["extractor"]) == (0.01, "data")
+        assert digits.data == DataFacts(
+            kind="images",
+            shape=(1, 16, 16),
+            classes=10,
+            reference_count=1197,
+            extractor=DigitsClassifier.label(),
+            class_counts=(118, 122, 117, 123, 121, 122, 121, 119, 114, 120),
+            class_names=tuple("0123456789"),
+        )
+        assert ring.data.class_names is None
+        assert ring.data.modes == Ring8.modes.tolist()
+        assert (ring.data.sigma, ring.data.extractor) == (0.01, "data")
 
     def test_points_of_unknown_modes(self, tmp_path):
         class Plane(Dataset):
