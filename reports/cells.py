@@ -150,11 +150,6 @@ class CellRuns(OfCell):
         return sum(result.failed for result in self.results)
 
     @property
-    def worst(self) -> Result | None:
-        """The run that did worst: a failure if there is one, else by the primary metric."""
-        return next(iter(self.ranked), None)
-
-    @property
     def ranked(self) -> list[Result]:
         """The runs of :attr:`courses`, the worst first."""
         return sorted(self.courses, key=self._badness, reverse=True)

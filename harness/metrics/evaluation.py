@@ -61,8 +61,7 @@ class Evaluator:
             train for validation. If the split has fewer, all of it is the one draw;
             ``floor_count`` says how many there were.
         provenance: What the numbers rest on, but for how the generator was evaluated.
-        data: What reports need to know of data and protocol, as JSON.
-        class_counts: How often each class occurs in the reference; None without labels.
+        data: What reports need to know of data and protocol.
 
     Raises:
         DataError: if data or weights are needed and absent or damaged.

@@ -1,4 +1,4 @@
-"""Runs what a suite asks for and the store does not have yet."""
+"""Which runs of a suite have a result, which have begun, and which are left."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def expand(
     """Expand a suite to its runs.
 
     Args:
-        suite: From :func:`harness.suite.load_suite`.
+        suite: From :func:`harness.suite.load.load_suite`.
         profile: Profile to lay over it.
         seeds: Seeds 0 … n − 1 in place of the suite's; this changes the plan.
         only: Alternatives by ``dataset``, ``variant``, ``trick`` and ``seed``, ids or labels; this

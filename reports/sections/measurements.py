@@ -1,4 +1,4 @@
-"""Third chapter: every metric of every cell, with its n, interval, floor and ceiling."""
+"""Chapter: every metric of every cell, with its n, interval, floor and ceiling."""
 
 from __future__ import annotations
 

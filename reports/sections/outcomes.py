@@ -1,4 +1,4 @@
-"""Second chapter: how the runs ended, cell by cell, with what was skipped and why."""
+"""Chapter: how the runs ended, cell by cell, with what was skipped and why."""
 
 from __future__ import annotations
 

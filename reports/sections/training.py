@@ -1,4 +1,4 @@
-"""Fourth chapter: how distance and diagnostics went over training."""
+"""Chapter: how distance and diagnostics went over training."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from reports.cells import SuiteCells
 from reports.cost import Surcharge
 from reports.effects import Effect
 from reports.statistics.claims import (
-    FAILURE_LEVEL,
     FAILURE_MARGIN,
     MOST_SEEDS,
     PAIRS_FOR_NO_DIFFERENCE,
@@ -291,6 +290,3 @@ def power_words(powers: Mapping[str, Sequence[float]]) -> str:
         f"{said}, averaged over the tricks. It sees least of {least}: "
         f"{times(EFFECTS_OF_POWER[-1])} in {percent(powers[least][-1])}."
     )
-
-
-LEVELS = f"{RANK_LEVEL:g} for ranks, {FAILURE_LEVEL:g} for failures"

@@ -1,4 +1,4 @@
-"""First chapter: what each trick does, in one sentence, then in tables and two figures."""
+"""Chapter: what each trick does, in one sentence, then in tables and two figures."""
 
 from __future__ import annotations
 
