@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.datasets.base import Examples, dataset_of
 from harness.errors import GanbenchError, PartError
+from harness.networks.blueprint import Blueprint
 from harness.parts import Part, all_parts, schedule_of
 from harness.parts.blueprint import blueprint_of
 from harness.parts.foreign import foreign_in_training
@@ -68,10 +69,7 @@ def rehearse(specs: Iterable[RunSpec], plugins: Sequence[str] = ()) -> None:
     Raises:
         GanbenchError: with a sentence for each cell that cannot work, all of them at once.
     """
-    alike: dict[str, list[RunSpec]] = {}
-    for key, spec in {cohort_key(spec): spec for spec in specs}.items():
-        kind = key if foreign_in_training(spec) else what_matters(spec)
-        alike.setdefault(kind, []).append(spec)
+    alike = kinds(specs)
     tried = [cells[0] for cells in alike.values()]
     each = max(WORTH_A_PROCESS, -(-len(tried) // cores()))
     problems: dict[str, list[str]] = {}
@@ -91,20 +89,38 @@ def rehearse(specs: Iterable[RunSpec], plugins: Sequence[str] = ()) -> None:
         raise GanbenchError("\n".join([heading, *(f"  {line}" for line in lines)]))
 
 
-def what_matters(spec: RunSpec) -> str:
-    """Name all that the rehearsal of ganbench's own parts depends on.
+def kinds(specs: Iterable[RunSpec]) -> dict[str, list[RunSpec]]:
+    """Order cells into those that one rehearsal, that of the first, stands for.
 
-    Data are made up: data sets of the same shape, classes and size are one.
+    A cell with foreign parts stands for itself. Of others, each recipe is tried on one of the data
+    sets, and each pair of networks on each of them. Data are made up: data sets of the same shape,
+    classes and size are one.
     """
+    alike: dict[str, list[RunSpec]] = {}
+    built: set[tuple[Blueprint, str]] = set()
+    for key, spec in {cohort_key(spec): spec for spec in specs}.items():
+        if foreign_in_training(spec):
+            alike[key] = [spec]
+            continue
+        networks, recipe = (blueprint_of(spec), data_of(spec)), recipe_of(spec)
+        known = recipe in alike and networks in built
+        alike.setdefault(recipe if known or recipe not in alike else key, []).append(spec)
+        built.add(networks)
+    return alike
+
+
+def data_of(spec: RunSpec) -> str:
+    """Name all of its data that the rehearsal of ganbench's own parts depends on."""
+    size = dataset_of(spec).train_size
+    return canonical_json([spec.dataset.shape, spec.dataset.classes, size])
+
+
+def recipe_of(spec: RunSpec) -> str:
+    """Name all else that the rehearsal depends on: parts and settings."""
     described = json.loads(cohort_key(spec))
-    dataset, settings = described["dataset"], described["settings"]
-    return canonical_json(
-        {
-            "parts": [described["variant"], described["tricks"]],
-            "data": [dataset["shape"], dataset["classes"], dataset_of(spec).train_size],
-            "settings": {name: settings[name] for name in OF_TRAINING},
-        }
-    )
+    settings = {name: described["settings"][name] for name in OF_TRAINING}
+    kind_of_data = [len(spec.dataset.shape), spec.dataset.classes is None]
+    return canonical_json([described["variant"], described["tricks"], settings, kind_of_data])
 
 
 def ended_by(spec: RunSpec, ended: Ended) -> str:
