@@ -236,14 +236,3 @@ def decode_numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [decode_numbers(item) for item in value]
     return value
-
-
-def encode_numbers(value: Any) -> Any:
-    """Apply :func:`encode_number` to every float inside a JSON value."""
-    if isinstance(value, float):
-        return encode_number(value)
-    if isinstance(value, dict):
-        return {key: encode_numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode_numbers(item) for item in value]
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness.spec import encode_numbers
+from harness.store.fields import as_json
 from reports.document import Document
 from reports.tables import Table, TableCell
 
@@ -54,4 +54,4 @@ def render(document: Document) -> str:
         "tables": [describe(table) for table in document.tables()],
     }
     # Indented, it would take the standard library eight times as long.
-    return json.dumps(encode_numbers(content), ensure_ascii=True) + "\n"
+    return json.dumps(as_json(content), ensure_ascii=True) + "\n"

@@ -57,7 +57,7 @@ OPTIONAL = {"optional": True}
 
 
 def as_json(value: Any) -> Any:
-    """Write records, and what holds them, as values that JSON keeps."""
+    """Write numbers, records, and what holds them, as values that JSON keeps."""
     if isinstance(value, float):
         return encode_number(value)
     if isinstance(value, dict):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.spec import RunSpec, canonical_json, content_id, encode_numbers
+from harness.spec import RunSpec, canonical_json, content_id
 from harness.store.events import EvaluationRow, Event, LossRow, SampleFile
+from harness.store.fields import as_json
 from harness.store.reading import RunRecord
 from harness.store.records import NONE, PlannedPart, PlannedRun
 
@@ -36,7 +37,7 @@ class Row:
     @property
     def text(self) -> str:
         """The same for equal rows; unlike the row itself, also where a value is NaN."""
-        return canonical_json([encode_numbers(self.values), self.picture])
+        return canonical_json([as_json(self.values), self.picture])
 
 
 @dataclass(frozen=True)
@@ -154,4 +155,4 @@ def digest(
         "rows": [row.text for row in history],
         "summary": totals,
     }
-    return content_id(encode_numbers(told), length)
+    return content_id(as_json(told), length)

@@ -23,8 +23,8 @@ from harness.spec import (
     content_id,
     decode_numbers,
     encode_number,
-    encode_numbers,
 )
+from harness.store.fields import as_json
 
 SETTINGS: dict[str, Any] = {
     "steps": 2000,
@@ -197,6 +197,6 @@ def test_numbers_that_json_has_not_are_stored_typed(number: float, stored: Any) 
 
 @given(floats_anywhere)
 def test_numbers_survive_strict_json(value: Any) -> None:
-    text = json.dumps(encode_numbers(value), allow_nan=False)
+    text = json.dumps(as_json(value), allow_nan=False)
     again = decode_numbers(json.loads(text))
     assert repr(again) == repr(value)
