@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.base import Statistics, metrics
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, balls
+from harness.metrics.pairs import BallMetric, Block, Tally
 from harness.store.records import MetricInfo
 
 NEIGHBOURS = 5
@@ -39,8 +39,10 @@ class Crowd:
 
 
 @metrics.register("density-coverage", source="Naeem et al. 2020, arXiv:2002.09797")
-class DensityCoverage(PairMetric):
+class DensityCoverage(BallMetric):
     """How densely real images surround generated ones, and the share of real images met."""
+
+    neighbours = NEIGHBOURS
 
     def columns(self) -> list[MetricInfo]:
         """Describe density, which may exceed 1, and coverage, which may not."""
@@ -60,12 +62,8 @@ class DensityCoverage(PairMetric):
             ),
         ]
 
-    def reduce(self, real: Tensor) -> Statistics:
-        """Keep the radius of each real example's ball; none if there are too few."""
-        return balls(real, NEIGHBOURS)
-
-    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally | None:
         """Begin to count."""
         if not len(generated) or not len(reference["radii"]):
-            return Undefined(2)
+            return None
         return Crowd(generated, reference["radii"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.base import Statistics, metrics
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, slices, squared_distances
+from harness.metrics.pairs import Block, PairMetric, Tally, slices, squared_distances
 from harness.store.records import MetricInfo
 
 QUANTILE = 0.001
@@ -70,8 +70,8 @@ class Duplicates(PairMetric):
         """Keep the distance that .1 % of the real pairs keep to."""
         return {"threshold": close_distance(real)}
 
-    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally | None:
         """Begin to count."""
         if len(generated) < 2 or bool(reference["threshold"].isnan()):
-            return Undefined(1)
+            return None
         return ClosePairs(len(generated), reference["threshold"])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.metrics.base import Conditions, Statistics, metrics
 from harness.metrics.extractors.inception import FID_LABEL
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, slices
+from harness.metrics.pairs import Block, PairMetric, Tally, slices
 from harness.store.records import MetricInfo
 
 SUBSETS = 100
@@ -140,12 +140,12 @@ class KernelDistance(PairMetric):
         held = draw_subsets(SUBSETS, size, count, len(real))[1]
         return {"within": sums_within(real, held.to(real.device))}
 
-    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally | None:
         """Begin to sum; fewer generated examples than a subset are a subset of their own."""
         real = reference["features"]
         size = min(self.subset, len(generated))
         if size < 2 or len(real) < self.subset:
-            return Undefined(1)
+            return None
         drawn = draw_subsets(SUBSETS, size, len(generated), len(real))
         made, held = (side.to(real.device) for side in drawn)
         whole = len(generated) == self.conditions.compared

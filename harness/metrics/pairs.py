@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -47,20 +48,6 @@ class Tally(Protocol):
         """Compute one number per column, after the last block."""
 
 
-class Undefined:
-    """The tally of a metric that has no value: too few examples for it."""
-
-    def __init__(self, columns: int) -> None:
-        self.columns = columns
-
-    def add(self, block: Block) -> None:
-        """Take in nothing."""
-
-    def values(self) -> list[float]:
-        """Return NaN for each column."""
-        return [float("nan")] * self.columns
-
-
 class PairMetric(Metric):
     """A metric of images that looks at pairs of examples.
 
@@ -86,8 +73,8 @@ class PairMetric(Metric):
         """Reduce the chosen reference features ``(m, dimensions)`` to what :meth:`tally` needs."""
         return {}
 
-    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
-        """Begin a pass.
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally | None:
+        """Begin a pass; None where too few examples leave the metric without a value.
 
         Args:
             generated: Features of the generated examples, float64 ``(n, dimensions)``.
@@ -98,6 +85,17 @@ class PairMetric(Metric):
     def values(self, generated: Observation, reference: Statistics) -> list[float]:
         """Compute the numbers in a pass of its own."""
         return measure_pairs([self], [reference], generated)[0]
+
+
+class BallMetric(PairMetric):
+    """A metric that asks who lies in a ball around an example, up to its k-th nearest other."""
+
+    neighbours: ClassVar[int]
+
+    def reduce(self, real: Tensor) -> Statistics:
+        """Keep the squared radius of each real example's ball; none if there are too few."""
+        known = len(real) > self.neighbours
+        return {"radii": radii(real, self.neighbours) if known else real.new_empty(0)}
 
 
 def measure_pairs(
@@ -115,8 +113,12 @@ def measure_pairs(
     tallies = [m.tally(made, r) for m, r in zip(metrics, references, strict=True)]
     for block in blocks(made, real):
         for tally in tallies:
-            tally.add(block)
-    return [tally.values() for tally in tallies]
+            if tally is not None:
+                tally.add(block)
+    return [
+        [math.nan] * len(metric.columns()) if tally is None else tally.values()
+        for metric, tally in zip(metrics, tallies, strict=True)
+    ]
 
 
 def choice(count: int, most: int) -> Tensor:
@@ -169,12 +171,6 @@ def radii(features: Tensor, k: int) -> Tensor:
         for rows in slices(len(features), len(features), features.device)
     ]
     return torch.cat(distances)
-
-
-def balls(real: Tensor, neighbours: int) -> Statistics:
-    """Keep the squared radius of each real example's ball; none if there are too few."""
-    known = len(real) > neighbours
-    return {"radii": radii(real, neighbours) if known else real.new_empty(0)}
 
 
 def kth_distance(distances: Tensor, k: int) -> Tensor:

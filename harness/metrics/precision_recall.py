@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.base import Statistics, metrics
-from harness.metrics.pairs import Block, PairMetric, Tally, Undefined, balls, kth_distance
+from harness.metrics.pairs import BallMetric, Block, Tally, kth_distance
 from harness.store.records import MetricInfo
 
 NEIGHBOURS = 3
@@ -38,8 +38,10 @@ class Balls:
 
 
 @metrics.register("precision-recall", source="Kynkäänniemi et al. 2019, arXiv:1904.06991, eq. 1–2")
-class PrecisionRecall(PairMetric):
+class PrecisionRecall(BallMetric):
     """Shares of generated images near real ones, and of real images near generated ones."""
+
+    neighbours = NEIGHBOURS
 
     def columns(self) -> list[MetricInfo]:
         """Describe both shares."""
@@ -58,12 +60,8 @@ class PrecisionRecall(PairMetric):
             ),
         ]
 
-    def reduce(self, real: Tensor) -> Statistics:
-        """Keep the radius of each real example's ball; none if there are too few."""
-        return balls(real, NEIGHBOURS)
-
-    def tally(self, generated: Tensor, reference: Statistics) -> Tally:
+    def tally(self, generated: Tensor, reference: Statistics) -> Tally | None:
         """Begin to mark who lies in whose ball."""
         if len(generated) <= NEIGHBOURS or not len(reference["radii"]):
-            return Undefined(2)
+            return None
         return Balls(generated, reference["radii"])
