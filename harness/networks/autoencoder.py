@@ -139,14 +139,14 @@ class AutoEncoder2D(AutoEncoders):
     Its embedding is one number: with two it could learn to return any point of the plane.
     """
 
+    makes = "points"
     default_width = 128
     default_latent = 16
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Take points with more coordinates than the embedding has."""
-        if len(shape) > 1:
-            return "autoencoder2d makes points, the data set holds images"
-        return None if shape[0] > 1 else "autoencoder2d could return any point of a line"
+        line = "autoencoder2d could return any point of a line" if shape == (1,) else None
+        return super().misfit(shape) or line
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ class Family:
     convolutional: ClassVar[bool] = False
     spectral: ClassVar[bool] = True
     """Whether its weights have a largest singular value to divide by: none of them starts at 0."""
+    makes: ClassVar[Literal["points", "images"] | None] = None
+    """The one kind of data that it fits; None where it fits both, or :meth:`misfit` says."""
     normalizations: ClassVar[tuple[Normalization, ...]] = ("none",)
     """Kinds of normalisation that it can be built with."""
     supports: ClassVar[frozenset[str]] = frozenset()
@@ -62,7 +64,10 @@ class Family:
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Say why the family cannot make or judge examples of a shape, or None."""
-        return None
+        held = "images" if len(shape) == 3 else "points"
+        if self.makes in (None, held):
+            return None
+        return f"{self.id} makes {self.makes}, the data set holds {held}"
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's hidden layers, latent side first."""

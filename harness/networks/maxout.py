@@ -104,15 +104,12 @@ class MaxoutNetworks(Family):
     the authors start the biases of G's output at the data's mean.
     """
 
+    makes = "images"
     default_width = 240
     default_latent = 100
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     # One activation is asked of both networks, and a maxout unit has none that could change.
     supports = SUPPORTED - {"activation"}
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take images only."""
-        return None if len(shape) == 3 else "maxout makes images, the data set holds points"
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's two hidden layers."""

@@ -120,12 +120,9 @@ class MLP(Family):
 class Toy2D(MLP):
     """Two hidden layers for two-dimensional mixtures; linear output, no normalisation."""
 
+    makes = "points"
     default_width = 128
     default_latent = 16
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take points only."""
-        return None if len(shape) == 1 else f"{self.id} makes points, the data set holds images"
 
 
 @networks.register(
@@ -145,9 +142,6 @@ class NormalizedToy2D(Toy2D):
 class MLPSmall(MLP):
     """Two hidden layers for small images; ReLU in G, LeakyReLU in D, tanh output."""
 
+    makes = "images"
     default_width = 256
     default_latent = 64
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take images only."""
-        return None if len(shape) == 3 else "mlp-small makes images, the data set holds points"

@@ -32,14 +32,11 @@ class MLPS1(Family):
     eps: ClassVar[float] = 1e-5
     momentum: ClassVar[float] = 0.8
     """Weight of the latest batch in the running statistics, as in ``torch.nn.BatchNorm1d``."""
+    makes = "images"
     default_width = 128
     default_latent = 100
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     supports = SUPPORTED
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take images only."""
-        return None if len(shape) == 3 else f"{self.id} makes images, the data set holds points"
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's four hidden layers."""

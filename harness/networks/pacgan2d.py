@@ -54,15 +54,12 @@ class PacGAN2D(Family):
     twice it.
     """
 
+    makes = "points"
     default_width = 200
     default_latent = 2
     normalizations: ClassVar[tuple[Normalization, ...]] = ("batch", "layer", "virtual", "none")
     # One activation is asked of both networks, and a maxout unit has none that could change.
     supports = SUPPORTED - {"activation"}
-
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
-        """Take points only."""
-        return None if len(shape) == 1 else "pacgan2d makes points, the data set holds images"
 
     def hidden_layers(self, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Name the generator's four hidden layers."""
