@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from operator import call
 from typing import Any, Generic, Self, TypeVar
 
 from harness.engines.local import die_with_parent, ending
@@ -38,11 +40,9 @@ class Ended:
 
 def in_child(function: Callable[..., Result], *arguments: Any) -> Result | None:
     """Call a function in a process of its own; None if that dies or takes too long."""
-    with asking(answer, function, arguments) as (receiver, _):
-        try:
-            return receiver.recv() if receiver.poll(PATIENCE_SECONDS) else None
-        except EOFError:
-            return None
+    with EachInChild(call, [partial(function, *arguments)], (), PATIENCE_SECONDS) as process:
+        (given,) = process.answers()
+    return None if isinstance(given, Ended) else given
 
 
 class EachInChild(Generic[Item, Result]):
@@ -52,12 +52,18 @@ class EachInChild(Generic[Item, Result]):
         function: Can be pickled, as what it returns can; does not raise.
         items: What can be pickled; without any, there is no process.
         plugins: Modules that register what the items are made of.
+        patience: Seconds after which a process that has not answered is ended; None for no limit.
     """
 
     def __init__(
-        self, function: Callable[[Item], Result], items: Sequence[Item], plugins: Sequence[str]
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        plugins: Sequence[str],
+        patience: float | None = None,
     ) -> None:
         self._function, self._left, self._plugins = function, list(items), plugins
+        self._patience = patience
         self._process = ExitStack()
 
     def __enter__(self) -> Self:
@@ -70,14 +76,15 @@ class EachInChild(Generic[Item, Result]):
     def _begin(self) -> None:
         self._process.close()
         if self._left:
-            question = asking(answer_each, self._function, self._left, self._plugins)
+            question = asking(self._function, self._left, self._plugins)
             self._receiver, self._child = self._process.enter_context(question)
 
     def answers(self) -> Iterator[Result | Ended]:
         """Wait for all answers, in order."""
         while self._left:
             # Not for the pipe alone: what the process has started may hold its other end.
-            wait([self._receiver, self._child.sentinel])
+            if not wait([self._receiver, self._child.sentinel], self._patience):
+                self._child.kill()
             given: Result | Ended
             try:
                 if not self._receiver.poll():
@@ -93,14 +100,12 @@ class EachInChild(Generic[Item, Result]):
 
 
 @contextmanager
-def asking(
-    target: Callable[..., None], *arguments: Any
-) -> Iterator[tuple[Connection, BaseProcess]]:
+def asking(*question: Any) -> Iterator[tuple[Connection, BaseProcess]]:
     """Start a process that answers through a pipe, and leave none behind."""
     start_fork_server()
     context = multiprocessing.get_context("forkserver")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=target, args=(sender, *arguments), daemon=True)
+    child = context.Process(target=answer_each, args=(sender, *question), daemon=True)
     child.start()
     sender.close()
     try:
@@ -119,13 +124,6 @@ def listen() -> None:
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
         for stream in (1, 2):
             os.dup2(nowhere.fileno(), stream)
-
-
-def answer(sender: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    """Send what a function returns; what goes wrong in it is the caller's to do without."""
-    listen()
-    sender.send(function(*arguments))
-    sender.close()
 
 
 def answer_each(

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from harness.planning import children
 from harness.planning.children import EachInChild, Ended, in_child
 from tests.processes import still_serving
 
@@ -19,6 +21,13 @@ def test_in_a_process_of_its_own() -> None:
 
 def test_a_process_that_dies_has_no_answer() -> None:
     assert in_child(os._exit, 3) is None
+
+
+def test_a_process_that_takes_too_long_has_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "PATIENCE_SECONDS", 0.2)
+    start = time.monotonic()
+    assert in_child(time.sleep, 60) is None
+    assert time.monotonic() - start < 30
 
 
 LEAVES_A_CHILD = """
