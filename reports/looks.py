@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.store.reading import read_suite
-from harness.store.records import CellKey, SuitePlan
+from harness.store.records import Standing, SuitePlan
 from reports.cells import SuiteCells, group
 from reports.effects import Effect, compared, trick_effects
 from reports.sections.verdict_words import limits, times
 from reports.statistics.claims import Judgement
 
 UNDECIDABLE = "not decidable here"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How a trick stands.
-
-    Attributes:
-        tricks: Its label.
-        verdict: What may be said of it.
-        settled: Whether it needs no more seeds, or would need more than there may be.
-        ratio: Its ratio with interval.
-        need: Seeds that would decide; empty where that is not known or not needed.
-        cells: Labels (data set, variant, tricks) of its cells, and of those they are compared with.
-    """
-
-    tricks: str
-    verdict: str
-    settled: bool
-    ratio: str
-    need: str
-    cells: frozenset[CellKey]
 
 
 def standings(folder: Path) -> list[Standing]:

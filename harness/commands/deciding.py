@@ -14,7 +14,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
@@ -29,42 +28,13 @@ from harness.planning.machine import slots
 from harness.planning.studies import spent_seeds
 from harness.store.folders import Store
 from harness.store.reading import read_suite
-from harness.store.records import LOOKS, SEEDS_FOR_A_CLAIM, CellKey, Look, PlannedRun
+from harness.store.records import LOOKS, SEEDS_FOR_A_CLAIM, CellKey, Look, PlannedRun, Standing
 from harness.suite.matrix import Matrix, fingerprint
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
 
 MOST_SEEDS = 40
 UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-
-
-class Standing(Protocol):
-    """How a trick stands after a look; :mod:`reports.looks` says it."""
-
-    @property
-    def tricks(self) -> str:
-        """Its label."""
-
-    @property
-    def verdict(self) -> str:
-        """What may be said of it."""
-
-    @property
-    def settled(self) -> bool:
-        """Whether it needs no more seeds, or is given up."""
-
-    @property
-    def ratio(self) -> str:
-        """Its ratio with interval, in words."""
-
-    @property
-    def need(self) -> str:
-        """Seeds that would decide, in words; empty where not known or not needed."""
-
-    @property
-    def cells(self) -> frozenset[CellKey]:
-        """Its cells, and those they are compared with."""
-
 
 Judge = Callable[[Path], Sequence[Standing]]
 """Reads a results folder, all runs of whose look are done, and says how each trick stands."""

@@ -270,6 +270,27 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How a trick stands after a look; the reports say it.
+
+    Attributes:
+        tricks: Its label.
+        verdict: What may be said of it.
+        settled: Whether it needs no more seeds, or would need more than there may be.
+        ratio: Its ratio with interval, in words.
+        need: Seeds that would decide, in words; empty where that is not known or not needed.
+        cells: Labels (data set, variant, tricks) of its cells, and of those they are compared with.
+    """
+
+    tricks: str
+    verdict: str
+    settled: bool
+    ratio: str
+    need: str
+    cells: frozenset[CellKey]
+
+
+@dataclass(frozen=True)
 class SuitePlan:
     """What ``suite.json`` holds.
 
