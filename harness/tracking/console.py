@@ -47,16 +47,9 @@ class ConsoleMirror(Mirror):
     Args:
         console: A terminal gets bars; anything else plain lines without control characters.
         clock: Seconds that never go back.
-        status_seconds: Between two lines of status where there are no bars.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        status_seconds: float = STATUS_SECONDS,
-    ) -> None:
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._wording = Wording(console)
         self._progress = Progress(clock)
@@ -65,7 +58,7 @@ class ConsoleMirror(Mirror):
         self._display: Display = (
             Bars(console, self._wording, self._progress, self._lock)
             if bars
-            else Lines(console, self._wording, self._progress, status_seconds)
+            else Lines(console, self._wording, self._progress)
         )
 
     def suite_started(self, plan: SuitePlan, pending: Sequence[TrackedRun], finished: int) -> None:
@@ -131,16 +124,12 @@ class Lines:
         console: Anything but a terminal.
         wording: For the console.
         progress: What to show.
-        status_seconds: Between two lines of status.
     """
 
-    def __init__(
-        self, console: Console, wording: Wording, progress: Progress, status_seconds: float
-    ) -> None:
+    def __init__(self, console: Console, wording: Wording, progress: Progress) -> None:
         self._console = console
         self._wording = wording
         self._progress = progress
-        self._status_seconds = status_seconds
         self._said = 0.0
 
     def begin(self) -> None:
@@ -152,7 +141,7 @@ class Lines:
 
     def changed(self) -> None:
         """Say how things are, if the last time is long ago."""
-        if self._progress.clock() - self._said >= self._status_seconds:
+        if self._progress.clock() - self._said >= STATUS_SECONDS:
             self._said = self._progress.clock()
             self._say(f"{self._state()}; {self._wording.remaining(self._progress)}")
 
