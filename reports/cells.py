@@ -99,6 +99,13 @@ class Result:
     def _folder(self) -> SampleFolder | None:
         return SampleFolder(self.record.path) if self.record else None
 
+    def evaluation_at(self, step: int) -> EvaluationRow | None:
+        """Return the evaluation at a step; None if there is none."""
+        if self.record is None:
+            return None
+        places = np.flatnonzero(self.record.numbers(EvaluationRow).steps == step)
+        return self.record.of_type(EvaluationRow)[places[0]] if len(places) else None
+
     def curve(self, metric: str) -> list[tuple[float, float]]:
         """Return (kimg, value) of every evaluation with a finite value, step 0 included."""
         return self.points(EvaluationRow, metric)
@@ -118,6 +125,11 @@ class CellRuns(OfCell):
 
     cell: PlannedCell
     results: tuple[Result, ...]
+
+    @cached_property
+    def record(self) -> ReportedRun | None:
+        """What the first of its runs that has begun did; None before any."""
+        return next((result.record for result in self.results if result.record), None)
 
     @cached_property
     def metrics(self) -> tuple[MetricInfo, ...]:
@@ -275,9 +287,15 @@ class SuiteCells:
         return next((cell.cell.tricks for cell in baselines), ())
 
     @cached_property
+    def controlled(self) -> list[tuple[CellRuns, CellRuns]]:
+        """The cells that are compared with another, each with that."""
+        pairs = ((cell, self.control(cell)) for cell in self.cells)
+        return [(cell, control) for cell, control in pairs if control is not None]
+
+    @cached_property
     def treatments(self) -> list[str]:
         """What is compared with something, in order."""
-        treated = (cell for cell in self.cells if self.control(cell) is not None)
+        treated = (cell for cell, _ in self.controlled)
         places = {label: place for place, label in enumerate(self.tricks)}
         ordered = sorted(treated, key=lambda cell: places[cell.tricks])
         return list(dict.fromkeys(self.treatment(cell) for cell in ordered))

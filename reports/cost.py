@@ -204,10 +204,7 @@ def surcharges(cells: SuiteCells) -> dict[str, Surcharge]:
         cell: {cost.machine: cost for cost in costs} for cell, costs in costs_by_cell(cells).items()
     }
     ratios: dict[str, list[tuple[float, float | None, tuple[str, ...]]]] = {}
-    for cell in cells.cells:
-        control = cells.control(cell)
-        if control is None:
-            continue
+    for cell, control in cells.controlled:
         for machine, cost in by_cell[cell].items():
             base = by_cell[control].get(machine)
             if base is None or base.together != cost.together:

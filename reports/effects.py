@@ -238,12 +238,7 @@ def pairs_of(treated: CellRuns, control: CellRuns) -> list[Pair]:
 @cached_per_suite
 def compared(cells: SuiteCells) -> dict[CellRuns, list[Pair]]:
     """Pair every cell that has a control with that."""
-    controls = ((cell, cells.control(cell)) for cell in cells.cells)
-    return {
-        cell: unspent(cells, pairs_of(cell, control))
-        for cell, control in controls
-        if control is not None
-    }
+    return {cell: unspent(cells, pairs_of(cell, control)) for cell, control in cells.controlled}
 
 
 def unspent(cells: SuiteCells, pairs: Iterable[Pair]) -> list[Pair]:
@@ -327,11 +322,8 @@ def near_floor(cells: SuiteCells) -> list[tuple[CellRuns, float]]:
     It is the geometric mean of their surviving runs. A floor is in every value, so that ratios of
     such cells are nearer to 1 than those of the distances that lie beneath.
     """
-    controls = dict.fromkeys(
-        control for cell in compared(cells) if (control := cells.control(cell)) is not None
-    )
     found = []
-    for cell in controls:
+    for cell in dict.fromkeys(control for _, control in cells.controlled):
         primary = cell.primary
         if primary is None or primary.better != "lower" or not (primary.floor or 0) > 0:
             continue
@@ -385,10 +377,7 @@ def differences(cells: SuiteCells) -> list[tuple[CellRuns, str, Any, Any]]:
     where pairs were on unlike ones.
     """
     unlike_settings: list[tuple[CellRuns, str, Any, Any]] = []
-    for cell in cells.cells:
-        control = cells.control(cell)
-        if control is None:
-            continue
+    for cell, control in cells.controlled:
         mine, base = settings_of(cell), settings_of(control)
         for name in mine.keys() & base.keys():
             if mine[name] != base[name]:
@@ -412,11 +401,10 @@ def unlike_devices(pairs: Sequence[Pair]) -> list[tuple[str, str, str]]:
 
 def settings_of(cell: CellRuns) -> dict[str, Any]:
     """Return what a cell is trained and measured with; empty before any run has begun."""
-    record = next((result.record for result in cell.results if result.record), None)
-    if record is None:
+    if cell.record is None:
         return {}
     metric = {"primary metric": cell.primary.name} if cell.primary else {}
-    return {**record.spec.settings.model_dump(), **metric}
+    return {**cell.record.spec.settings.model_dump(), **metric}
 
 
 @dataclass(frozen=True)

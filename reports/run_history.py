@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -108,15 +107,6 @@ class History:
     def primary(self) -> MetricInfo | None:
         """The metric that verdicts go by."""
         return next((metric for metric in self.metrics if metric.primary), None)
-
-    def evaluation_at(self, step: int) -> EvaluationRow | None:
-        """Return the evaluation at a step; None if there is none."""
-        place = self._evaluated.get(step)
-        return None if place is None else self.evaluations[place]
-
-    @cached_property
-    def _evaluated(self) -> dict[float, int]:
-        return {step: place for place, step in enumerate(self.measured.steps.tolist())}
 
     @property
     def step(self) -> int:

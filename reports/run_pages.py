@@ -82,7 +82,7 @@ class RunPages:
             raise ValueError(f"run {result.planned.id} has no records to show")
         history = History(result, result.record)
         record, primary = history.record, history.primary
-        moments = moments_of(result.read, history.samples, history.evaluation_at, record.data)
+        moments = moments_of(result.read, history.samples, result.evaluation_at, record.data)
         sign, badge, words = SIGN_OF.get(result.status, ("", "none", result.status))
         raw = len(history.unaveraged.steps) > 0
         return self._template.render(

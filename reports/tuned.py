@@ -212,10 +212,7 @@ def compare(cells: SuiteCells, searches: Sequence[Search]) -> Comparison:
     by_cell = {search.cell: search for search in searches}
     matched: dict[str, list[tuple[Search, Search]]] = {}
     apart, missing = [], 0
-    for cell in cells.cells:
-        control = cells.control(cell)
-        if control is None:
-            continue
+    for cell, control in cells.controlled:
         mine, other = (by_cell.get(each.labels) for each in (cell, control))
         if mine is None or other is None:
             missing += 1

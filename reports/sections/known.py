@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from harness.spec import Settings
-from reports.cells import CellRuns, SuiteCells
+from reports.cells import SuiteCells
 from reports.document import Section
 from reports.effects import Effect, compared, trick_effects
 from reports.statistics.claims import Verdict
@@ -17,11 +17,6 @@ LEAD = (
     "What was put in is the truth that the other chapters have to find. Of twenty ratios, one lies "
     "outside its 95 % interval by chance.",
 )
-
-
-def settings_of(cell: CellRuns) -> Settings | None:
-    """Return a cell's settings; None before any of its runs has begun."""
-    return next((r.record.spec.settings for r in cell.results if r.record is not None), None)
 
 
 def ratio_put_in(settings: Settings, metric: str) -> float | None:
@@ -54,7 +49,7 @@ def is_right(verdict: Verdict | None, ratio: float | None, failures: float) -> s
 def row_of(effect: Effect, cells: SuiteCells) -> Row | None:
     """Write a trick whose numbers were altered; None for others."""
     treated = [cell for cell in compared(cells) if cells.treatment(cell) == effect.tricks]
-    settings = [one for cell in treated if (one := settings_of(cell)) is not None]
+    settings = [cell.record.spec.settings for cell in treated if cell.record]
     if not settings or not all(one.is_altered for one in settings):
         return None
     metrics = {cell.primary.metric for cell in treated if cell.primary}

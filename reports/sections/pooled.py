@@ -185,10 +185,9 @@ def profiles_figure(cells: SuiteCells, scales: dict[str, Scale]) -> Figure | Non
     panels = {}
     for treatment in cells.treatments:
         pairs = []
-        for cell in cells.cells:
-            control = cells.control(cell)
+        for cell, control in cells.controlled:
             scale = scales.get(cell.dataset)
-            if control is None or scale is None or cells.treatment(cell) != treatment:
+            if scale is None or cells.treatment(cell) != treatment:
                 continue
             both = scores_of(cell, scale), scores_of(control, scale)
             if min(map(len, both)) >= FEWEST:

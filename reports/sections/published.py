@@ -120,8 +120,7 @@ def bare(name: str) -> str:
 
 def dataset_id(cells: list[CellRuns]) -> str | None:
     """Return the id of the data set that cells share, without options; None before any run."""
-    records = (result.record for cell in cells for result in cell.results)
-    return next((record.spec.dataset.id for record in records if record), None)
+    return next((cell.record.spec.dataset.id for cell in cells if cell.record), None)
 
 
 def number(value: Any) -> str:
@@ -133,10 +132,10 @@ def number(value: Any) -> str:
 
 def unlike(cell: CellRuns, published: PublishedTable) -> str:
     """Say in which settings and options a cell is not what a source says of its training."""
-    record = next((result.record for result in cell.results if result.record), None)
-    if record is None:
+    if cell.record is None:
         return ""
-    ours = {**record.spec.settings.model_dump(), **record.spec.dataset.options}
+    spec = cell.record.spec
+    ours = {**spec.settings.model_dump(), **spec.dataset.options}
     differences = [
         f"{name} {number(ours[name])} ({number(value)})"
         if name in ours

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.store.events import EvaluationRow, SampleFile
+from harness.store.events import SampleFile
 from harness.store.records import DataFacts
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.document import Block, Gallery, Section, Thumbnail
@@ -103,18 +103,12 @@ def caption_of(cell: CellRuns, result: Result, event: SampleFile, *, last: bool)
         words.append(result.status)
         value = result.last(primary.name) if primary else None
     else:
-        measured = evaluation_at(result, event.step)
+        measured = result.evaluation_at(event.step)
         value = measured.values.get(primary.name) if measured and primary else None
         words.append(f"{significant(measured.kimg)} kimg" if measured else "")
     if value is not None and math.isfinite(value):
         words.append(significant(value))
     return ", ".join(word for word in words if word)
-
-
-def evaluation_at(result: Result, step: int) -> EvaluationRow | None:
-    """Return the evaluation at a step; None if there is none."""
-    evaluations = result.record.of_type(EvaluationRow) if result.record else []
-    return next((event for event in evaluations if event.step == step), None)
 
 
 @dataclass
@@ -135,7 +129,7 @@ class Painter:
         key = result.planned.id, event.file, tiles
         if key not in self._made:
             data = result.read(key[1])
-            measured = evaluation_at(result, event.step)
+            measured = result.evaluation_at(event.step)
             counts = measured.histogram if measured else None
             picture = None if data is None else picture_of(key[1], data, self.facts, counts)
             self._made[key] = picture and picture.tiled(tiles)

@@ -43,10 +43,8 @@ def lifetimes(cells: Sequence[CellRuns]) -> Lifetimes:
 def compared(cells: SuiteCells) -> dict[str, list[tuple[CellRuns, CellRuns]]]:
     """Pair the cells of every treatment with their controls."""
     pairs: dict[str, list[tuple[CellRuns, CellRuns]]] = {name: [] for name in cells.treatments}
-    for cell in cells.cells:
-        control = cells.control(cell)
-        if control is not None:
-            pairs[cells.treatment(cell)].append((cell, control))
+    for cell, control in cells.controlled:
+        pairs[cells.treatment(cell)].append((cell, control))
     return pairs
 
 
