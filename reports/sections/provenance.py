@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from typing import Any
 
@@ -11,6 +10,7 @@ from harness.store.wording import listing
 from reports.cells import CellRuns, Result, SuiteCells
 from reports.code import code_table
 from reports.document import Section
+from reports.sections.verdict_words import run_again
 from reports.tables import Column, Row, Table, TableCell, entries, significant
 
 MOST_VALUES = 6
@@ -242,18 +242,14 @@ def folders_table(cells: SuiteCells) -> Table:
 
 def command(plan: SuitePlan, cell: CellRuns, seed: int | None = None) -> str:
     """Write the command that runs one cell again, or one seed of it."""
-    options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
-    options += [("extractor", named) for named in plan.extractors]
-    options += [("profile", plan.profile)] if plan.profile else []
-    options += [("seeds", plan.seeds)] if plan.seeds else []
+    options: list[tuple[str, object]] = [("seeds", plan.seeds)] if plan.seeds else []
     options += [
         ("only", f"dataset={cell.dataset}"),
         ("only", f"variant={cell.variant}"),
         ("only", f"tricks={cell.tricks}"),
     ]
     options += [("only", f"seed={seed}")] if seed is not None else []
-    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options]
-    return " ".join(["ganbench run", shlex.quote(plan.source or plan.suite), *words])
+    return run_again(plan, options)
 
 
 def commands_table(cells: SuiteCells) -> Table:

@@ -178,13 +178,16 @@ def by(plan: SuitePlan, seeds: int) -> str:
 
 def command(plan: SuitePlan, seeds: int) -> str:
     """Write the command that goes on with new seeds until it is decided, up to so many."""
+    return run_again(plan, [("max-seeds", min(seeds, MOST_ASKED))], "--until-decided")
+
+
+def run_again(plan: SuitePlan, more: Sequence[tuple[str, object]], *flags: str) -> str:
+    """Write the command that ran a suite, with flags first and more options last."""
     options: list[tuple[str, object]] = [("plugin", name) for name in plan.plugins]
     options += [("extractor", named) for named in plan.extractors]
     options += [("profile", plan.profile)] if plan.profile else []
-    options += [("max-seeds", min(seeds, MOST_ASKED))]
-    words = [f"--{name} {shlex.quote(str(value))}" for name, value in options]
-    suite = shlex.quote(plan.source or plan.suite)
-    return " ".join(["ganbench run", suite, "--until-decided", *words])
+    words = [f"--{name} {shlex.quote(str(value))}" for name, value in [*options, *more]]
+    return " ".join(["ganbench run", shlex.quote(plan.source or plan.suite), *flags, *words])
 
 
 def smallest_margin(judgement: Judgement) -> str:
