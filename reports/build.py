@@ -318,7 +318,8 @@ def write_run_page(run: Path, file: Path, *, force: bool = False) -> None:
         OSError: if the file is there, or cannot be written.
     """
     from harness.errors import StoreError
-    from harness.store.reading import ReportedRun, SuiteRecord, read_plan, read_run
+    from harness.store.plan import read_plan
+    from harness.store.reading import ReportedRun, SuiteRecord, read_run
     from reports.cells import group
     from reports.run_pages import RunPages
 

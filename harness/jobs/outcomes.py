@@ -9,6 +9,7 @@ from statistics import median
 
 from harness.spec import PATIENCE, Settings
 from harness.store.events import Ending, EvaluationRow, LossRow, Sign, last_step
+from harness.store.fields import Players
 from harness.store.log import EventLog
 from harness.store.reading import RunRecord
 from harness.store.records import MetricInfo, Outcome
@@ -84,7 +85,7 @@ def record_outcome(
     seconds: float | None = None,
     evaluation_seconds: float | None = None,
     kimg: float | None = None,
-    updates: dict[str, int] | None = None,
+    updates: Players | None = None,
     peak_memory: int | None = None,
 ) -> None:
     """Record what became of a run, unless it has a result.

@@ -15,7 +15,8 @@ from harness.planning.backlog import Backlog, backlog, readable
 from harness.spec import RunSpec
 from harness.store.code import Answer, PartCode, still_accepted
 from harness.store.folders import REPLACED
-from harness.store.reading import RunRecord, read_plan
+from harness.store.plan import read_plan
+from harness.store.reading import RunRecord
 from harness.tracking.wording import counted
 
 

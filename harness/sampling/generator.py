@@ -23,7 +23,8 @@ from harness.parts.precision import DTYPES
 from harness.registry import KINDS
 from harness.spec import RunSpec
 from harness.store.code import PartCode, still_accepted
-from harness.store.reading import RunRecord, read_plan, read_run
+from harness.store.plan import read_plan
+from harness.store.reading import RunRecord, read_run
 from harness.store.wording import printable
 from harness.training.checkpoint import Checkpoint, last_state
 from harness.training.game import Game

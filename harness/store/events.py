@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from harness.store.code import PartCode
-from harness.store.fields import OPTIONAL, Count, Facts, Named, Number, Text
+from harness.store.fields import OPTIONAL, Amount, Count, Facts, Flag, Named, Number, Players, Text
 from harness.store.records import DataFacts, MetricInfo, Outcome, Provenance
 
 
@@ -55,7 +55,7 @@ class Protocol:
     provenance: Provenance | None = field(default=None, metadata=OPTIONAL)
     data: DataFacts = field(default_factory=DataFacts)
     probes: Facts | None = field(default=None, metadata=OPTIONAL)
-    parameters: dict[str, Count] | None = field(default=None, metadata=OPTIONAL)
+    parameters: Players | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class LossRow:
 
     type: Literal["losses"] = "losses"
     step: Count
-    kimg: Number
+    kimg: Amount
     values: Named
 
 
@@ -83,13 +83,13 @@ class EvaluationRow:
 
     type: Literal["evaluation"] = "evaluation"
     step: Count
-    kimg: Number
+    kimg: Amount
     values: Named
     raw: Named | None = field(default=None, metadata=OPTIONAL)
     histogram: list[Count] | None = None
     diversity: Number | None = field(default=None, metadata=OPTIONAL)
     mode_coverage: Number | None = field(default=None, metadata=OPTIONAL)
-    seconds: Number | None = field(default=None, metadata=OPTIONAL)
+    seconds: Amount | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class ProbeRow:
     step: Count
     values: Named
     details: Facts = field(default_factory=dict)
-    seconds: Number | None = field(default=None, metadata=OPTIONAL)
+    seconds: Amount | None = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class LineFile:
     type: Literal["line"] = "line"
     step: Count
     file: Text
-    share: bool
+    share: Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +166,10 @@ class Ending:
     onset: Count | None = None
     reason: Text = ""
     signs: dict[str, Sign | Number] | None = field(default=None, metadata=OPTIONAL)
-    seconds: Number | None = field(default=None, metadata=OPTIONAL)
-    evaluation_seconds: Number | None = field(default=None, metadata=OPTIONAL)
-    kimg: Number | None = field(default=None, metadata=OPTIONAL)
-    updates: dict[str, Count] | None = field(default=None, metadata=OPTIONAL)
+    seconds: Amount | None = field(default=None, metadata=OPTIONAL)
+    evaluation_seconds: Amount | None = field(default=None, metadata=OPTIONAL)
+    kimg: Amount | None = field(default=None, metadata=OPTIONAL)
+    updates: Players | None = field(default=None, metadata=OPTIONAL)
     peak_memory: Count | None = field(default=None, metadata=OPTIONAL)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal
 
@@ -12,12 +13,30 @@ from harness.spec import decode_numbers, encode_number
 
 MOST = 2**53
 """Integers beyond this are not exact as floats."""
+LARGEST = 1e100
+"""Numbers beyond this are infinite: their squares and ratios could not be held."""
+
+
+Count = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+"""How many of something; also a step."""
 
 
 class NonFinite(TypedDict):
     """How JSON holds a number that is not finite."""
 
     nonfinite: Literal["nan", "inf", "-inf"]
+
+
+class Players(TypedDict):
+    """How many of something each network has, or has had."""
+
+    d: Count
+    g: Count
+
+
+def beyond(value: float) -> float:
+    """Make a number infinite that is too large to compute with."""
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
 
 
 def as_text(value: Any) -> str:
@@ -31,11 +50,14 @@ def as_text(value: Any) -> str:
     return value
 
 
-Count = Annotated[int, Field(strict=True, ge=0, le=MOST)]
-"""How many of something; also a step."""
-Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+Finite = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Amount = Annotated[float, Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)]
+"""How much of something, such as seconds."""
 Written = Annotated[
-    Finite | Annotated[NonFinite, AfterValidator(decode_numbers)],
+    Finite
+    | Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(beyond)]
+    | Annotated[NonFinite, AfterValidator(decode_numbers)],
     Field(union_mode="left_to_right"),
 ]
 # Numbers are mostly finite, which is read faster.
@@ -59,7 +81,7 @@ OPTIONAL = {"optional": True}
 def as_json(value: Any) -> Any:
     """Write numbers, records, and what holds them, as values that JSON keeps."""
     if isinstance(value, float):
-        return encode_number(value)
+        return encode_number(beyond(value))
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

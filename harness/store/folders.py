@@ -17,7 +17,7 @@ from typing import Any
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.failpoints import failpoint
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.store.records import PLAN_SCHEMA, SuitePlan
 
 REPLACED = "replaced"

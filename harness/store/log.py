@@ -16,21 +16,20 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 from zlib import crc32
 
 from pydantic import Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from harness.errors import CorruptRecordError, StoreError
 from harness.store.events import Event
 from harness.store.failpoints import failpoint
 from harness.store.fields import as_json
+from harness.store.files import check_schema, parse, read_file, what
 
 SCHEMA = 1
 HEAD = b'{"schema": %d, ' % SCHEMA
@@ -40,6 +39,8 @@ LONGEST = 2**24
 """Bytes of a record."""
 LARGEST = 2**31
 """Bytes of a log."""
+REMEDY = "restore the file, or delete the run's folder to train it again"
+"""What to do about a damaged log."""
 Tagged = Annotated[Event, Field(discriminator="type")]
 
 
@@ -78,19 +79,15 @@ def decode(line: bytes) -> Event | None:
         raise ValueError("too long for a record")
     try:
         record = parse(body)
-        schema = record.get("schema")
-        if not isinstance(schema, int):
-            raise ValueError("schema: not a number")
-        if schema > SCHEMA:
-            raise StoreError("was written by a newer ganbench; update to read it")
+        check_schema(record, SCHEMA)
         return one().validate_python(record)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValidationError as error:
-        what = error.errors(include_url=False)[0]
-        if what["type"] == "union_tag_invalid" and isinstance(record.get("type"), str):
+        kind = error.errors(include_url=False)[0]["type"]
+        if kind == "union_tag_invalid" and isinstance(record.get("type"), str):
             return None
-        raise ValueError(f"{'.'.join(map(str, what['loc']))}: {what['msg']}") from error
+        raise ValueError(what(error)) from error
 
 
 def decode_all(lines: list[bytes]) -> list[Event] | None:
@@ -112,19 +109,6 @@ def decode_all(lines: list[bytes]) -> list[Event] | None:
     return events if len(events) == len(lines) else None
 
 
-def parse(text: bytes) -> Any:
-    """Read JSON as the standard library does, three times as fast.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    try:
-        return from_json(text, cache_strings="keys")
-    except ValueError:
-        # It refuses halves of surrogate pairs, which a text may hold.
-        return json.loads(text.decode())
-
-
 def split_lines(data: bytes) -> tuple[list[bytes], int]:
     """Split a log into whole lines and the length of what they take; the rest is a torn tail."""
     end = data.rfind(b"\n") + 1
@@ -135,21 +119,12 @@ def read_log(path: Path) -> bytes:
     """Read a log whole; absent counts as empty.
 
     Raises:
-        CorruptRecordError: if it is no file, or larger than a log can be.
+        CorruptRecordError: if it is no file, larger than a log can be, or cannot be read.
     """
     try:
-        # Opening a pipe must not wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_file(path, REMEDY, largest=LARGEST)
     except FileNotFoundError:
         return b""
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-            raise CorruptRecordError(
-                f"{path} is no log of a run (not a file, or over {LARGEST >> 30} GiB); delete the "
-                "run's folder to train it again"
-            )
-        return file.read()
 
 
 def read_events(path: Path, *, skip_corrupt: bool = False) -> list[Event]:
@@ -175,10 +150,7 @@ def read_events(path: Path, *, skip_corrupt: bool = False) -> list[Event]:
             raise StoreError(f"{path}:{number} {error}") from error
         except ValueError as error:
             if not skip_corrupt:
-                raise CorruptRecordError(
-                    f"{path}:{number}: {error}; restore the file, or delete the run's folder to "
-                    f"train it again"
-                ) from error
+                raise CorruptRecordError(f"{path}:{number}: {error}; {REMEDY}") from error
         else:
             events += [event] if event is not None else []
     return events
@@ -203,7 +175,7 @@ class EventLog:
         except OSError as error:
             raise StoreError(f"cannot write {path}: {error.strerror}") from error
         size = os.fstat(self._file).st_size
-        end = split_lines(path.read_bytes())[1]
+        end = split_lines(read_log(path))[1]
         if end < size:
             os.ftruncate(self._file, end)
 

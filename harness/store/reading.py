@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,22 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter, ValidationError
-
 from harness.errors import CorruptRecordError, StoreError
 from harness.spec import RunSpec
 from harness.store.code import PartCode
 from harness.store.columns import Best, Extremes, Numbers, Series, extremes_of
 from harness.store.events import Attempt, Ending, EvaluationRow, Protocol, effective
-from harness.store.log import parse, read_events
+from harness.store.files import read_json
+from harness.store.log import read_events
 from harness.store.packed import E, Packed, Row
 from harness.store.parallel import in_order
+from harness.store.plan import REMEDY, read_plan
 from harness.store.records import (
     FINAL,
-    PLAN_SCHEMA,
     DataFacts,
     MetricInfo,
-    PlannedCell,
     Provenance,
     SuitePlan,
     Weights,
@@ -153,13 +150,9 @@ class RunRecord:
         Raises:
             CorruptRecordError: if its file is damaged.
         """
-        name, data = self._newest_environment
-        try:
-            return dict(parse(data)) if name else {}
-        except (ValueError, TypeError) as error:
-            raise CorruptRecordError(
-                f"{self.path / name} is damaged ({error}); delete it"
-            ) from error
+        if isinstance(self._newest_environment, CorruptRecordError):
+            raise self._newest_environment
+        return self._newest_environment
 
     @cached_property
     def files(self) -> list[str]:
@@ -167,9 +160,12 @@ class RunRecord:
         return sorted(os.listdir(self.path))  # noqa: PTH208 - a glob takes ten times as long
 
     @cached_property
-    def _newest_environment(self) -> tuple[str, bytes]:
+    def _newest_environment(self) -> dict[str, Any] | CorruptRecordError:
         names = [n for n in self.files if n.startswith("environment-") and n.endswith(".json")]
-        return (names[-1], (self.path / names[-1]).read_bytes()) if names else ("", b"")
+        try:
+            return read_json(self.path / names[-1], dict[str, Any], "delete it") if names else {}
+        except CorruptRecordError as error:
+            return error
 
 
 @dataclass(frozen=True)
@@ -251,54 +247,11 @@ def read_spec(path: Path) -> RunSpec:
         StoreError: if there is none.
         CorruptRecordError: if it is damaged or was written by a newer version.
     """
-    file = path / "spec.json"
+    remedy = "delete the run's folder to train it again"
     try:
-        return RunSpec.model_validate_json(file.read_bytes())
+        return read_json(path / "spec.json", RunSpec, remedy, schema=1, key="schema_version")
     except FileNotFoundError:
         raise StoreError(f"{path} is not a run's folder: it has no spec.json") from None
-    except ValidationError as error:
-        what = error.errors(include_url=False)[0]
-        place = ".".join(map(str, what["loc"]))
-        raise CorruptRecordError(
-            f"{file}: {place + ': ' if place else ''}{what['msg']}; "
-            "delete the run's folder to train it again"
-        ) from error
-
-
-def read_plan(path: Path) -> SuitePlan:
-    """Read ``suite.json`` of a results folder.
-
-    Raises:
-        StoreError: if there is none, or another version wrote it.
-        CorruptRecordError: if it is damaged.
-    """
-    file = path / "suite.json"
-    try:
-        data = json.loads(file.read_bytes())
-        schema = data.pop("schema")
-        if isinstance(schema, int) and schema > PLAN_SCHEMA:
-            raise StoreError(f"{file} was written by a newer ganbench; update to read it")
-        if isinstance(schema, int) and schema < PLAN_SCHEMA:
-            raise StoreError(
-                f"{file} was written by an older ganbench; delete it and run the suite again, "
-                "which trains no finished run anew"
-            )
-        cells = TypeAdapter(list[PlannedCell]).validate_python(data.pop("cells"))
-        for run in data["runs"]:
-            run["cell"] = cells[run["cell"]]
-        return TypeAdapter(SuitePlan).validate_python(data)
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(
-            f"{path} holds no results (no suite.json); `ganbench run SUITE --out {path}` makes them"
-        ) from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        what = repr(error)
-        if isinstance(error, ValidationError):
-            first = error.errors(include_url=False)[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise CorruptRecordError(
-            f"{file} is damaged ({what}); running the suite rewrites it"
-        ) from error
 
 
 def _read_reported(which: tuple[Path, str]) -> ReportedRun | StoreError:
@@ -335,6 +288,11 @@ def read_suite(path: Path, *, skip_corrupt: bool = False) -> SuiteRecord:
             corrupt[run] = str(reading)
         else:
             raise reading
+    # A plan of tuning, which is refused above, tries many numbers in a cell.
+    if len({(run.cell, run.seed) for run in plan.runs}) < len(plan.runs):
+        raise CorruptRecordError(
+            f"{path / 'suite.json'} is damaged (a seed of a cell is there twice); {REMEDY}"
+        )
     known = {planned.folder for planned in plan.runs}
     root = path / "runs"
     stale = sorted(p.name for p in root.iterdir() if p.name not in known) if root.is_dir() else []

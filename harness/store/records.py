@@ -7,10 +7,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from harness.store.code import PartCode
-from harness.store.fields import OPTIONAL, Number, Text
+from harness.store.fields import OPTIONAL, Count, Finite, Flag, Number, Text
 
 Outcome = Literal["ok", "collapsed", "unlearned", "diverged", "oom", "crashed", "preempted"]
 FAILURES = ("collapsed", "unlearned", "diverged")
@@ -57,10 +59,10 @@ class MetricInfo:
     metric: str
     summary: str
     better: Literal["lower", "higher", "none"]
-    primary: bool = False
-    floor: Number | None = None
-    floor_count: int | None = None
-    version: int | None = None
+    primary: Flag = False
+    floor: Finite | None = None
+    floor_count: Count | None = None
+    version: Count | None = None
     calibration: dict[str, list[Number]] = field(default_factory=dict)
 
 
@@ -86,12 +88,12 @@ class Provenance:
 
     extractor: str
     weights_sha256: str
-    samples: int
+    samples: Count
     reference: str
-    reference_count: int
+    reference_count: Count
     floor: str
     dtype: str
-    preprocessing: int
+    preprocessing: Count
     device: str
     libraries: dict[str, str]
     weights: str = "raw"
@@ -118,13 +120,13 @@ class DataFacts:
     """
 
     kind: str | None = None
-    shape: tuple[int, ...] = ()
-    classes: int | None = None
-    modes: list[list[float]] | None = None
-    sigma: float | None = None
-    reference_count: int | None = None
+    shape: tuple[Count, ...] = ()
+    classes: Count | None = None
+    modes: list[list[Finite]] | None = None
+    sigma: Finite | None = None
+    reference_count: Count | None = None
     extractor: str | None = None
-    class_counts: tuple[int, ...] | None = field(default=None, metadata=OPTIONAL)
+    class_counts: tuple[Count, ...] | None = field(default=None, metadata=OPTIONAL)
     class_names: tuple[Text, ...] | None = field(default=None, metadata=OPTIONAL)
     notes: tuple[Text, ...] = field(default=(), metadata=OPTIONAL)
     content: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL)
@@ -142,6 +144,8 @@ or beside them those of the weights as they are trained."""
 
 NONE = "none"
 """Label of no tricks."""
+PositiveCount = Annotated[Count, Field(ge=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 CellKey = tuple[str, str, str]
 """Labels of data set, variant and tricks."""
 PLAN_SCHEMA = 2
@@ -235,7 +239,7 @@ class PlannedRun(OfCell):
     id: str
     folder: str
     cell: PlannedCell
-    seed: int
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -264,7 +268,7 @@ class Look:
         settled: What was found of each trick that needs no more seeds, by its label.
     """
 
-    seeds: int
+    seeds: PositiveCount
     time: str
     settled: dict[str, str]
 
@@ -325,13 +329,13 @@ class SuitePlan:
     skipped: tuple[SkippedCell, ...] = ()
     source: str = ""
     profile: str | None = None
-    seeds: int | None = None
+    seeds: PositiveCount | None = None
     plugins: tuple[str, ...] = ()
     extractors: tuple[str, ...] = ()
     baseline: tuple[str, str] | None = None
     code: tuple[PartCode, ...] = ()
-    margin: float | None = None
+    margin: Annotated[float, Field(strict=True, gt=1, le=100)] | None = None
     contrasts: tuple[tuple[str, str], ...] = ()
-    spent: tuple[int, ...] = ()
-    looks: tuple[int, ...] = ()
+    spent: tuple[Seed, ...] = ()
+    looks: tuple[PositiveCount, ...] = ()
     taken: tuple[Look, ...] = ()

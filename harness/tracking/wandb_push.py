@@ -14,7 +14,7 @@ from typing import Literal
 
 from harness.errors import CorruptRecordError, ExitStatus, GanbenchError, StoreError
 from harness.store.folders import hold
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.store.records import SuitePlan
 from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_run import FINISH_SECONDS, INIT_SECONDS, Sender, Target

@@ -43,6 +43,16 @@ DEEP = "[" * 100_000 + "]" * 100_000
 SHAPES = {
     "no record": "[1]",
     "no schema": json.dumps({"type": "losses", "step": 1}),
+    "true as schema": json.dumps(ROW | {"schema": True}),
+    "a zeroth schema": json.dumps(ROW | {"schema": 0}),
+    "a schema below zero": json.dumps(ROW | {"schema": -1}),
+    "no amount": json.dumps(ROW | {"kimg": {"nonfinite": "nan"}}),
+    "too large an amount": json.dumps(ROW | {"kimg": 1e308}),
+    "less than nothing": json.dumps(ROW | {"kimg": -0.5}),
+    "updates of nobody": json.dumps(
+        {"schema": 1, "type": "outcome", "outcome": "ok", "step": 1, "updates": {}}
+    ),
+    "a number that is a text": json.dumps(ROW | {"kimg": "1"}),
     "no type": json.dumps({"schema": 1, "step": 1}),
     "a list as type": json.dumps(ROW | {"type": ["losses"]}),
     "no step": json.dumps({key: value for key, value in ROW.items() if key != "step"}),
@@ -61,6 +71,8 @@ SHAPES = {
         {"schema": 1, "type": "outcome", "outcome": "x", "step": 1}
     ),
     "deep nesting": json.dumps(ROW)[:-1] + f', "more": {DEEP}}}',
+    "not so deep nesting and half a character": json.dumps(ROW)[:-1]
+    + f', "more": ["\\ud800", {"[" * 300 + "]" * 300}]}}',
     "deep nesting and half a character": json.dumps(ROW)[:-1] + f', "more": ["\\ud800", {DEEP}]}}',
 }
 """Records of the wrong shape, under the right checksum."""
@@ -147,8 +159,30 @@ def test_a_newer_log_is_refused_and_nobody_told_to_delete_it(whole: Path, tmp_pa
 
 def test_a_pipe_is_no_log(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "events.jsonl")
-    with pytest.raises(CorruptRecordError, match="is no log of a run"):
+    with pytest.raises(CorruptRecordError, match="is not a file"):
         read_events(tmp_path / "events.jsonl")
+
+
+NO_FILES: dict[str, Callable[[Path], None]] = {
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "spec.json"])
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_named_and_can_be_skipped(
+    name: str, kind: str, whole: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(whole, tmp_path / "r")
+    file = sorted((tmp_path / "r" / "runs").glob(f"*/{name}"))[0]
+    file.unlink()
+    NO_FILES[kind](file)
+    with pytest.raises(CorruptRecordError) as error:
+        read_suite(tmp_path / "r")
+    assert str(error.value).startswith(f"{file} ") and "; " in str(error.value)
+    (told,) = read_suite(tmp_path / "r", skip_corrupt=True).corrupt.values()
+    assert told == str(error.value)
 
 
 def test_the_report_refuses_or_lists_it(whole: Path, tmp_path: Path) -> None:

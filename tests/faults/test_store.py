@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ from harness.spec import PartSpec
 from harness.store.events import Attempt, LossRow
 from harness.store.folders import Store, hold
 from harness.store.log import EventLog, read_events
-from harness.store.reading import read_plan, read_run, read_suite
+from harness.store.plan import read_plan
+from harness.store.reading import read_run, read_suite
+from harness.store.records import PlannedCell, PlannedPart, PlannedRun, SuitePlan
 from harness.testing.specs import make_spec
 from harness.training.checkpoint import find_checkpoints, save_checkpoint
 from tests.faults.jobs import assert_equivalent
@@ -203,6 +207,60 @@ def test_a_damaged_plan_is_told_in_one_line(content: str, tmp_path: Path) -> Non
         read_plan(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
     assert Store(tmp_path).begun_plan() is None
+
+
+RUN = ("runs", 0)
+CONTRADICTIONS: dict[str, tuple[tuple[str | int, ...], Any, str]] = {
+    "schema true": (("schema",), True, "schema"),
+    "schema 0": (("schema",), 0, "schema"),
+    "upward": ((*RUN, "folder"), "../../x", "plain name"),
+    "absolute": ((*RUN, "folder"), "/tmp", "plain name"),
+    "nowhere": ((*RUN, "folder"), "", "plain name"),
+    "an id twice": ((*RUN, "id"), "1", "id of a run is there twice"),
+    "a folder twice": ((*RUN, "folder"), "b", "folder of a run is there twice"),
+    "a seed twice": ((*RUN, "seed"), 1, "seed of a cell is there twice"),
+    "true as seed": ((*RUN, "seed"), True, "runs.0.seed"),
+    "no seed": ((*RUN, "seed"), -1, "runs.0.seed"),
+    "no cell": ((*RUN, "cell"), 7, "not of its cells"),
+    "the last cell": ((*RUN, "cell"), -1, "runs.0.cell"),
+    "a margin of nothing": (("margin",), 0, "margin"),
+    "a margin of a half": (("margin",), 0.5, "margin"),
+    "a margin that is none": (("margin",), math.nan, "expected value"),
+    "an infinite margin": (("margin",), math.inf, "expected value"),
+    "a baseline of nothing": (("baseline",), ["gan", "ema"], "no run is of gan × ema"),
+    "a contrast of nothing": (("contrasts",), [["none", "ema"]], "no run is of ema"),
+    "looks that descend": (("looks",), [10, 5], "looks"),
+    "looks of none": (("looks",), [0, 5], "looks.0"),
+    "looks that were not declared": (
+        ("taken",), [{"seeds": 7, "time": "", "settled": {}}], "not declared"
+    ),
+    "a number as name": (("suite",), 3, "suite"),
+    "deep nesting": (("more",), "DEEP", "recursion limit"),
+}  # fmt: skip
+
+
+def a_plan() -> SuitePlan:
+    cell = PlannedCell(PlannedPart("ring8"), PlannedPart("gan"))
+    runs = tuple(PlannedRun(str(i), folder, cell, i) for i, folder in enumerate("ab"))
+    return SuitePlan("mine", "", "feed", runs, baseline=("gan", "none"), margin=1.25, looks=(5, 10))
+
+
+@pytest.mark.parametrize("how", CONTRADICTIONS)
+def test_a_plan_that_contradicts_itself_is_damaged(how: str, tmp_path: Path) -> None:
+    place, value, told = CONTRADICTIONS[how]
+    Store(tmp_path).write_plan(a_plan())
+    assert read_plan(tmp_path) == a_plan()
+    file = tmp_path / "suite.json"
+    plan = inside = json.loads(file.read_text())
+    for step in place[:-1]:
+        inside = inside[step]
+    inside[place[-1]] = value
+    file.write_text(json.dumps(plan).replace('"DEEP"', "[" * 10**5 + "]" * 10**5))
+    with pytest.raises(CorruptRecordError) as caught:
+        read_suite(tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{file} is damaged (") and told in message
+    assert message.endswith("); running the suite rewrites it")
 
 
 @pytest.mark.parametrize(("schema", "age"), [(1, "older"), (3, "newer")])

@@ -33,7 +33,8 @@ from harness.store.events import Attempt, Ending
 from harness.store.folders import REPLACED, Store
 from harness.store.log import EventLog, read_events
 from harness.store.merging import read_suites
-from harness.store.reading import read_plan, read_run
+from harness.store.plan import read_plan
+from harness.store.reading import read_run
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror
 from reports.build import compose, write_comparison, write_report

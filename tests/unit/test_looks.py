@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from harness.store.folders import Store
-from harness.store.reading import read_plan, read_suite
+from harness.store.plan import read_plan
+from harness.store.reading import read_suite
 from harness.store.records import SuitePlan
 from reports.build import compose
 from reports.cells import SuiteCells, group

@@ -166,14 +166,14 @@ class TestContent:
         _, log = run_folder(tmp_path / "s")
         name = "fd[data]@500/test"
         with log:
-            begin(log, [MetricInfo(name, "frechet", "distance", "lower", True, float("nan"))])
+            begin(log, [MetricInfo(name, "frechet", "distance", "lower", True)])
             for step, value in ((0, float("nan")), (40, float("inf"))):
                 log.append(
                     EvaluationRow(step=step, kimg=0.0, seconds=0.1, values={name: value})
                 )  # fmt: skip
             log.append(LossRow(step=40, kimg=1, values={"d_loss": float("nan")}))
         shown = text_of(first_page(tmp_path / "s"))
-        assert "no finite value" in shown and "∞ – NaN NaN" in shown
+        assert "no finite value" in shown and "∞ – NaN –" in shown
         assert "first evaluation that is not finite fd NaN" in shown
 
     def test_before_any_evaluation(self, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from harness.commands.run import check_unchanged
 from harness.errors import GanbenchError, SuiteError
 from harness.store.folders import Store
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand
 from tests.stores import build_store

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.errors import GanbenchError
 from harness.spec import RunSpec
 from harness.store.folders import Store
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.suite.load import read_suite
 from harness.suite.matrix import Matrix, expand, parse_only
 

@@ -18,7 +18,7 @@ from harness.planning.studies import spent_seeds
 from harness.store.events import Attempt, Ending
 from harness.store.folders import Store
 from harness.store.log import EventLog
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.store.records import SuitePlan
 from harness.suite.matrix import Matrix
 

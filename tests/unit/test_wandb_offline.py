@@ -16,7 +16,8 @@ import pytest
 
 from harness.store.events import SampleFile
 from harness.store.folders import Store
-from harness.store.reading import read_plan, read_run
+from harness.store.plan import read_plan
+from harness.store.reading import read_run
 from harness.tracking.base import Mirrors, TrackedRun
 from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_mirror import WandbMirror
@@ -353,7 +354,7 @@ def open_fake(opened: list[FakeRun]) -> FakeRun:
 LIVE = """
 import os, signal, sys, time
 from pathlib import Path
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.tracking import wandb_mirror
 from harness.tracking.wandb_run import offline_folders
 from tests.event_logs import begin, make_spec, make_store, train, write_events

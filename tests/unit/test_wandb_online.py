@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.store.reading import read_plan
+from harness.store.plan import read_plan
 from harness.tracking.base import Mirrors, TrackedRun
 from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_mirror import WandbMirror
