@@ -26,7 +26,7 @@ from harness.errors import ExitStatus, GanbenchError
 from harness.jobs.environment import choose_device
 from harness.planning.machine import slots
 from harness.planning.studies import spent_seeds
-from harness.store.folders import Store
+from harness.store.folders import Store, begun_plan
 from harness.store.reading import read_suite
 from harness.store.records import LOOKS, SEEDS_FOR_A_CLAIM, CellKey, Look, PlannedRun, Standing
 from harness.suite.matrix import Matrix, fingerprint
@@ -123,7 +123,7 @@ def _begun(options: RunOptions, most: int | None) -> tuple[Matrix, dict[CellKey,
     """Return all runs that there may be, and how many seeds each cell has by now."""
     expand = expander(options)
     folder = options.folder(expand(seeds=1).plan.suite)
-    before = Store(folder).begun_plan() if (folder / "suite.json").exists() else None
+    before = begun_plan(folder)
     declared = before.looks if before is not None else ()
     looks = declared or looks_until(MOST_SEEDS if most is None else most)
     if most is not None and declared and declared[-1] != most:
@@ -179,7 +179,7 @@ def _recorded(folder: Path, matrix: Matrix, standings: Iterable[Standing], seeds
     look = Look(seeds, datetime.now(UTC).isoformat(timespec="seconds"), settled)
     taken = (*matrix.plan.taken, look)
     with store.hold():
-        plan = store.begun_plan()
+        plan = begun_plan(folder)
         if plan is not None:
             store.write_plan(replace(plan, taken=taken))
     return replace(matrix, plan=replace(matrix.plan, taken=taken))

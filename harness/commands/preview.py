@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from harness.commands.begun import check_looks
 from harness.commands.options import RunOptions
 from harness.jobs.cohort import Cohort
 from harness.jobs.environment import choose_device
@@ -33,6 +34,7 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
     """
     console = Console()
     folder = options.folder(matrix.plan.suite)
+    check_looks(folder, matrix.plan)
     device = choose_device(options.device)
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
     labels = {run.id: run for run in matrix.plan.runs}

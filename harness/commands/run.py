@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands.begun import check_looks, results_version
 from harness.commands.options import RunOptions
 from harness.engines.local import LocalEngine
-from harness.errors import ExitStatus, GanbenchError
+from harness.errors import ExitStatus
 from harness.jobs.cohort import JobOptions
 from harness.jobs.environment import choose_device
 from harness.planning.backlog import recorded
@@ -22,9 +22,9 @@ from harness.planning.dispatch import train_pending
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.planning.studies import spent_seeds
-from harness.store.folders import Store
+from harness.store.folders import Store, begun_plan
 from harness.store.reading import read_suite
-from harness.store.records import PlannedRun, SuitePlan
+from harness.store.records import SuitePlan
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
@@ -87,23 +87,15 @@ def job_options(plan: SuitePlan, options: RunOptions) -> JobOptions:
 
 
 def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
-    """Refuse another suite's folder; say how many results a changed plan leaves out.
-
-    Raises:
-        GanbenchError: if the folder holds results of another suite.
-    """
-    before = store.begun_plan()
+    """Refuse a folder of something else; say how many results a changed plan leaves out."""
+    before = check_looks(store.root, matrix.plan)
     if before is None:
         return
-    if before.suite != matrix.plan.suite:
-        raise GanbenchError(
-            f"{store.root} holds results of suite {before.suite!r}, not {matrix.plan.suite!r}; "
-            "choose another folder with --out"
-        )
-    check_unchanged(store, before, matrix.plan)
     kept = {run.id for run in matrix.plan.runs}
     gone = [run for run in before.runs if run.id not in kept]
-    versions = [version for run in gone if (version := results_version(store, run)) is not None]
+    versions = [
+        version for run in gone if (version := results_version(store.root, run)) is not None
+    ]
     if not versions:
         return
     quietly(console)(
@@ -119,47 +111,11 @@ def _announce_plan(store: Store, matrix: Matrix, console: Console) -> None:
         )
 
 
-def check_unchanged(store: Store, before: SuitePlan, now: SuitePlan) -> None:
-    """Refuse another margin or other contrasts once there are results to choose them by.
-
-    Raises:
-        GanbenchError: saying what the folder's plan has.
-    """
-    asked = [
-        (name, was)
-        for name, was, new in (
-            ("margin", before.margin, now.margin),
-            (
-                "contrasts",
-                [list(pair) for pair in before.contrasts],
-                list(map(list, now.contrasts)),
-            ),
-        )
-        if was != new
-    ]
-    if asked and any(results_version(store, run) is not None for run in before.runs):
-        had = " and ".join(f"{name} {was or 'not given'}" for name, was in asked)
-        raise GanbenchError(
-            f"{store.root} was begun with {had}; margin and contrasts are declared before the "
-            "first run: give the suite these again, or choose another folder with --out"
-        )
-
-
 def _as_study(store: Store, matrix: Matrix, console: Console) -> Matrix:
-    """Note in the plan which of its seeds have been judged before, and say so.
-
-    Raises:
-        GanbenchError: if the folder's suite goes on until it is decided, and this command does not.
-    """
+    """Note in the plan which of its seeds have been judged before, and say so."""
     if matrix.plan.looks:
         return matrix
-    before = store.begun_plan()
-    if before is not None and before.looks:
-        raise GanbenchError(
-            f"{store.root} holds a suite that goes on until it is decided, with looks at "
-            f"{', '.join(map(str, before.looks))} seeds: go on with --until-decided, or choose "
-            "another folder with --out"
-        )
+    before = begun_plan(store.root)
     spent = tuple(sorted(spent_seeds(store.root, before, matrix.plan.runs)))
     if before is not None and spent and spent != before.spent:
         quietly(console)(
@@ -168,15 +124,6 @@ def _as_study(store: Store, matrix: Matrix, console: Console) -> Matrix:
             "one study, begin with --until-decided"
         )
     return replace(matrix, plan=replace(matrix.plan, spent=spent))
-
-
-def results_version(store: Store, run: PlannedRun) -> int | None:
-    """Return the results version of a run that has begun, or None."""
-    try:
-        described = json.loads((store.root / "runs" / run.folder / "spec.json").read_bytes())
-        return int(described.get("results_version", 0))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return None
 
 
 def _wandb(flag: str | None, matrix: Matrix, folder: Path, console: Console) -> list[Mirror]:

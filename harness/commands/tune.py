@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from harness.commands.begun import check_folder
 from harness.commands.options import RunOptions
 from harness.commands.preview import cost
 from harness.commands.run import job_options
@@ -26,9 +27,9 @@ from harness.planning.cohorts import make_cohorts
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.spec import RunSpec
-from harness.store.folders import Store
+from harness.store.folders import Store, begun_plan
 from harness.store.reading import RunRecord
-from harness.store.records import PlannedCell
+from harness.store.records import PlannedCell, SuitePlan
 from harness.suite.matrix import Matrix, parse_only
 from harness.tracking.base import Mirrors
 from harness.tracking.console import ConsoleMirror, quietly
@@ -81,6 +82,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
             split that trials look at.
     """
     folder = options.folder(matrix.plan.suite)
+    check_begun(folder, matrix.plan)
     cells = cells_of(matrix, search.params)
     device = choose_device(options.device)
     # Trials look at another split than what is reported: both must be there.
@@ -91,7 +93,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
     check_cells(cells, device, options.plugins)
     store = Store(folder)
     with store.hold():
-        if not (folder / "suite.json").exists():
+        if begun_plan(folder) is None:
             store.write_plan(matrix.plan)
         console, places = Console(), slots(device, options.jobs)
         for line in unreadable(matrix.plan.code):
@@ -118,6 +120,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
 def preview_tuning(matrix: Matrix, options: RunOptions, search: TuneOptions) -> None:
     """Print what tuning would train, and what that costs; the results folder is only read."""
     folder = options.folder(matrix.plan.suite)
+    check_begun(folder, matrix.plan)
     cells = cells_of(matrix, search.params)
     device = choose_device(options.device)
     check_cells(cells, device, options.plugins)
@@ -144,6 +147,12 @@ def preview_tuning(matrix: Matrix, options: RunOptions, search: TuneOptions) -> 
     console.print(
         cost([[(c, c.specs[0].settings.steps) for c in each] for each in cohorts], places)
     )
+
+
+def check_begun(folder: Path, plan: SuitePlan) -> None:
+    """Refuse a results folder, or what tuning has left in it, that is of something else."""
+    check_folder(folder, plan)
+    begun_plan(folder / "tuning")
 
 
 def expected(cell: TunedCell, folder: Path, search: TuneOptions) -> tuple[Course, list[RunSpec]]:

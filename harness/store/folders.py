@@ -162,18 +162,19 @@ class Store:
                         folder.rmdir()
             raise
 
-    def begun_plan(self) -> SuitePlan | None:
-        """Return the plan that the folder holds; None if there is none, or a damaged one.
 
-        Raises:
-            StoreError: if another version wrote it.
-        """
-        if not (self.root / "suite.json").exists():
-            return None
-        try:
-            return read_plan(self.root)
-        except CorruptRecordError:
-            return None
+def begun_plan(root: Path) -> SuitePlan | None:
+    """Return the plan that a results folder holds; None if there is none, or a damaged one.
+
+    Raises:
+        StoreError: if another version wrote it.
+    """
+    if not (root / "suite.json").exists():
+        return None
+    try:
+        return read_plan(root)
+    except CorruptRecordError:
+        return None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from harness.planning.cost_model import Measured
 from harness.planning.dispatch import train_pending
 from harness.spec import RunSpec, content_id, encode_number
 from harness.store.code import Answer
-from harness.store.folders import Store, write_json
+from harness.store.folders import Store, begun_plan, write_json
 from harness.store.reading import ReportedRun, RunRecord, TrialRun
 from harness.store.records import TUNING_SCHEMA, PlannedRun, SuitePlan
 from harness.tracking.base import Mirror
@@ -60,7 +60,7 @@ class Tuner:
         self.store = Store(self.folder / "tuning")
         self.planned: dict[str, PlannedRun] = {}
         # Only names of cells that were tuned before; a damaged plan is written again.
-        before = self.store.begun_plan()
+        before = begun_plan(self.store.root)
         if before is not None:
             self.planned = {run.id: run for run in before.runs}
 

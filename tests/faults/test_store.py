@@ -20,7 +20,7 @@ from harness.jobs.cohort import JobOptions
 from harness.jobs.job import Job
 from harness.spec import PartSpec
 from harness.store.events import Attempt, LossRow
-from harness.store.folders import Store, hold
+from harness.store.folders import Store, begun_plan, hold
 from harness.store.log import EventLog, read_events
 from harness.store.plan import read_plan
 from harness.store.reading import read_run, read_suite
@@ -206,7 +206,7 @@ def test_a_damaged_plan_is_told_in_one_line(content: str, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match=r"is damaged .*running the suite rewrites it") as caught:
         read_plan(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
-    assert Store(tmp_path).begun_plan() is None
+    assert begun_plan(tmp_path) is None
 
 
 RUN = ("runs", 0)
@@ -268,7 +268,7 @@ def test_the_plan_of_another_version_is_refused_and_stays(
     schema: int, age: str, tmp_path: Path
 ) -> None:
     (tmp_path / "suite.json").write_text(json.dumps({"schema": schema, "runs": []}))
-    for read in (lambda: read_plan(tmp_path), Store(tmp_path).begun_plan):
+    for read in (lambda: read_plan(tmp_path), lambda: begun_plan(tmp_path)):
         with pytest.raises(StoreError, match=f"suite.json was written by an? {age} ganbench; "):
             read()
 

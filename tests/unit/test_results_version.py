@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from harness.commands import run
+from harness.commands.begun import results_version
 from harness.spec import RunSpec
-from harness.store.folders import Store
+from harness.store.folders import Store, begun_plan
 from harness.store.reading import read_suite
 from harness.version import CHANGED, RESULTS_VERSION, since
 from reports.cells import group
@@ -47,7 +48,7 @@ def test_a_report_of_older_results_says_so_first(older: Path, tmp_path: Path) ->
 
 def test_running_the_suite_again_says_why_all_is_trained_anew(older: Path) -> None:
     store = Store(older)
-    before = store.begun_plan()
+    before = begun_plan(store.root)
     assert before is not None
     written = io.StringIO()
     plan = SimpleNamespace(suite=before.suite, runs=(), margin=None, contrasts=())
@@ -64,13 +65,13 @@ def test_running_the_suite_again_says_why_all_is_trained_anew(older: Path) -> No
 
 def test_a_damaged_record_is_no_version(older: Path) -> None:
     store = Store(older)
-    plan = store.begun_plan()
+    plan = begun_plan(store.root)
     assert plan is not None
     planned = plan.runs[0]
     file = older / "runs" / planned.folder / "spec.json"
-    assert run.results_version(store, planned) == 4
+    assert results_version(older, planned) == 4
     for text in ("[]", "{", '{"results_version": null}'):
         file.write_text(text)
-        assert run.results_version(store, planned) is None
+        assert results_version(older, planned) is None
     file.unlink()
-    assert run.results_version(store, planned) is None
+    assert results_version(older, planned) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.run import check_unchanged
+from harness.commands.begun import check_unchanged
 from harness.errors import GanbenchError, SuiteError
 from harness.store.folders import Store
 from harness.store.plan import read_plan
@@ -95,6 +95,6 @@ def test_they_are_declared_before_the_first_run(tmp_path: Path) -> None:
     root = build_store(tmp_path / "r", datasets=("ring8",), variants=("gan",), seeds=1)
     before, now = read_plan(root), matrix("contrasts: [[dropout-g, none]]\nmargin: 2\n").plan
     with pytest.raises(GanbenchError, match="begun with margin not given and contrasts not given"):
-        check_unchanged(Store(root), before, now)
-    check_unchanged(Store(root), before, matrix("").plan)
-    check_unchanged(Store(tmp_path / "empty"), before, now)  # nothing has begun there
+        check_unchanged(root, before, now)
+    check_unchanged(root, before, matrix("").plan)
+    check_unchanged(tmp_path / "empty", before, now)  # nothing has begun there

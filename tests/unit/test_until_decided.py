@@ -16,7 +16,7 @@ from harness.commands.run import run_suite
 from harness.errors import ExitStatus, GanbenchError
 from harness.planning.studies import spent_seeds
 from harness.store.events import Attempt, Ending
-from harness.store.folders import Store
+from harness.store.folders import Store, begun_plan
 from harness.store.log import EventLog
 from harness.store.plan import read_plan
 from harness.store.records import SuitePlan
@@ -226,7 +226,7 @@ class TestSpentSeeds:
 
         folder = stage.options.folder("tiny")
         runs = expanded(replace(stage.options, seeds=seeds)).plan.runs
-        return spent_seeds(folder, Store(folder).begun_plan(), runs)
+        return spent_seeds(folder, begun_plan(folder), runs)
 
     def test_of_a_suite_that_was_finished(self, stage):
         finish(stage, 5)
@@ -244,7 +244,7 @@ class TestSpentSeeds:
     def test_they_stay_spent(self, stage):
         finish(stage, 5)
         store = Store(stage.options.folder("tiny"))
-        plan = store.begun_plan()
+        plan = begun_plan(store.root)
         finish_more = replace(stage.options, seeds=11)
         from harness.commands.expansion import expanded
 
