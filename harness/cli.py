@@ -349,6 +349,8 @@ def show(
     """Show what a run is and what became of it."""
     from harness.commands.show import describe_run, find_run, print_run
 
+    if force and html is None:
+        raise GanbenchError("--force belongs to --html FILE: nothing else is written")
     if html is not None:
         from reports.build import write_run_page
 

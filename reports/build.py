@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from reports.compare import Comparison
     from reports.document import Document
 
+GENERATOR = b'<meta name="generator" content="ganbench">'
+"""In every page, by which it is known for one of ours."""
 MANIFEST = ".report.json"
 """Beside the page: what it was made of, and the files it consists of."""
 
@@ -97,6 +99,21 @@ def place_of(folders: Folders) -> Path:
 
         raise GanbenchError("several results folders: say where their report goes, by --out FOLDER")
     return first / "report"
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for pages that has records or somebody else's page.
+
+    Raises:
+        GanbenchError: naming it.
+    """
+    from harness.errors import GanbenchError
+    from harness.store.outputs import check_place
+
+    check_place("--out", out)
+    page = out / "index.html"
+    if page.is_file() and not (out / MANIFEST).exists() and GENERATOR not in page.read_bytes():
+        raise GanbenchError(f"{page} is not of ganbench; choose another --out, or remove it")
 
 
 def _read_manifest(out: Path) -> dict[str, Any]:
@@ -182,6 +199,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         Path of ``index.html``.
 
     Raises:
+        GanbenchError: if the folder holds a results folder's records, or another page.
         StoreError: if the files cannot be written.
     """
     from harness.errors import StoreError
@@ -189,6 +207,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
     from reports import html, markdown
     from reports.compare import document
 
+    check_out(out)
     laid_out = document(comparison)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -222,6 +241,7 @@ def write_report(
         Path of ``index.html``.
 
     Raises:
+        GanbenchError: if ``out`` holds a results folder's records, or another page.
         StoreError: if a folder holds no results, plans differ, or the report cannot be written.
         CorruptRecordError: naming file and line of a damaged record, unless those are skipped.
     """
@@ -232,6 +252,7 @@ def write_report(
     from reports.cells import group
 
     out = place_of(folders) if out is None else out
+    check_out(out)
     # Before anything is read: what is appended later makes the report one that is not current.
     digest = source_digest(folders)
     with seldom_collected() as stay:
@@ -313,16 +334,18 @@ def write_run_page(run: Path, file: Path, *, force: bool = False) -> None:
         force: Whether a file that is there may be replaced.
 
     Raises:
-        StoreError: if the results folder has no such run.
+        GanbenchError: if the file is there, or must not be written.
+        StoreError: if the results folder has no such run, or the file cannot be written.
         CorruptRecordError: naming file and line of a damaged record.
-        OSError: if the file is there, or cannot be written.
     """
     from harness.errors import StoreError
+    from harness.store.outputs import check_file, write_named
     from harness.store.plan import read_plan
     from harness.store.reading import ReportedRun, SuiteRecord, read_run
     from reports.cells import group
     from reports.run_pages import RunPages
 
+    check_file("--html", file, (".html", ".htm"), force=force)
     record = ReportedRun.of(read_run(run))
     folder = run.resolve().parent.parent
     plan = read_plan(folder)
@@ -331,5 +354,4 @@ def write_run_page(run: Path, file: Path, *, force: bool = False) -> None:
     if not places:
         raise StoreError(f"run {record.spec.id} is not in the plan of {folder}")
     page = RunPages(cells).render(*places[0])
-    with file.open("wb" if force else "xb") as written:
-        written.write(page.encode(errors="replace"))
+    write_named(file, page.encode(errors="replace"))

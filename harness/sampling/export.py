@@ -22,8 +22,7 @@ from harness.networks.dropout import StreamDropout
 from harness.networks.multiple import Generators
 from harness.parts import Condition, Part
 from harness.sampling.generator import TrainedGenerator, by_law, load_generator
-from harness.sampling.output import check_output
-from harness.store.folders import write_atomically
+from harness.store.outputs import check_file, write_named
 from harness.store.wording import listing
 
 LOADERS = {".pt2": 'torch.export.load("{file}").module()', ".pt": 'torch.jit.load("{file}")'}
@@ -106,14 +105,13 @@ def export(path: Path, output: Path, *, force: bool) -> dict[str, Any]:
     Raises:
         GanbenchError: if the file is there, or the exported generator is not the trained one.
     """
-    file = check_output(output, tuple(LOADERS), force=force)
+    file = check_file("--output", output, tuple(LOADERS), force=force)
     G = load_generator(path)
     info = {"run": G.spec.id, "step": G.step, "variant": G.spec.variant.id}
     names = G.class_names if G.condition.classes else None
     info |= {"class_names": list(names)} if names is not None else {}
     data, is_random = exported(G, file.suffix.lower(), info)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, data)
+    write_named(file, data)
     inputs = {"z": [G.latent], "y": [G.condition.size]} if G.condition.size else {"z": [G.latent]}
     return {
         "run": G.spec.id,

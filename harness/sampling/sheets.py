@@ -15,9 +15,8 @@ from harness.errors import GanbenchError
 from harness.sampling.codes import categories_of, parse_classes, parse_code, sweep
 from harness.sampling.generator import TrainedGenerator, load_generator
 from harness.sampling.latents import parse_arithmetic, slerp, total
-from harness.sampling.output import check_output
 from harness.sampling.pictures import Tile, draw_points, draw_sheet
-from harness.store.folders import write_atomically
+from harness.store.outputs import check_file, write_named
 
 IMAGES, POINTS, LINES, STEPS = 64, 2000, 8, 8
 """How much is drawn where the user does not say."""
@@ -115,9 +114,10 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
     Raises:
         GanbenchError: if the request makes no sense for the run, or the file is there already.
     """
+    named = None if output is None else check_file("--output", output, (".png",), force=force)
     G = load_generator(path)
     kind = request.kind(G.shape)
-    file = check_output(output or Path(f"{kind}.png"), (".png",), force=force)
+    file = named or check_file("--output", Path(f"{kind}.png"), (".png",), force=force)
     seed = G.spec.random_seed if request.seed is None else request.seed
     classes = None
     if request.classes is not None:
@@ -135,8 +135,7 @@ def sample(path: Path, request: Request, output: Path | None, *, force: bool) ->
         data, details = sheet.plot(request.count or POINTS)
     else:
         data, details = sheet.grid(request.count, numbered=request.numbered)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, data)
+    write_named(file, data)
     return {
         "run": G.spec.id,
         "folder": str(path),

@@ -67,5 +67,5 @@ def test_what_another_version_has_tuned_is_refused(command: str, tmp_path: Path)
     options = RunOptions(str(tmp_path / "begun.yaml"), tmp_path / "out", device="cpu")
     (tmp_path / "out" / "tuning").mkdir(parents=True)
     (tmp_path / "out" / "tuning" / "suite.json").write_text('{"schema": 99}')
-    with pytest.raises(GanbenchError, match="tuning/suite.json was written by a newer ganbench"):
+    with pytest.raises(GanbenchError, match=r"tuning/suite\.json was written by a newer ganbench"):
         COMMANDS[command](expanded(options), options)

@@ -22,7 +22,7 @@ from harness import cli
 from harness.commands import run as run_command
 from harness.commands.finished import RerunShortcut
 from harness.commands.options import RunOptions
-from harness.errors import StoreError
+from harness.errors import GanbenchError, StoreError
 from harness.spec import PartSpec, RunSpec, Settings
 from harness.store import merging
 from harness.store.events import (
@@ -812,7 +812,7 @@ class TestOnePage:
         file = tmp_path / "mine.html"
         file.write_text("x")
         run = next(str(folder) for folder in sorted((every / "runs").iterdir()))
-        with pytest.raises(FileExistsError):
+        with pytest.raises(GanbenchError, match=r"is there already; .* --force"):
             write_run_page(Path(run), file)
         assert file.read_text() == "x"
         assert self.written(run, "--html", str(file), "--force") == f"page: {file}\n"
