@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from harness.errors import ExitStatus, GanbenchError
 from harness.store.wording import printable
-from harness.tracking.choice import choose_mode
+from harness.tracking.choice import check_project, choose_mode
+from harness.tracking.wording import counted
 
 LOOK_SECONDS = 15.0
 """Between two looks at the logs of runs that train; shorter runs are sent when they end."""
@@ -24,7 +25,7 @@ def push_results(
     """Mirror a results folder to W&B, say how many runs were sent, and end the process.
 
     Args:
-        folder: The results folder.
+        folder: The results folder; while it is followed, its plan may grow.
         wandb: What ``--wandb`` says.
         project: W&B project, or ``entity/project``.
         follow: Go on until all runs have results.
@@ -35,15 +36,18 @@ def push_results(
     """
     from harness.tracking.wandb_push import push
 
+    check_project(project)
     mode, message = choose_mode(wandb, os.environ)
     if mode == "disabled":
         raise GanbenchError(message or "--wandb disabled leaves nowhere to push to")
     looks = _looks(os.dup(0) if until_eof else None) if follow else (True,)
     code = ExitStatus.DONE
     try:
-        count = push(folder, mode=mode, project=project, announce=print, looks=looks)
+        pushed = push(folder, mode=mode, project=project, announce=print, looks=looks)
+        if pushed.skipped:
+            code = ExitStatus.INCOMPLETE
         if not follow:
-            print(f"pushed {count} runs")
+            print(f"pushed {counted(len(pushed.sent), 'run')}")
     except GanbenchError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         code = ExitStatus.BAD_INPUT

@@ -39,8 +39,8 @@ def find_run(name: str) -> Path:
     files = sorted(Path("results").glob(f"*/runs/*-{name}*/spec.json"))
     files = [file for file in files if file.parent.name.rpartition("-")[2].startswith(name)]
     if len(files) != 1:
-        which = "no run" if not files else f"{len(files)} runs"
-        raise StoreError(f"{which} under results/ has the id {name}; give the run's folder instead")
+        which = f"{len(files)} runs under results/ have" if files else "no run under results/ has"
+        raise StoreError(f"{which} the id {name}; give the run's folder instead")
     return files[0].parent
 
 

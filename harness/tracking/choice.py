@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 from harness.errors import GanbenchError
 
+FORBIDDEN = frozenset("\\#?%:")
+"""What W&B's names must not hold."""
+LONGEST_PROJECT = 128
 Mode = Literal["disabled", "offline", "online"]
 
 PUBLIC_HOSTS = ("api.wandb.ai", "wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
@@ -18,6 +21,29 @@ PUBLIC_HOSTS = ("api.wandb.ai", "wandb.ai", "api.forge.coreweave.com", "forge.co
 
 class TrackingError(GanbenchError):
     """A mirror that cannot work, or that stopped working; the results folder is not affected."""
+
+
+def check_project(project: str) -> str:
+    """Refuse what W&B takes for no project; online it would say so only after a run has begun.
+
+    Args:
+        project: W&B project, or ``entity/project``.
+
+    Raises:
+        TrackingError: saying what a name may be.
+    """
+    parts = project.split("/")
+    if (
+        len(parts) > 2
+        or not all(part.strip() for part in parts)
+        or any(letter in FORBIDDEN or not letter.isprintable() for letter in "".join(parts))
+        or len(parts[-1]) > LONGEST_PROJECT
+    ):
+        raise TrackingError(
+            f"--project {project!r} cannot be a W&B project: give a name, or entity/name, of at "
+            f"most {LONGEST_PROJECT} characters, without {' '.join(sorted(FORBIDDEN))}"
+        )
+    return project
 
 
 def choose_mode(flag: str | None, environ: Mapping[str, str]) -> tuple[Mode, str | None]:

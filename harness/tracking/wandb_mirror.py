@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from harness.errors import ExitStatus
 from harness.store.events import Event
 from harness.store.records import SuitePlan
 from harness.tracking.base import Mirror, TrackedRun
@@ -116,7 +117,8 @@ class WandbMirror(Mirror):
         if self._listener is not None:
             self._listener.join()
         with process:
-            failed = process.wait() != 0
-        if failed:
+            code = process.wait()
+        # A run that could not be read has been named.
+        if code not in (ExitStatus.DONE, ExitStatus.INCOMPLETE):
             why = self._error or str(give_up(self._folder, "its process ended early"))
             raise TrackingError(why)

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from harness.errors import CorruptRecordError, ExitStatus, GanbenchError, StoreError
+from harness.errors import ExitStatus, GanbenchError, StoreError
 from harness.store.folders import hold
 from harness.store.plan import read_plan
-from harness.store.records import SuitePlan
 from harness.tracking.choice import TrackingError
 from harness.tracking.wandb_run import FINISH_SECONDS, INIT_SECONDS, Sender, Target
 
@@ -27,6 +26,13 @@ QUIET_SECONDS = int(INIT_SECONDS + FINISH_SECONDS) + 10
 """That W&B may take for one run before it is given up."""
 
 
+class Pushed(NamedTuple):
+    """What a push has done: runs that were sent, and that could not be, by id."""
+
+    sent: set[str]
+    skipped: set[str]
+
+
 def push(
     folder: Path,
     *,
@@ -34,7 +40,7 @@ def push(
     project: str,
     announce: Callable[[str], None],
     looks: Iterable[bool] = (True,),
-) -> int:
+) -> Pushed:
     """Bring W&B to the state of a results folder; what it has already is not sent again.
 
     Takes the process for W&B's client: its variables, its descriptors 0 to 2 (``sys.stdout`` and
@@ -49,27 +55,30 @@ def push(
             where all runs of the plan have results.
 
     Returns:
-        How many runs were sent.
+        What was sent, and what could not be.
 
     Raises:
-        StoreError: if the folder holds no results.
+        StoreError: if the folder holds no results, any more or at all, or cannot be read or
+            written.
         TrackingError: if W&B fails; what was sent until then is remembered.
     """
     plan, root = read_plan(folder), folder.resolve()
     target = Target(root, mode, project, plan.suite, plan.fingerprint)
-    (root / "wandb").mkdir(exist_ok=True)
-    _yield_process(root)
     try:
+        (root / "wandb").mkdir(exist_ok=True)
+        _yield_process(root)
         with ExitStack() as stack:
             try:
                 stack.enter_context(hold(root / "wandb"))
             except StoreError:
                 # Offline, both would rewrite the same files.
                 raise TrackingError(f"another process is mirroring {root}") from None
-            return _send(target, plan, announce, looks)
-    except StoreError:
+            return _send(target, announce, looks)
+    except GanbenchError:
         raise
     except (Exception, SystemExit) as error:  # W&B may raise anything
+        if (place := _place_below(root, error)) is not None:
+            raise StoreError(place) from error
         traceback.print_exc(file=sys.__stderr__)
         raise give_up(root, _reason(error)) from error
 
@@ -104,29 +113,43 @@ def _yield_process(root: Path) -> None:
     signal.signal(signal.SIGALRM, end)
 
 
-def _send(
-    target: Target, plan: SuitePlan, announce: Callable[[str], None], looks: Iterable[bool]
-) -> int:
-    senders = [Sender(target, planned) for planned in plan.runs]
-    sent: set[str] = set()
+def _send(target: Target, announce: Callable[[str], None], looks: Iterable[bool]) -> Pushed:
+    senders: dict[str, Sender] = {}
+    pushed = Pushed(set(), set())
     url: str | None = None
     for last in looks:
-        for sender in senders:
+        # The plan may have grown since, or be gone with its folder.
+        for planned in read_plan(target.root).runs:
+            senders.setdefault(planned.id, Sender(target, planned))
+        for run, sender in senders.items():
+            if sender.is_done:
+                continue
             signal.alarm(QUIET_SECONDS)
             try:
                 if sender.send(last=last):
-                    sent.add(sender.planned.id)
-            except CorruptRecordError as error:
-                announce(f"skipped {error}")
+                    pushed.sent.add(run)
+            except (StoreError, OSError) as error:
+                told = _place_below(sender.path, error) if isinstance(error, OSError) else error
+                if told is None:
+                    raise
+                announce(f"skipped {told}")
+                pushed.skipped.add(run)
                 sender.is_done = True
             if sender.url not in (None, url):
                 url = sender.url
                 announce(f"W&B: {url}")
         signal.alarm(0)
-        senders = [sender for sender in senders if not sender.is_done]
-        if not senders:
+        if all(sender.is_done for sender in senders.values()):
             break
-    return len(sent)
+    return pushed
+
+
+def _place_below(folder: Path, error: BaseException) -> str | None:
+    """Say what is wrong with a file of ours; None if the error is about something else."""
+    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+        return None
+    place = Path(error.filename)
+    return f"{place}: {error.strerror}" if place.is_relative_to(folder) else None
 
 
 def give_up(root: Path, why: str) -> TrackingError:

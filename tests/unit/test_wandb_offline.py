@@ -11,9 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+from typer.testing import CliRunner
 
+from harness.cli import app
 from harness.store.events import SampleFile
 from harness.store.folders import Store
 from harness.store.plan import read_plan
@@ -202,6 +205,82 @@ def test_a_damaged_log_is_named_and_the_other_runs_are_sent(tmp_path: Path) -> N
     assert len(lines) == 1
     assert str(log) in lines[0]
     assert_equal(root, runs[1])
+
+
+def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    _, runs = make_store(root, [make_spec(seed) for seed in range(5)])
+    for run in runs:
+        whole_run(run.path)
+    logs = [run.path / "events.jsonl" for run in runs]
+    newer = '{"schema": 99, "type": "loss"}'
+    with logs[0].open("a") as log:
+        log.write(f'{newer[:-1]}, "crc": "{crc32(newer.encode()):08x}"}}\n')
+    logs[1].unlink()
+    logs[1].mkdir()
+    (runs[2].path / "wandb.json").mkdir()
+    spec = runs[3].path / "spec.json"
+    spec.write_text("{")
+    lines: list[str] = []
+    assert push(root, mode="offline", project=PROJECT, announce=lines.append) == 1
+    places = [str(logs[0]), str(logs[1]), str(runs[2].path / "wandb.json"), str(spec)]
+    assert [line for line in lines if not any(place in line for place in places)] == []
+    assert len(lines) == 4 and all(line.startswith("skipped ") for line in lines)
+    assert_equal(root, runs[4])
+
+
+@pytest.mark.parametrize("gone", ["folder", "plan"])
+def test_following_ends_with_its_folder(gone: str, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    make_store(root, [make_spec()])
+    words = command(root, "offline", PROJECT, "--follow")
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 20
+        while not (root / "wandb" / ".lock").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        root.rename(tmp_path / "moved") if gone == "folder" else (root / "suite.json").unlink()
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, told.count("\n")) == (2, 1)
+    assert told.startswith(f"error: {root} holds no results (no suite.json)")
+
+
+def test_following_sees_the_plan_grow(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    store, runs = make_store(root, [make_spec(seed) for seed in range(2)])
+    plan = read_plan(root)
+    store.write_plan(replace(plan, runs=plan.runs[:1]))
+    words = command(root, "offline", PROJECT, "--follow")
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not (root / "wandb" / ".lock").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        store.write_plan(plan)
+        for run in reversed(runs):
+            whole_run(run.path)
+        assert process.wait(20) == 0
+    for run in runs:
+        assert_equal(root, run)
+
+
+def test_trouble_with_our_own_files_is_not_blamed_on_wandb(tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    make_store(root, [make_spec()])
+    (root / "wandb").write_text("")
+    with pytest.raises(TrackingError) as caught:
+        push(root, mode="offline", project=PROJECT)
+    assert str(caught.value) == f"error: {root / 'wandb'}: File exists\n"
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b/c", "/a", "a/", "a?b", "a:b", "a\tb", "x" * 129])
+def test_a_project_that_wandb_would_refuse_is_refused_first(name: str, tmp_path: Path) -> None:
+    root = tmp_path / "results"
+    make_store(root, [make_spec()])
+    words = ["push", str(root), "--wandb", "offline", "--project", name]
+    told = CliRunner().invoke(app, words)
+    assert isinstance(told.exception, TrackingError)
+    assert "cannot be a W&B project: give a name, or entity/name" in str(told.exception)
+    assert not (root / "wandb").exists()
 
 
 def test_disabled_is_nowhere_to_push_to(tmp_path: Path) -> None:
@@ -398,7 +477,7 @@ def test_two_mirrors_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> 
     while not (root / "wandb" / ".lock").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.1)
-    with pytest.raises(TrackingError, match="another process is mirroring"):
+    with pytest.raises(TrackingError, match=r"^error: another process is mirroring [^;]*$"):
         push(root, mode="offline", project=PROJECT)
     mirror.suite_ended()
     assert_equal(root, run)
