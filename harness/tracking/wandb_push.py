@@ -146,9 +146,11 @@ def _send(target: Target, announce: Callable[[str], None], looks: Iterable[bool]
 
 def _place_below(folder: Path, error: BaseException) -> str | None:
     """Say what is wrong with a file of ours; None if the error is about something else."""
-    if not isinstance(error, OSError) or not isinstance(error.filename, str):
+    # Of two names the second is the one that was to be.
+    name = (error.filename2 or error.filename) if isinstance(error, OSError) else None
+    if not isinstance(error, OSError) or not isinstance(name, str):
         return None
-    place = Path(error.filename)
+    place = Path(name)
     return f"{place}: {error.strerror}" if place.is_relative_to(folder) else None
 
 
