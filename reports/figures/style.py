@@ -122,7 +122,18 @@ NARROW = 3.9
 SHRINK = 0.65
 """How much narrower plots get before fewer of them stand side by side."""
 _narrow: ContextVar[bool] = ContextVar("narrow", default=False)
+_drawn: ContextVar[bool] = ContextVar("drawn", default=True)
 Asked = ParamSpec("Asked")
+
+
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """Leave all drawings of a report empty inside this, where only its tables are wanted."""
+    token = _drawn.set(False)
+    try:
+        yield
+    finally:
+        _drawn.reset(token)
 
 
 def for_all_screens(draw: Callable[Asked, str]) -> Callable[Asked, Drawing]:
@@ -130,7 +141,7 @@ def for_all_screens(draw: Callable[Asked, str]) -> Callable[Asked, Drawing]:
 
     @wraps(draw)
     def drawn(*arguments: Asked.args, **options: Asked.kwargs) -> Drawing:
-        drawing = Drawing(draw(*arguments, **options))
+        drawing = Drawing(draw(*arguments, **options) if _drawn.get() else "")
         token = _narrow.set(True)
         try:
             again = draw(*arguments, **options) if drawing else ""

@@ -104,6 +104,8 @@ class Judgement:
         margin: Ratio, above 1, within which a change is negligible.
         tests: Looks times tricks that are not decided by the tests: what the level of the next test
             is divided by.
+        single_p: Of the signed ranks, times the looks, but not adjusted over the family.
+        single_failure_p: Of the change in failures, likewise.
     """
 
     seeds: int
@@ -118,6 +120,8 @@ class Judgement:
     failure_change: Interval | None
     margin: float
     tests: int
+    single_p: float
+    single_failure_p: float
 
     @property
     def rank_claim(self) -> int:
@@ -287,8 +291,9 @@ def judge(
     ranks = [smallest(rank_test(p, over_cells=over_cells) for p in past) for past in family]
     failed = [smallest(failure_test(p, over_cells=over_cells) for p in past) for past in family]
     seeds = [past[-1].seed_count for past in family]
-    p = adjusted([looks * test.p for test in ranks], seeds, RANK_LEVEL)
-    failure_p = adjusted([looks * test.p for test in failed], seeds, FAILURE_LEVEL)
+    single, single_failure = ([looks * test.p for test in tests] for tests in (ranks, failed))
+    p = adjusted(single, seeds, RANK_LEVEL)
+    failure_p = adjusted(single_failure, seeds, FAILURE_LEVEL)
     undecided = max(1, int((p >= RANK_LEVEL).sum()))
     judgements = []
     for i, past in enumerate(family):
@@ -310,6 +315,8 @@ def judge(
                 failure_change=change[1] if change else None,
                 margin=margin,
                 tests=looks * undecided,
+                single_p=min(1.0, float(single[i])),
+                single_failure_p=min(1.0, float(single_failure[i])),
             )
         )
     return judgements

@@ -45,6 +45,7 @@ def judgement(**values: object) -> Judgement:
         "seeds": 10, "pairs": 60, "p": 1.0, "lean": -1.0, "failure_p": 1.0, "failure_lean": -1.0,
         "interval": Interval(0.5, 2.0), "confidence": 0.95, "narrow": Interval(0.6, 1.9),
         "failure_change": Interval(-0.05, 0.05), "margin": 1.5, "tests": 1,
+        "single_p": 1.0, "single_failure_p": 1.0,
     }  # fmt: skip
     return Judgement(**(plain | values))  # type: ignore[arg-type]
 
