@@ -12,11 +12,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.calls import check, report, run, tune
+    from harness.errors import GanbenchError, Incomplete, Preempted, StoreError, SuiteError
     from reports.results import Results, load
 
-__all__ = ["Results", "load"]
+__all__ = [
+    "GanbenchError",
+    "Incomplete",
+    "Preempted",
+    "Results",
+    "StoreError",
+    "SuiteError",
+    "check",
+    "load",
+    "report",
+    "run",
+    "tune",
+]
 
-_HOMES = {"Results": "reports.results", "load": "reports.results"}
+_HOMES = {
+    **dict.fromkeys(("check", "report", "run", "tune"), "harness.calls"),
+    **dict.fromkeys(("Results", "load"), "reports.results"),
+    **dict.fromkeys(
+        ("GanbenchError", "Incomplete", "Preempted", "StoreError", "SuiteError"), "harness.errors"
+    ),
+}
 """Where each name lives."""
 
 

@@ -87,6 +87,21 @@ AcceptCode = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]
 
 
+class Ended(typer.Exit):
+    """How a command ended.
+
+    Attributes:
+        folder: Where its results are; None where it has none.
+        told: The lines that it printed, where they are its result.
+    """
+
+    def __init__(
+        self, code: ExitStatus, folder: Path | None = None, told: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(code)
+        self.folder, self.told = folder, told
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from harness.version import VERSION
@@ -525,10 +540,10 @@ def check(
     """Hold parts of your own to what every part of ganbench must pass."""
     from harness.commands.check import check_plugin
 
-    code = check_plugin(
+    code, told = check_plugin(
         plugin, only or [], option or [], starts=starts, every=every, root=data_root
     )
-    raise typer.Exit(code)
+    raise Ended(code, told=told)
 
 
 data_app = typer.Typer(no_args_is_help=True, help="Which data sets are here; fetch or check them.")
@@ -621,7 +636,7 @@ def _conclude(folder: Path, code: ExitStatus) -> None:
         print(f"stopped and saved; the same command goes on, `ganbench report {folder}` reports")
     else:
         _write_report([folder])
-    raise typer.Exit(code)
+    raise Ended(code, folder)
 
 
 def _write_report(

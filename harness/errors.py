@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class ExitStatus(IntEnum):
@@ -78,6 +79,22 @@ class DataWarning(UserWarning):
 
 class CodeWarning(UserWarning):
     """Code that is not what trained a run, which whoever uses the run should know."""
+
+
+class Incomplete(GanbenchError):
+    """Called from Python: some runs crashed or are missing, or some checks failed.
+
+    Attributes:
+        results: What the call would have returned.
+    """
+
+    def __init__(self, message: str, results: Any) -> None:
+        super().__init__(message)
+        self.results = results
+
+
+class Preempted(GanbenchError):
+    """Called from Python: it was asked to stop, and saved; the same call goes on."""
 
 
 class StoreError(GanbenchError):

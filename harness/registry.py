@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from harness.errors import GanbenchError, UnknownNameError
-from harness.store.code import PartCode, code_of, is_foreign
+from harness.store.code import PartCode, code_of, is_foreign, sources_of
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,10 @@ def any_installed() -> bool:
     )
 
 
+_sources: dict[str, dict[str, str]] = {}
+"""What the files of each plugin held when it was loaded, by its module's name."""
+
+
 def load_plugin(module: str) -> Any:
     """Import a plugin, which registers what it defines.
 
@@ -231,12 +235,19 @@ def _load_file(path: Path) -> Any:
                 f"another module of the name {name!r} is loaded, {there or 'without a file'}; "
                 "give the plugin's file another name"
             )
+        if _sources.get(name, now := sources_of(path)) != now:
+            # In a notebook, whose jobs would import the new one.
+            raise ImportError(
+                f"{path} has changed since it was imported; restart Python, or the notebook's "
+                "kernel, to use it as it is now"
+            )
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise FileNotFoundError(str(path))
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _sources[name] = sources_of(path)
     find_in(path.parent)
     try:
         spec.loader.exec_module(module)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
-from rich.console import Console
 from rich.text import Text
 
 import harness
@@ -19,10 +18,24 @@ from harness.parts import Part
 from harness.registry import KINDS, load_plugin, nearest
 from harness.suite.strict_yaml import parse
 from harness.testing import Check, checks
+from harness.tracking.console import standard_console
 from harness.tracking.wording import counted
 
 OWN, PYTORCH = str(Path(harness.__file__).parent), str(Path(torch.__file__).parent)
 """Folders of code that no plugin can change."""
+
+
+class Teller:
+    """Prints lines, and keeps them."""
+
+    def __init__(self) -> None:
+        self._console = standard_console()
+        self.lines: list[str] = []
+
+    def say(self, line: Text) -> None:
+        """Print a line."""
+        self.lines.append(line.plain)
+        self._console.print(line, soft_wrap=True)
 
 
 def check_plugin(
@@ -33,8 +46,8 @@ def check_plugin(
     starts: int,
     every: bool,
     root: Path | None,
-) -> ExitStatus:
-    """Make every check of what a plugin registers; print a line for each.
+) -> tuple[ExitStatus, tuple[str, ...]]:
+    """Make every check of what a plugin registers; print a line for each, and return them.
 
     Args:
         plugin: Module, or path of a file.
@@ -55,18 +68,20 @@ def check_plugin(
             raise GanbenchError(
                 f"--option {key}: no part of {plugin} has this option{nearest(key, fields)}"
             )
+    teller, threads = Teller(), torch.get_num_threads()
     torch.set_num_threads(1)  # several would wait for each other over networks so small
-    console = Console()
-    failed, left, begun = 0, 0, time.perf_counter()
-    made = 0
-    for kind, name in parts:
-        console.print(Text(f"{kind} {name}", style="bold"))
-        for check in checks_of(kind, name, options, starts, root):
-            if check.slow and not every:
-                left += 1
-                continue
-            made += 1
-            failed += not passes(check, console)
+    failed, left, made, begun = 0, 0, 0, time.perf_counter()
+    try:
+        for kind, name in parts:
+            teller.say(Text(f"{kind} {name}", style="bold"))
+            for check in checks_of(kind, name, options, starts, root):
+                if check.slow and not every:
+                    left += 1
+                    continue
+                made += 1
+                failed += not passes(check, teller)
+    finally:
+        torch.set_num_threads(threads)
     seconds = time.perf_counter() - begun
     later = f"; {counted(left, 'check')} that takes minutes with --all" if left else ""
     verdict = (
@@ -74,8 +89,8 @@ def check_plugin(
         if failed
         else (f"{counted(made, 'check')} passed")
     )
-    console.print(Text(f"{verdict} in {seconds:.0f} s{later}", style="red" if failed else "green"))
-    return ExitStatus.INCOMPLETE if failed else ExitStatus.DONE
+    teller.say(Text(f"{verdict} in {seconds:.0f} s{later}", style="red" if failed else "green"))
+    return ExitStatus.INCOMPLETE if failed else ExitStatus.DONE, tuple(teller.lines)
 
 
 def registered(plugin: str, only: Sequence[str]) -> list[tuple[str, str]]:
@@ -134,7 +149,7 @@ def checks_of(
     return checks(kind, name, options=own, starts=starts if kind == "trick" else 0, root=root)
 
 
-def passes(check: Check, console: Console) -> bool:
+def passes(check: Check, teller: Teller) -> bool:
     """Make one check; print what it says."""
     begun = time.perf_counter()
     reason = None
@@ -153,8 +168,8 @@ def passes(check: Check, console: Console) -> bool:
     seconds = time.perf_counter() - begun
     mark, style = ("✔", "green") if reason is None else ("✘", "red")
     line = Text.assemble((mark, style), f" {check.name}", (f"  {seconds:.1f} s", "dim"))
-    console.print(line, soft_wrap=True)
+    teller.say(line)
     for part in (reason or "").splitlines():
         if part.strip():
-            console.print(Text(f"    {part.strip()}", style="red"), soft_wrap=True)
+            teller.say(Text(f"    {part.strip()}", style="red"))
     return reason is None

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +29,7 @@ from harness.store.folders import Store, begun_plan
 from harness.store.reading import read_suite
 from harness.store.records import LOOKS, SEEDS_FOR_A_CLAIM, CellKey, Look, PlannedRun, Standing
 from harness.suite.matrix import Matrix, fingerprint
+from harness.tracking.console import standard_console
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
 
@@ -86,7 +86,7 @@ def run_until_decided(
         raise GanbenchError(
             "--until-decided chooses seeds and cells by itself: leave --seeds and --only out"
         )
-    console = Console()
+    console = standard_console()
     matrix, counts = _begun(options, most)
     folder, looks = options.folder(matrix.plan.suite), matrix.plan.looks
     while (taken := len(matrix.plan.taken)) < len(looks):

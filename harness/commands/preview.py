@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -23,6 +22,7 @@ from harness.planning.cost_model import makespan
 from harness.planning.machine import slots
 from harness.planning.rehearsal import rehearse
 from harness.suite.matrix import Matrix
+from harness.tracking.console import standard_console
 from harness.tracking.progress import duration
 from harness.tracking.wording import counted
 
@@ -32,7 +32,7 @@ def preview(matrix: Matrix, options: RunOptions) -> None:
 
     The results folder is only read: what it has need not be trained.
     """
-    console = Console()
+    console = standard_console()
     folder = options.folder(matrix.plan.suite)
     check_looks(folder, matrix.plan)
     device = choose_device(options.device)

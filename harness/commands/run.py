@@ -28,14 +28,14 @@ from harness.store.records import SuitePlan
 from harness.suite.matrix import Matrix
 from harness.tracking.base import Mirror, Mirrors
 from harness.tracking.choice import choose_mode
-from harness.tracking.console import ConsoleMirror, quietly
+from harness.tracking.console import ConsoleMirror, quietly, standard_console
 from harness.tracking.wording import counted
 from harness.version import RESULTS_VERSION, since
 
 
 def run_suite(matrix: Matrix, options: RunOptions) -> ExitStatus:
     """Train what is selected and missing, and say how that ended."""
-    console = Console()
+    console = standard_console()
     folder = options.folder(matrix.plan.suite)
     selected = [spec for spec in matrix.specs if spec.id in matrix.selected]
     device = choose_device(options.device)

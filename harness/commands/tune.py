@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -32,7 +31,7 @@ from harness.store.reading import RunRecord
 from harness.store.records import PlannedCell, SuitePlan
 from harness.suite.matrix import Matrix, parse_only
 from harness.tracking.base import Mirrors
-from harness.tracking.console import ConsoleMirror, quietly
+from harness.tracking.console import ConsoleMirror, quietly, standard_console
 from harness.tracking.progress import number
 from harness.tracking.wording import counted
 from harness.tuning.course import Course, TunedCell, succeeded, value_of
@@ -95,7 +94,7 @@ def tune_suite(matrix: Matrix, options: RunOptions, search: TuneOptions) -> Exit
     with store.hold():
         if begun_plan(folder) is None:
             store.write_plan(matrix.plan)
-        console, places = Console(), slots(device, options.jobs)
+        console, places = standard_console(), slots(device, options.jobs)
         for line in unreadable(matrix.plan.code):
             quietly(console)(line)
         calibration = Calibration(device, places, options.plugins, quietly(console))
@@ -124,7 +123,7 @@ def preview_tuning(matrix: Matrix, options: RunOptions, search: TuneOptions) -> 
     cells = cells_of(matrix, search.params)
     device = choose_device(options.device)
     check_cells(cells, device, options.plugins)
-    console, places = Console(), slots(device, options.jobs)
+    console, places = standard_console(), slots(device, options.jobs)
     rounds: dict[str, list[RunSpec]] = {"trials": [], "the best again": [], "fresh seeds": []}
     for cell in cells:
         course, fresh = expected(cell, folder, search)

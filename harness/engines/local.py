@@ -12,6 +12,7 @@ import multiprocessing.forkserver
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -88,7 +89,9 @@ class LocalEngine:
         free = list(range(len(self.devices)))
         running: list[Running] = []
         worst = ExitStatus.DONE
-        handlers = {number: signal.signal(number, self._interrupt) for number in STOPPING}
+        # Only the main thread hears signals; another one is not stopped by them.
+        heard = STOPPING if threading.current_thread() is threading.main_thread() else ()
+        handlers = {number: signal.signal(number, self._interrupt) for number in heard}
         try:
             start_fork_server()
             while waiting or running:

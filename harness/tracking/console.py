@@ -22,6 +22,11 @@ STATUS_SECONDS = 10.0
 """Between two lines of status in a log."""
 
 
+def standard_console() -> Console:
+    """Return where commands print: a terminal, or plain lines, in a notebook too."""
+    return Console(force_jupyter=False)
+
+
 class Display(Protocol):
     """What the console mirror needs of a display."""
 
