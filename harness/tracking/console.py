@@ -24,7 +24,9 @@ STATUS_SECONDS = 10.0
 
 def standard_console() -> Console:
     """Return where commands print: a terminal, or plain lines, in a notebook too."""
-    return Console(force_jupyter=False)
+    # What a kernel has for a stream calls itself a terminal, but no cursor moves in it.
+    notebook = Console().is_jupyter
+    return Console(force_jupyter=False, force_terminal=False if notebook else None)
 
 
 class Display(Protocol):

@@ -179,5 +179,6 @@ def test_a_script_needs_no_guard(suite: Path, tmp_path: Path) -> None:
 
 def test_a_notebook_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     console = standard_console()
-    assert not console.is_jupyter
+    assert not console.is_jupyter and not console.is_terminal
