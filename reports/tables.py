@@ -112,6 +112,8 @@ def shortened(table: Table) -> Table:
 
 def significant(value: float, digits: int = 3) -> str:
     """Write a number with so many significant digits, without exponent where that is readable."""
+    if not math.isfinite(value):
+        return str(value)
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))

@@ -13,6 +13,7 @@ from pydantic import (
     TypeAdapter,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    WithJsonSchema,
     WrapValidator,
     create_model,
 )
@@ -222,5 +223,9 @@ Margin = Annotated[
     Field(strict=True, gt=1, le=100),
     says("must be a ratio above 1 and up to 100, such as 1.25, not {}"),
 ]
-Name = Annotated[str, BeforeValidator(read_name), Field(pattern=NAME_PATTERN)]
+Name = Annotated[
+    str,
+    BeforeValidator(read_name),
+    WithJsonSchema({"type": "string", "pattern": NAME_PATTERN}),
+]
 OneLine = Annotated[str, Notation(read_line, lambda: {"type": "string"})]

@@ -46,16 +46,17 @@ def part_schema(kind: str) -> dict[str, Any]:
     for cls in KINDS[kind].registry:
         schema = cls.model_json_schema()
         properties = schema.get("properties", {})
-        required = set(schema.get("required", ()))
-        called: dict[str, Any] = {"const": cls.id}
+        required = schema.get("required", [])
         if not required:
             ids[cls.id] = cls.summary
+        called = {"id": {"const": cls.id}}
+        others.append(mapping(called | properties, ["id", *required], cls.summary))
         if kind == "dataset" and cls.places():
+            # The path stands after the id, or by itself, and not at both places.
             with_path = {"type": "string", "pattern": f"^{cls.id}:."}
-            others.append(with_path)
-            called = {"anyOf": [called, with_path]}
-            required.difference_update(cls.places())
-        others.append(mapping({"id": called, **properties}, ["id", *required], cls.summary))
+            left = {key: each for key, each in properties.items() if key not in cls.places()}
+            needed = [key for key in required if key in left]
+            others += [with_path, mapping({"id": with_path, **left}, ["id", *needed], cls.summary)]
     return {"anyOf": [{"enum": list(ids), "enumDescriptions": list(ids.values())}, *others]}
 
 

@@ -359,6 +359,9 @@ class TestSamples:
         with Image.open(io.BytesIO(found.shown[-1].picture.png)) as cut:
             assert cut.size == (35, 35)  # 4 tiles of 8 pixels with 3 lines between
         assert "Of each stored grid, 16 of 64 samples are shown." in first_page(tmp_path / "s")
+        assert [read(name) for name in ("a\0b", "\ud800", "x" * 300, "", "../spec.json")] == [
+            None
+        ] * 5
         monkeypatch.setattr(moments, "BUDGET", 10)
         found = moments_of(read, record.of_type(SampleFile), no_evaluation, record.data)
         assert len(found.shown) == 1

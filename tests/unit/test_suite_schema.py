@@ -94,6 +94,8 @@ def test_what_is_right_is_taken(lines: str) -> None:
         ("exclude: [{varient: gan}]", "exclude.0"),
         ("exclude: [gan]", "exclude.0"),
         ("include: [{dataset: folder}]", "include.0.dataset"),
+        ("include: [{dataset: {id: folder}, variant: gan}]", "include.0.dataset"),
+        ("include: [{dataset: {id: 'folder:a', path: b}, variant: gan}]", "include.0.dataset"),
         ("include: [{variant: wagn}]", "include.0.variant"),
         ("baseline: {variant: gan}", "baseline"),
         ("margin: 1", "margin"),
@@ -107,6 +109,21 @@ def test_what_is_wrong_is_refused_where_it_stands(lines: str, path: str) -> None
     with pytest.raises(SuiteError):
         expand(read_suite(text.encode(), "mine.yaml"))
     assert wrong(text) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [("a", True), ("0.b-c_d", True), ("x" * 64, True), ("x" * 65, False), ("A", False),
+     ("-a", False), (".a", False), ("a/b", False), ("a b", False), ("''", False), ("é", False)],
+)  # fmt: skip
+def test_a_name_is_what_the_loader_takes(name: str, fits: bool) -> None:
+    text = HEAD.replace("mine", name)
+    assert wrong(text) == ([] if fits else ["suite"])
+    if fits:
+        read_suite(text.encode(), "mine.yaml")
+    else:
+        with pytest.raises(SuiteError, match=r"suite: .* is no name"):
+            read_suite(text.encode(), "mine.yaml")
 
 
 def test_keys_that_must_be_there() -> None:

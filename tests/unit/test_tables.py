@@ -35,7 +35,8 @@ HOSTILE = ["<script>alert(1)</script>", "a|b", "`code`", "x\ny", "[a](http://b.c
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (1.0, "1.00"), (0.012345, "0.0123"), (123.456, "123"), (12345.6, "12346"),
-     (1e-7, "1.00e-7"), (2.5e9, "2.50e9"), (-0.5, "-0.500")],
+     (1e-7, "1.00e-7"), (2.5e9, "2.50e9"), (-0.5, "-0.500"),
+     (1e308, "1.00e308"), (5e-324, "4.94e-324"), (math.inf, "inf"), (math.nan, "nan")],
 )  # fmt: skip
 def test_significant(value: float, text: str) -> None:
     assert significant(value) == text
