@@ -17,6 +17,7 @@ from harness.parts import Context, Part, parts_of, refused, tricks, variants
 from harness.parts.blueprint import blueprint_of
 from harness.spec import RunSpec
 from harness.testing.specs import Named, make_spec
+from harness.training.game import Game
 from harness.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -182,6 +183,11 @@ def trainer_of(
         for seed in range(runs)
     ]
     return make_trainer(specs)
+
+
+def game_of(dataset: str, variant: Named, *laid_over: Named, runs: int = 1) -> Game:
+    """Make such a trainer's game."""
+    return trainer_of(dataset, variant, *laid_over, runs=runs).game
 
 
 State = dict[str, Tensor]

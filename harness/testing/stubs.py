@@ -113,3 +113,8 @@ class FixedGame:
     def targets(self, batch: FixedBatch) -> Targets:
         """Give the targets that were chosen."""
         return Targets(self.real_target, self.fake_target)
+
+
+def logits_batch(real: Tensor, fake: Tensor) -> FixedBatch:
+    """Make a batch of which only D's logits matter."""
+    return FixedBatch(Judgement(real, {}), Judgement(fake, {}))
