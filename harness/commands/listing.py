@@ -26,8 +26,8 @@ def catalog(kind: str) -> list[dict[str, Any]]:
     Returns:
         Objects with ``id``, ``summary`` and ``source``; variants, tricks and data sets also with
         their ``options`` {name: {"default", "description", "required"}}; variants whose defaults do
-        not learn small mixtures with what they need for those (``needs``); networks with the
-        parameters of both networks at the family's default ``width`` and ``latent`` on examples
+        not learn ring8, grid25 or digits with what they need for those (``needs``); networks with
+        the parameters of both networks at the family's default ``width`` and ``latent`` on examples
         of a ``shape``.
 
     Raises:

@@ -280,7 +280,7 @@ class Variant(Part):
     networks: ClassVar[dict[str, str]] = {"points": "toy2d-norm", "images": "dcgan"}
     """Network family by kind of data; a suite's ``network`` goes before it."""
     needs: ClassVar[str] = ""
-    """What it needs to learn small mixtures such as ring8, beside its defaults; empty: nothing."""
+    """What it needs to learn ring8, grid25 and digits beside its defaults; empty: nothing."""
     has_targets: ClassVar[bool] = False
     """Whether D is taught target values, which label smoothing could change."""
     boundary: ClassVar[float | None] = 0.0

@@ -27,6 +27,7 @@ class GANExchanged(GAN):
 
     recipe: ClassVar[Recipe] = Recipe(lr_g=1e-4, lr_d=1e-4, beta1=0.8, beta2=0.999)
     networks: ClassVar[dict[str, str]] = {"points": "pacgan2d", "images": "mlp-small"}
+    needs: ClassVar[str] = "points: its rates are those of mixtures, and do not learn digits"
 
     def generator_loss(self, game: Game, batch: Batch) -> Tensor:
         """G's loss ``(runs,)``: D's, with the roles exchanged and nothing smoothed."""
